@@ -60,12 +60,14 @@ impl FromStr for BaseUrl {
         if text.len() > MAX_BASE_URL_BYTES {
             return Err(BaseUrlError::TooLong);
         }
-        let text = text.trim_end_matches('/');
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let rest = rest.ok_or(BaseUrlError::Scheme)?;
+        let (scheme, rest) = text.split_once("://").ok_or(BaseUrlError::Scheme)?;
+        if !matches!(scheme, "https" | "http") {
+            return Err(BaseUrlError::Scheme);
+        }
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if is_authority(authority) && is_path(path) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(format!("{scheme}://{rest}")))
         } else {
             Err(BaseUrlError::Malformed)
         }

@@ -1,0 +1,246 @@
+//! What the control API says: the JSON that the command line, the control panel and scripts read.
+//!
+//! Field names are a contract (`docs/api/`): they may be added to, never changed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// An entry of the address book.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactView {
+    /// The contact's local number.
+    pub cid: u32,
+    /// The local name, never sent to anyone.
+    pub petname: String,
+    /// The name that the contact gave itself.
+    pub display_name: String,
+    /// How far the relationship is.
+    pub state: ContactState,
+    /// Why the contact is pending, and what to do.
+    pub reason: Option<String>,
+    /// Whether messages can be sent: the contact has published a mailbox.
+    pub can_send: bool,
+    /// My key towards this contact (base64url).
+    pub my_verfkey: String,
+    /// The contact's key (base64url).
+    pub their_verfkey: String,
+    /// Six words that both people see; equal words mean nobody sits between them.
+    pub safety_words: String,
+    /// When the introductions were exchanged.
+    pub since: Timestamp,
+}
+
+/// How far a relationship is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContactState {
+    /// Introductions are exchanged; no message has come through the channel yet.
+    Pending,
+    /// A message came through the channel: both sides have each other.
+    Confirmed,
+    /// The people compared their safety words.
+    Verified,
+}
+
+/// An invitation, under way or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationView {
+    /// The invitation's local number.
+    pub id: u32,
+    /// The name that the contact will get.
+    pub petname: Option<String>,
+    /// The code to tell the other person; absent once the exchange has begun.
+    pub code: Option<String>,
+    /// How far it is.
+    pub state: InvitationState,
+    /// Why it is in this state, and what to do.
+    pub reason: Option<String>,
+    /// The contact that came of it.
+    pub cid: Option<u32>,
+    /// When it ends unless the other side answers.
+    pub expires: Timestamp,
+}
+
+/// How far an invitation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InvitationState {
+    /// Waiting for the other side to use the code.
+    Waiting,
+    /// Both sides are there; keys are being exchanged.
+    Exchanging,
+    /// Introductions are exchanged; waiting for the first message through the channel.
+    Pending,
+    /// Done: both sides have each other.
+    Confirmed,
+    /// Ended without a contact; the reason says why.
+    Failed,
+    /// Nobody answered in time.
+    Expired,
+    /// Cancelled here.
+    Cancelled,
+}
+
+/// An account at a mailbox server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailboxView {
+    /// The account's local number.
+    pub id: u32,
+    /// The server's address.
+    pub url: String,
+    /// Whether the event stream is open now.
+    pub connected: bool,
+    /// What is wrong, and what to do, if it is not connected.
+    pub reason: Option<String>,
+    /// How long the server keeps messages, in days.
+    pub retention_days: u32,
+    /// The space for messages, in bytes, if the server limits it.
+    pub quota_bytes: Option<u64>,
+    /// Whether the mailbox runs inside this node.
+    pub local: bool,
+}
+
+/// A message, in or out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageView {
+    /// The message's local number; rises with every message received or sent.
+    pub id: u64,
+    /// Which way it went.
+    pub direction: Direction,
+    /// The contact.
+    pub cid: u32,
+    /// The contact's local name.
+    pub petname: String,
+    /// The room; none for a message between two people.
+    pub room: Option<String>,
+    /// The sender's numbering starts anew with each epoch (Unix milliseconds).
+    pub epoch: u64,
+    /// The number within the epoch.
+    pub seqnum: u64,
+    /// When this node stored it: received or accepted for sending.
+    pub when_received: Timestamp,
+    /// The packets: `{"basic": "text"}`, ….
+    pub payload: serde_json::Map<String, serde_json::Value>,
+    /// Where it is.
+    pub state: MessageState,
+    /// Why it is there, and what to do.
+    pub reason: Option<String>,
+}
+
+/// Which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From the contact.
+    In,
+    /// To the contact.
+    Out,
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageState {
+    /// No mailbox has taken it yet.
+    Waiting,
+    /// A mailbox of the contact has it on disk.
+    Sent,
+    /// It came in.
+    Received,
+}
+
+/// The node in one screen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Always true in an answer of the node; the command line says false when there is none.
+    pub running: bool,
+    /// Where the control API listens.
+    pub baseurl: String,
+    /// The program's version.
+    pub version: String,
+    /// The name that is sent to new contacts.
+    pub display_name: String,
+    /// Outgoing messages.
+    pub outbox: OutboxView,
+    /// The node's mailboxes.
+    pub mailboxes: Vec<MailboxView>,
+    /// The rendezvous server.
+    pub rendezvous: RendezvousView,
+    /// Contacts and open invitations.
+    pub contacts: usize,
+    /// Invitations that have not ended.
+    pub open_invitations: usize,
+    /// What is wrong and what to do, most urgent first; empty if all is well.
+    pub problems: Vec<String>,
+}
+
+/// Counts of outgoing messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxView {
+    /// Not yet taken by a mailbox.
+    pub waiting: u64,
+    /// Taken by a mailbox.
+    pub sent: u64,
+}
+
+/// How the rendezvous server is doing. The node connects to it only while an invitation is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RendezvousView {
+    /// The server's address.
+    pub url: String,
+    /// Whether an invitation is connected to it now.
+    pub connected: bool,
+    /// What is wrong, if an invitation cannot reach it.
+    pub reason: Option<String>,
+}
+
+/// A change, as the event stream carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// A message was received, queued, or changed its state.
+    Message(MessageView),
+    /// A contact appeared or changed.
+    Contact(ContactView),
+    /// A contact was removed.
+    ContactRemoved {
+        /// Its number.
+        cid: u32,
+    },
+    /// An invitation appeared or changed.
+    Invitation(InvitationView),
+    /// A mailbox appeared, connected or disconnected.
+    Mailbox(MailboxView),
+}
+
+/// What to invite.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteRequest {
+    /// The name that the contact will get here.
+    pub petname: Option<String>,
+    /// The other person's code; without it a new code is made.
+    pub code: Option<String>,
+}
+
+/// Which messages to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageQuery {
+    /// Only this contact's.
+    pub cid: Option<u32>,
+    /// Only those with a greater number.
+    pub since: Option<u64>,
+    /// Only one way.
+    pub direction: Option<Direction>,
+}
+
+/// A message to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendRequest {
+    /// To whom.
+    pub cid: u32,
+    /// The text: 1 to 65,536 bytes of UTF-8.
+    pub text: String,
+}
