@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Durable keyspaces: one [`Store::commit`] that resolves when the batch is on disk.
+//!
+//! A [`Store`] holds a few named [`Keyspace`]s of sorted byte keys. [`Batch`] is the only way to
+//! write: it is atomic over all keyspaces, and acknowledged only after the engine's own flush *and*
+//! a data sync of the file, so that neither a killed process nor a lost power supply takes back
+//! what was acknowledged. Many callers' batches share one sync (group commit). Values above
+//! [`MAX_VALUE_BYTES`] are files: see [`BlobDir`].
+//!
+//! Two engines stand behind it, [`EngineKind::Sled`] and [`EngineKind::Redb`]; none of their types
+//! leaves this crate. This crate knows nothing of Petmail's messages (`docs/architecture.md`,
+//! petmail-store).
+
+mod batch;
+mod blobs;
+mod committer;
+mod engine;
+mod layout;
+mod offline;
+mod store;
+
+pub use batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use blobs::{BlobDir, BlobError, BlobName, ParseBlobNameError, Swept};
+pub use committer::CommitError;
+pub use engine::{EngineError, EngineKind, ParseEngineKindError};
+pub use layout::OpenError;
+pub use offline::{OfflineError, Rewritten, compact_offline, migrate_offline};
+pub use store::{Direction, Options, ReadError, Row, Stats, Store, prefix_range};

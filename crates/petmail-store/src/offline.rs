@@ -1,0 +1,114 @@
+//! Rewriting a store that is not open: compaction, and the way from one engine to the other.
+//!
+//! sled never gives disk space back, so copying all rows into fresh files is the only compaction.
+//! The copy replaces the original by one rename; a crash before it leaves the original.
+
+use std::io;
+use std::ops::Bound;
+use std::path::Path;
+
+use crate::batch::{MAX_BATCH_BYTES, MAX_VALUE_BYTES, Op};
+use crate::engine::{Engine, EngineError, EngineKind, damaged};
+use crate::layout::{self, Layout, OpenError};
+use crate::store::{Direction, Options, Row};
+
+/// Rows copied in one commit: as many of the largest as one commit may hold.
+const ROWS_PER_COMMIT: usize = MAX_BATCH_BYTES / (2 * MAX_VALUE_BYTES);
+
+/// Why a store could not be rewritten. It is as it was before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OfflineError {
+    /// It could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// There is no store in the folder.
+    #[error("there is no store in the folder")]
+    Absent,
+    /// Reading the old or writing the new files failed.
+    #[error("cannot copy the store: {0}")]
+    Copy(#[from] EngineError),
+    /// The file system refused.
+    #[error("cannot replace the store's files: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What rewriting did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// Number of rows copied.
+    pub rows: u64,
+    /// Size on disk before, in bytes.
+    pub before_bytes: u64,
+    /// Size on disk after, in bytes.
+    pub after_bytes: u64,
+}
+
+/// Copies all rows of a closed store to fresh files, which takes as little space as the engine can.
+///
+/// Needs free space for the copy. Blocks.
+///
+/// # Errors
+///
+/// See [`OfflineError`].
+pub fn compact_offline(path: &Path, engine: EngineKind) -> Result<Rewritten, OfflineError> {
+    migrate_offline(path, engine, engine)
+}
+
+/// Copies all rows of a closed store to fresh files of the engine `to`, which replace the old ones.
+///
+/// Needs free space for the copy. Blocks.
+///
+/// # Errors
+///
+/// See [`OfflineError`].
+pub fn migrate_offline(path: &Path, from: EngineKind, to: EngineKind) -> Result<Rewritten, OfflineError> {
+    if !path.exists() {
+        return Err(OfflineError::Absent);
+    }
+    let layout = Layout::lock(path)?;
+    let old = layout.current()?.ok_or(OfflineError::Absent)?;
+    layout.check(&old, from)?;
+    let before_bytes = layout::disk_bytes(&old)?;
+    let new = layout.begin(to)?;
+    let rows = copy(path, (from, &old), (to, &new))?;
+    let new = layout.finish()?;
+    Ok(Rewritten { rows, before_bytes, after_bytes: layout::disk_bytes(&new)? })
+}
+
+fn copy(
+    path: &Path,
+    (from, old): (EngineKind, &Path),
+    (to, new): (EngineKind, &Path),
+) -> Result<u64, OfflineError> {
+    let names = from.keyspace_names(old).map_err(|error| damaged(path, error))?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let cache_bytes = Options::default().cache_bytes;
+    let source = from.open(old, &names, cache_bytes).map_err(|error| damaged(path, error))?;
+    let target = to.open(new, &names, cache_bytes)?;
+    let mut rows = 0;
+    for keyspace in 0..names.len() {
+        rows += copy_keyspace(source.as_ref(), target.as_ref(), keyspace)?;
+    }
+    Ok(rows)
+}
+
+fn copy_keyspace(source: &dyn Engine, target: &dyn Engine, keyspace: usize) -> Result<u64, EngineError> {
+    let mut copied = 0;
+    let mut after = Bound::Unbounded;
+    loop {
+        let range = (after, Bound::Unbounded);
+        let rows = source.range(keyspace, range, Direction::Ascending, ROWS_PER_COMMIT)?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(copied);
+        };
+        after = Bound::Excluded(last.clone());
+        copied += rows.len() as u64;
+        let ops: Vec<Op> = rows.into_iter().map(|row| put(keyspace, row)).collect();
+        target.apply(&ops)?;
+    }
+}
+
+fn put(keyspace: usize, (key, value): Row) -> Op {
+    Op { keyspace, key, value: Some(value) }
+}
