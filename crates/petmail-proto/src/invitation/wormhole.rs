@@ -266,12 +266,7 @@ impl From<ClientMessage> for ClientFrame {
 
 impl From<ServerMessage> for ServerFrame {
     fn from(message: ServerMessage) -> Self {
-        Self {
-            id: None,
-            server_tx: None,
-            server_rx: None,
-            message,
-        }
+        Self { id: None, server_tx: None, server_rx: None, message }
     }
 }
 

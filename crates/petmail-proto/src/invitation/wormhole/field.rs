@@ -140,10 +140,7 @@ impl Body {
     /// [`FieldError::TooLong`] above [`Body::MAX_BYTES`].
     pub fn new(bytes: Vec<u8>) -> Result<Self, FieldError> {
         if bytes.len() > Self::MAX_BYTES {
-            return Err(FieldError::TooLong {
-                field: "body",
-                max_bytes: Self::MAX_BYTES,
-            });
+            return Err(FieldError::TooLong { field: "body", max_bytes: Self::MAX_BYTES });
         }
         Ok(Self(bytes))
     }
@@ -177,18 +174,10 @@ impl fmt::Debug for Body {
 }
 
 fn not_empty(field: &'static str, text: &str) -> Result<(), FieldError> {
-    if text.is_empty() {
-        Err(FieldError::Empty(field))
-    } else {
-        Ok(())
-    }
+    if text.is_empty() { Err(FieldError::Empty(field)) } else { Ok(()) }
 }
 
 fn digits(text: &str) -> Result<(), FieldError> {
     not_empty("nameplate", text)?;
-    if text.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(())
-    } else {
-        Err(FieldError::NotDigits)
-    }
+    if text.bytes().all(|b| b.is_ascii_digit()) { Ok(()) } else { Err(FieldError::NotDigits) }
 }
