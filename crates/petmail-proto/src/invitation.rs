@@ -7,4 +7,8 @@
 //! together. It must not know how its effects are carried out.
 //! Specification: `docs/protocol/`, invitations (§2).
 
+pub mod code;
+pub mod pake;
+pub mod stretch;
+pub mod words;
 pub mod wormhole;

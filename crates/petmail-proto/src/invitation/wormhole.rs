@@ -8,11 +8,13 @@
 //! the magic-wormhole project's `server-protocol`.
 
 mod field;
+mod seal;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use field::{AppId, Body, FieldError, MailboxId, Mood, Nameplate, Phase, RequestId, Side};
+pub use seal::{OpenError, SharedKey};
 
 /// The application id under which Petmail's invitations meet.
 pub const APP_ID: &str = "petmail.org/invitation/v1";
