@@ -10,6 +10,7 @@ pub mod base_url;
 pub mod channel;
 pub mod invitation;
 pub mod keys;
+pub mod outbox;
 pub mod time;
 pub mod token;
 pub mod wire;
