@@ -27,7 +27,7 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
-    /// Opens, and where necessary creates, the engine's files in `dir`.
+    /// Creates the engine's files in `dir`, or opens what was created.
     ///
     /// # Errors
     ///
@@ -35,13 +35,13 @@ impl EngineKind {
     pub(crate) fn open(
         self,
         dir: &Path,
+        access: Access,
         keyspaces: &[&str],
-        cache_bytes: u64,
     ) -> Result<Box<dyn Engine>, EngineError> {
         let open = || -> Result<Box<dyn Engine>, EngineError> {
             Ok(match self {
-                Self::Sled => Box::new(sled::SledEngine::open(dir, keyspaces, cache_bytes)?),
-                Self::Redb => Box::new(redb::RedbEngine::open(dir, keyspaces, cache_bytes)?),
+                Self::Sled => Box::new(sled::SledEngine::open(dir, access, keyspaces)?),
+                Self::Redb => Box::new(redb::RedbEngine::open(dir, access, keyspaces)?),
             })
         };
         std::thread::scope(|scope| scope.spawn(open).join()).unwrap_or_else(|panic| {
@@ -92,6 +92,27 @@ pub struct EngineError(Arc<str>);
 impl EngineError {
     pub(crate) fn new(text: impl fmt::Display) -> Self {
         Self(text.to_string().into())
+    }
+}
+
+/// How an engine is to open its files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    /// They are new.
+    Create,
+    /// They must be there; with so much memory for the cache, in bytes.
+    Open(u64),
+}
+
+impl Access {
+    /// What both engines can work with at all.
+    const MIN_CACHE_BYTES: u64 = 1024 * 1024;
+
+    fn cache_bytes(self) -> u64 {
+        match self {
+            Self::Create => Self::MIN_CACHE_BYTES,
+            Self::Open(bytes) => bytes.max(Self::MIN_CACHE_BYTES),
+        }
     }
 }
 

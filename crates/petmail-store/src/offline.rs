@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::path::Path;
 
 use crate::batch::{MAX_BATCH_BYTES, MAX_VALUE_BYTES, Op};
-use crate::engine::{Engine, EngineError, EngineKind, damaged};
+use crate::engine::{Access, Engine, EngineError, EngineKind, damaged};
 use crate::layout::{self, Layout, OpenError};
 use crate::store::{Direction, Options, Row};
 
@@ -83,9 +83,9 @@ fn copy(
 ) -> Result<u64, OfflineError> {
     let names = from.keyspace_names(old).map_err(|error| damaged(path, error))?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let cache_bytes = Options::default().cache_bytes;
-    let source = from.open(old, &names, cache_bytes).map_err(|error| damaged(path, error))?;
-    let target = to.open(new, &names, cache_bytes)?;
+    let access = Access::Open(Options::default().cache_bytes);
+    let source = from.open(old, access, &names).map_err(|error| damaged(path, error))?;
+    let target = to.open(new, Access::Create, &names)?;
     let mut rows = 0;
     for keyspace in 0..names.len() {
         rows += copy_keyspace(source.as_ref(), target.as_ref(), keyspace)?;

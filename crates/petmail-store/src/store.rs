@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, onesho
 
 use crate::batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, position};
 use crate::committer::{self, CommitError, Request};
-use crate::engine::{Engine, EngineError, EngineKind, KeyRange, damaged};
+use crate::engine::{Access, Engine, EngineError, EngineKind, KeyRange, damaged};
 use crate::layout::{self, Layout, OpenError};
 
 /// What a queued batch counts beside its keys and values, in bytes: a bound on their number.
@@ -29,7 +29,7 @@ const MAX_BATCH_COST: usize = MAX_BATCH_BYTES + MAX_BATCH_OPS * OP_COST + BATCH_
 /// Tuning of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Memory for the engine's cache, in bytes.
+    /// Memory for the engine's cache, in bytes; at least 1 MiB is used.
     pub cache_bytes: u64,
     /// Memory for batches waiting to be committed, in bytes; at least that of one largest batch.
     /// Each counts as the bytes of its keys and values, 64 for each operation, and 1 KiB.
@@ -128,7 +128,9 @@ impl Store {
             None => create(&layout, path, engine, &names)?,
         };
         layout.check(&dir, engine)?;
-        let opened = engine.open(&dir, &names, options.cache_bytes).map_err(|error| damaged(path, error))?;
+        let opened = engine
+            .open(&dir, Access::Open(options.cache_bytes), &names)
+            .map_err(|error| damaged(path, error))?;
         layout::make_private(&dir).map_err(io)?;
         layout::sync_dir(&dir).map_err(io)?;
         let open = Open { engine: opened, dir, _layout: Some(layout) };
@@ -426,7 +428,7 @@ impl Counters {
 fn create(layout: &Layout, path: &Path, engine: EngineKind, names: &[&str]) -> Result<PathBuf, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     let dir = layout.begin(engine).map_err(io)?;
-    let opened = engine.open(&dir, names, 0);
+    let opened = engine.open(&dir, Access::Create, names);
     drop(opened.map_err(|error| io(io::Error::other(error)))?);
     layout.finish().map_err(io)
 }
@@ -466,3 +468,6 @@ async fn blocking<T: Send + 'static>(
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

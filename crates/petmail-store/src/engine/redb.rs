@@ -5,7 +5,7 @@ use std::path::Path;
 
 use redb::{Database, Durability, ReadableDatabase, TableDefinition, TableHandle};
 
-use super::{Engine, EngineError, KeyRange, no_keyspace};
+use super::{Access, Engine, EngineError, KeyRange, no_keyspace};
 use crate::batch::Op;
 use crate::store::{Direction, Row};
 
@@ -19,10 +19,15 @@ pub(super) struct RedbEngine {
 }
 
 impl RedbEngine {
-    pub(super) fn open(dir: &Path, keyspaces: &[&str], cache_bytes: u64) -> Result<Self, EngineError> {
-        let cache_bytes = usize::try_from(cache_bytes).map_err(EngineError::new)?;
-        let db =
-            Database::builder().set_cache_size(cache_bytes).create(dir.join(FILE)).map_err(redb_error)?;
+    pub(super) fn open(dir: &Path, access: Access, keyspaces: &[&str]) -> Result<Self, EngineError> {
+        let cache_bytes = usize::try_from(access.cache_bytes()).map_err(EngineError::new)?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes);
+        let db = match access {
+            Access::Create => builder.create(dir.join(FILE)),
+            Access::Open(_) => builder.open(dir.join(FILE)),
+        }
+        .map_err(redb_error)?;
         let engine = Self { db, names: keyspaces.iter().map(|name| (*name).to_owned()).collect() };
         engine.create_tables().map_err(redb_error)?;
         Ok(engine)

@@ -12,7 +12,7 @@ use std::sync::{PoisonError, RwLock};
 use sled::Transactional;
 use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
 
-use super::{Engine, EngineError, KeyRange, no_keyspace};
+use super::{Access, Engine, EngineError, KeyRange, no_keyspace};
 use crate::batch::Op;
 use crate::store::{Direction, Row};
 
@@ -21,6 +21,9 @@ const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 
 /// sled's own default tree, which we leave empty.
 const DEFAULT_TREE: &[u8] = b"__sled__default";
+
+/// A tree that is created with the database, and can be no keyspace.
+const EVIDENCE_TREE: &[u8] = b"__petmail";
 
 /// An opened sled database.
 pub(super) struct SledEngine {
@@ -36,8 +39,8 @@ pub(super) struct SledEngine {
 }
 
 impl SledEngine {
-    pub(super) fn open(dir: &Path, keyspaces: &[&str], cache_bytes: u64) -> Result<Self, EngineError> {
-        let db = open_db(dir, cache_bytes)?;
+    pub(super) fn open(dir: &Path, access: Access, keyspaces: &[&str]) -> Result<Self, EngineError> {
+        let db = open_db(dir, access)?;
         let trees = keyspaces.iter().map(|name| db.open_tree(name)).collect::<Result<_, _>>()?;
         db.flush()?;
         let data = File::open(dir.join("db"))?;
@@ -140,21 +143,28 @@ impl Engine for SledEngine {
 
 /// The names of the keyspaces in `dir`.
 pub(super) fn keyspace_names(dir: &Path) -> Result<Vec<String>, EngineError> {
-    open_db(dir, 0)?
+    open_db(dir, Access::Open(0))?
         .tree_names()
         .into_iter()
-        .filter(|name| name.as_ref() != DEFAULT_TREE)
+        .filter(|name| name != DEFAULT_TREE && name != EVIDENCE_TREE)
         .map(|name| String::from_utf8(name.to_vec()).map_err(EngineError::new))
         .collect()
 }
 
-fn open_db(dir: &Path, cache_bytes: u64) -> Result<sled::Db, EngineError> {
-    Ok(sled::Config::new()
+/// sled makes an empty database of whatever it does not recognise; ours has a tree as evidence.
+fn open_db(dir: &Path, access: Access) -> Result<sled::Db, EngineError> {
+    let db = sled::Config::new()
         .path(dir)
-        .cache_capacity(cache_bytes)
+        .cache_capacity(access.cache_bytes())
         .segment_size(SEGMENT_BYTES)
         .flush_every_ms(None)
-        .open()?)
+        .open()?;
+    match access {
+        Access::Create => drop(db.open_tree(EVIDENCE_TREE)?),
+        Access::Open(_) if db.tree_names().iter().any(|name| name == EVIDENCE_TREE) => {}
+        Access::Open(_) => return Err(EngineError::new("sled found no data in its files")),
+    }
+    Ok(db)
 }
 
 fn write_all(
