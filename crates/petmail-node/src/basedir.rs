@@ -1,0 +1,75 @@
+//! The basedir: the one folder that holds all state of a node, and the names of the files that the program itself keeps
+//! there. The store's files are `db`'s. Source: `docs/operating.md`, "The node's folder".
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use petmail_net::program::DirLock;
+
+/// A node's folder, as an absolute path. It need not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basedir {
+    path: PathBuf,
+}
+
+impl Basedir {
+    /// Names the folder at `path`; a relative path is resolved against the current directory.
+    ///
+    /// # Errors
+    /// The path is empty, or the current directory is gone.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: std::path::absolute(path)? })
+    }
+
+    /// Returns the folder's absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the configuration file; where it exists, a node exists.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// Returns the file with the access token of the control API.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        self.path.join("api-token")
+    }
+
+    /// Returns the file with the base URL of the control API, written at every start.
+    #[must_use]
+    pub fn baseurl_file(&self) -> PathBuf {
+        self.path.join("baseurl")
+    }
+
+    /// Returns the file that a node in the background writes its log to.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.path.join("node.log")
+    }
+
+    /// Returns the executable that knows its basedir.
+    #[must_use]
+    pub fn petmail_file(&self) -> PathBuf {
+        self.path.join("petmail")
+    }
+
+    /// Tells whether a node has been created here.
+    #[must_use]
+    pub fn has_node(&self) -> bool {
+        self.config_file().exists()
+    }
+
+    /// Returns the process id of the node that runs here, if one does; 0 if it has not told its id.
+    ///
+    /// # Errors
+    /// The lock file cannot be examined.
+    pub fn running(&self) -> io::Result<Option<u32>> {
+        DirLock::holder(&self.path)
+    }
+}
