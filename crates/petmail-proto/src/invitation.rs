@@ -8,7 +8,10 @@
 //! Specification: `docs/protocol/`, invitations (§2).
 
 pub mod code;
+pub mod hashcash;
+pub mod introduction;
 pub mod pake;
+pub mod safety;
 pub mod stretch;
 pub mod words;
 pub mod wormhole;

@@ -249,7 +249,8 @@ fn is_generated(secret: &str) -> bool {
 }
 
 fn bits(secret: &str) -> f64 {
-    zxcvbn::zxcvbn(secret, &["petmail"]).guesses_log10() * std::f64::consts::LOG2_10
+    // An attacker tries our own words first, and `zxcvbn` does not know that they are words.
+    zxcvbn::zxcvbn(secret, &words::all()).guesses_log10() * core::f64::consts::LOG2_10
 }
 
 #[cfg(test)]

@@ -536,6 +536,12 @@ pub fn are_words<'a>(texts: impl IntoIterator<Item = &'a str>) -> bool {
     texts.into_iter().zip(lists()).all(|(text, list)| list.contains(&text))
 }
 
+/// Every word of both lists.
+#[must_use]
+pub fn all() -> Vec<&'static str> {
+    [EVEN, ODD].concat()
+}
+
 fn lists() -> impl Iterator<Item = &'static [&'static str; 256]> {
     [&ODD, &EVEN].into_iter().cycle()
 }
@@ -551,7 +557,7 @@ mod tests {
 
     #[test]
     fn the_lists_are_the_published_ones() {
-        let text = [EVEN, ODD].concat().join("\n");
+        let text = all().join("\n");
         assert_eq!(data_encoding::HEXLOWER.encode(&Sha256::digest(text)), PUBLISHED);
     }
 
