@@ -10,6 +10,7 @@
 pub mod code;
 pub mod hashcash;
 pub mod introduction;
+pub mod machine;
 pub mod pake;
 pub mod safety;
 pub mod stretch;
