@@ -8,9 +8,12 @@
 
 pub mod base_url;
 pub mod channel;
+pub mod delivery;
 pub mod invitation;
 pub mod keys;
 pub mod outbox;
+pub mod retrieval;
+pub mod server;
 pub mod time;
 pub mod token;
 pub mod wire;

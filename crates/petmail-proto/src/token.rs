@@ -107,6 +107,12 @@ impl TokenPublicKey {
         Self(bytes)
     }
 
+    /// Tells whether this is a group element other than the identity.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.point().is_ok()
+    }
+
     fn point(&self) -> Result<RistrettoPoint, BadToken> {
         let point = CompressedRistretto(self.0).decompress().ok_or(BadToken)?;
         if point.is_identity() { Err(BadToken) } else { Ok(point) }
