@@ -38,7 +38,8 @@ pub struct ClientFrame {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ClientMessage {
-    /// Answers the `permission-required` part of the server's welcome.
+    /// Answers the `permission-required` part of the server's welcome. magic-wormhole.rs says it in the singular.
+    #[serde(alias = "submit-permission")]
     SubmitPermissions {
         /// The method chosen; `hashcash` is the only one defined so far.
         method: String,
