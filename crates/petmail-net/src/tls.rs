@@ -1,0 +1,163 @@
+//! How a server proves who it is: certificate files, a self-signed certificate known by its pin, or not at all.
+//!
+//! One provider everywhere (aws-lc-rs, post-quantum key exchange preferred), TLS 1.2 and 1.3, ALPN for HTTP/2 and
+//! HTTP/1.1. The peer's side is in [`crate::client`].
+
+mod pin;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+};
+
+use rustls::{
+    ServerConfig,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+pub use self::pin::{Pin, PinError};
+pub(crate) use self::pin::{PinMismatch, PinVerifier};
+use crate::program::write_private_file;
+
+/// The certificate of a self-signed server, in its directory.
+const CERT_FILE: &str = "tls-cert.pem";
+/// The key belonging to it.
+const KEY_FILE: &str = "tls-key.pem";
+
+/// The one provider of cryptography for TLS.
+pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+
+/// How a server protects its connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// A certificate chain and its key from PEM files, as certificate authorities give them out.
+    CertFiles {
+        /// The chain, the server's own certificate first.
+        cert: PathBuf,
+        /// The private key.
+        key: PathBuf,
+    },
+    /// A certificate made once and kept, which clients know by its [`Pin`].
+    SelfSigned {
+        /// Where certificate and key are kept.
+        dir: PathBuf,
+        /// Host names and addresses for a certificate that has yet to be made.
+        names: Vec<String>,
+    },
+    /// No TLS: for loopback, reverse proxies and onion services.
+    PlainHttp,
+}
+
+/// Why a certificate cannot be used or made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A PEM file is missing, unreadable, or holds nothing of the kind.
+    #[error("cannot read {} from {}: {reason}", .what, .path.display())]
+    Read {
+        /// `a certificate` or `a private key`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The reader's reason.
+        reason: String,
+    },
+    /// Certificate and key do not belong together, or use an algorithm that TLS does not.
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
+    /// A self-signed certificate could not be made, mostly because of an impossible name.
+    #[error("cannot make a certificate: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// The certificate that was made could not be kept.
+    #[error("cannot write {}: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Makes the self-signed certificate of `dir` unless it is there, and returns its pin: for programs that must know it
+/// before they serve.
+///
+/// # Errors
+/// The certificate cannot be made, kept, or read back.
+pub fn ensure_self_signed(dir: &Path, names: &[String]) -> Result<Pin, TlsError> {
+    let (cert, key) = (dir.join(CERT_FILE), dir.join(KEY_FILE));
+    if !cert.exists() {
+        let made = rcgen::generate_simple_self_signed(names)?;
+        // The certificate comes last: once it is there, both are.
+        keep(&key, &made.signing_key.serialize_pem())?;
+        keep(&cert, &made.cert.pem())?;
+    }
+    Ok(Pin::of(&read_leaf(&cert)?))
+}
+
+fn keep(path: &Path, pem: &str) -> Result<(), TlsError> {
+    write_private_file(path, pem.as_bytes())
+        .map_err(|source| TlsError::Write { path: path.to_owned(), source })
+}
+
+/// The TLS side of a server.
+#[derive(Debug)]
+pub(crate) struct ServerTls {
+    config: Arc<ServerConfig>,
+    pin: Pin,
+}
+
+impl ServerTls {
+    /// Loads what `mode` asks for; `None` for plain HTTP.
+    pub(crate) fn load(mode: &TlsMode) -> Result<Option<Self>, TlsError> {
+        match mode {
+            TlsMode::PlainHttp => Ok(None),
+            TlsMode::CertFiles { cert, key } => Self::from_files(cert, key).map(Some),
+            TlsMode::SelfSigned { dir, names } => {
+                ensure_self_signed(dir, names)?;
+                Self::from_files(&dir.join(CERT_FILE), &dir.join(KEY_FILE)).map(Some)
+            }
+        }
+    }
+
+    pub(crate) fn pin(&self) -> Pin {
+        self.pin
+    }
+
+    pub(crate) fn into_config(self) -> Arc<ServerConfig> {
+        self.config
+    }
+
+    fn from_files(cert: &Path, key: &Path) -> Result<Self, TlsError> {
+        let pin = Pin::of(&read_leaf(cert)?);
+        let chain = read_chain(cert)?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable("a private key", key, &e))?;
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        config.alpn_protocols = alpn();
+        Ok(Self { config: Arc::new(config), pin })
+    }
+}
+
+/// The protocols offered inside TLS, best first.
+pub(crate) fn alpn() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|e| unreadable("a certificate", path, &e))?;
+    certificates.collect::<Result<_, _>>().map_err(|e| unreadable("a certificate", path, &e))
+}
+
+fn read_leaf(path: &Path) -> Result<CertificateDer<'static>, TlsError> {
+    CertificateDer::from_pem_file(path).map_err(|e| unreadable("a certificate", path, &e))
+}
+
+fn unreadable(what: &'static str, path: &Path, reason: &rustls::pki_types::pem::Error) -> TlsError {
+    TlsError::Read { what, path: path.to_owned(), reason: reason.to_string() }
+}
