@@ -1,0 +1,141 @@
+//! The whole server: from a configuration to its end.
+//!
+//! Owns the order of starting and stopping. Must not know the command line.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Html;
+use axum::routing::{any, get};
+use petmail_net::server::{BindError, Server, UnixServer};
+use petmail_net::tls::TlsMode;
+use petmail_net::{CancellationToken, clock, program};
+use petmail_store::{CommitError, OpenError, Store};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::state::{Counts, Policy};
+use crate::status::{self, Status};
+use crate::storage::{self, LoadError};
+use crate::websocket::{self, Hub};
+use crate::writer::{self, Event, Writer};
+
+/// The administration socket in the basedir.
+pub(crate) const ADMIN_SOCKET: &str = "admin.sock";
+
+/// What a person sees who opens the server's address in a browser.
+const WELCOME_PAGE: &str = "<!doctype html>\n<title>Petmail rendezvous</title>\n\
+    <p>This is a Petmail rendezvous server. It speaks the magic-wormhole mailbox protocol at <code>/v1</code>.\n";
+
+/// Why the server did not start, or stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The basedir cannot be made.
+    #[error("cannot make {path}: {source}")]
+    Basedir {
+        /// The basedir.
+        path: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Another process uses the basedir, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] program::LockError),
+    /// The store cannot be opened or read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The addresses or the certificate cannot be used.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Standard output is closed.
+    #[error("cannot announce the address: {0}")]
+    Announce(std::io::Error),
+    /// A commit failed; nobody was told that it had succeeded.
+    #[error("the store failed: {0}")]
+    Commit(#[from] CommitError),
+    /// A task of the server panicked.
+    #[error("a part of the server failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Serves until `shutdown` is cancelled. Prints the `ready` line once connections are accepted.
+///
+/// # Errors
+/// [`ServeError`] says what keeps the server from running.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let started_ms = clock::unix_ms();
+    program::create_private_dir(&config.basedir)
+        .map_err(|source| ServeError::Basedir { path: config.basedir.display().to_string(), source })?;
+    let _lock = program::DirLock::acquire(&config.basedir)?;
+    let store = open_store(&config.basedir).await?;
+    let state = storage::load(&store, config.policy.clone()).await?;
+    let server = Server::bind(config.listen, &config.tls, config.network.clone()).await?;
+    let admin = UnixServer::bind(&config.basedir.join(ADMIN_SOCKET), config.network.clone())?;
+
+    let (events, inbox) = writer::queue();
+    // Whatever ends first ends the others.
+    let _ending = shutdown.clone().drop_guard();
+    let writer = tokio::spawn({
+        let ending = shutdown.clone().drop_guard();
+        let work = Writer::new(state, store).run(inbox, shutdown.clone());
+        async move {
+            let _ending = ending;
+            work.await
+        }
+    });
+    let url = url(&server);
+    if let (TlsMode::SelfSigned { .. }, Some(pin)) = (&config.tls, server.pin()) {
+        tracing::info!(%pin, "self-signed certificate");
+    }
+    let context = Arc::new(status::Context {
+        url: url.clone(),
+        started_ms,
+        retention: config.policy.retention,
+        events: events.clone(),
+    });
+    let public = public_routes(Hub::new(events, config.policy.limits, shutdown.clone()));
+    program::announce_ready(&url).map_err(ServeError::Announce)?;
+    let serving = server.serve(public, shutdown.clone());
+    tokio::join!(serving, admin.serve(status::routes(context), shutdown.clone()));
+    writer.await??;
+    Ok(())
+}
+
+/// What a stopped server holds.
+///
+/// # Errors
+/// [`ServeError`] if the basedir is in use or its store cannot be read.
+pub async fn stopped_status(basedir: &Path, policy: Policy) -> Result<Status, ServeError> {
+    let _lock = program::DirLock::acquire(basedir)?;
+    let store = open_store(basedir).await?;
+    let retention = policy.retention;
+    let counts: Counts = storage::load(&store, policy).await?.counts();
+    store.close().await;
+    Ok(Status::stopped(counts, retention))
+}
+
+async fn open_store(basedir: &Path) -> Result<Store, ServeError> {
+    let basedir = basedir.to_owned();
+    let opened: Result<Store, OpenError> =
+        tokio::task::spawn_blocking(move || storage::open(&basedir)).await?;
+    Ok(opened.map_err(LoadError::from)?)
+}
+
+fn url(server: &Server) -> String {
+    let scheme = if server.base_scheme() == "https" { "wss" } else { "ws" };
+    format!("{scheme}://{}/v1", server.local_addr())
+}
+
+fn public_routes(hub: Hub) -> Router {
+    Router::new()
+        .route("/v1", any(websocket::upgrade))
+        .with_state(hub)
+        .route("/healthz", get(async || "ok\n"))
+        .route("/", get(async || Html(WELCOME_PAGE)))
+}
+
+/// The queue to the writer, as the status needs it.
+pub(crate) type Events = mpsc::Sender<Event>;
