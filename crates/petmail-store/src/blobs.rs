@@ -143,6 +143,8 @@ impl BlobDir {
 
     /// Removes a blob, whose row must be gone; says whether it was there.
     ///
+    /// A power cut may bring it back: as an orphan, for the next [`sweep`](Self::sweep).
+    ///
     /// # Errors
     ///
     /// If the file system refuses.

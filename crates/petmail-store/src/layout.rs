@@ -87,7 +87,9 @@ impl Layout {
     /// Locks the folder, creating it if absent, and clears what a crash may have left.
     pub(crate) fn lock(path: &Path) -> Result<Self, OpenError> {
         let io_error = |source| OpenError::Io { path: path.to_owned(), source };
-        refuse_foreign(path)?;
+        if is_foreign(path).map_err(io_error)? {
+            return Err(OpenError::NotAStore { path: path.to_owned() });
+        }
         create_private_dir(path).map_err(io_error)?;
         let lock = private_file(&path.join(LOCK)).map_err(io_error)?;
         match lock.try_lock() {
@@ -236,22 +238,16 @@ pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Refuses a folder with foreign files in it before anything in it is touched.
-fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
-    let names = match path.read_dir() {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.file_name())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => {
-            return Err(OpenError::Io { path: path.to_owned(), source });
-        }
+/// Whether the folder holds something, but no store.
+fn is_foreign(path: &Path) -> io::Result<bool> {
+    let entries = match path.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
     };
-    for name in names {
-        let name = name.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        if name != LOCK && name != NEW && generation_number(&name).is_none() {
-            return Err(OpenError::NotAStore { path: path.to_owned() });
-        }
-    }
-    Ok(())
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()?;
+    let is_store = names.iter().any(|name| generation_number(name).is_some());
+    Ok(!is_store && names.iter().any(|name| name != LOCK && name != NEW))
 }
 
 fn generation_number(name: &std::ffi::OsStr) -> Option<u64> {

@@ -6,6 +6,30 @@
 //! what was acknowledged. Many callers' batches share one sync (group commit). Values above
 //! [`MAX_VALUE_BYTES`] are files: see [`BlobDir`].
 //!
+//! ```
+//! use petmail_store::{Batch, Direction, EngineKind, Keyspace, Store, prefix_range};
+//!
+//! const QUEUE: Keyspace = Keyspace::new("queue");
+//! const ACCOUNTS: Keyspace = Keyspace::new("accounts");
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path();
+//! let store = Store::open(path, EngineKind::Sled, &[QUEUE, ACCOUNTS])?;
+//! let batch = Batch::new()
+//!     .put(QUEUE, "alice/0001", "sealed")
+//!     .put(ACCOUNTS, "alice", "1 waiting");
+//! store.commit(batch).await?; // Both are on disk.
+//! let newest = store
+//!     .range(QUEUE, prefix_range(b"alice/"), Direction::Descending, 10)
+//!     .await?;
+//! assert_eq!(newest.len(), 1);
+//! store.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Two engines stand behind it, [`EngineKind::Sled`] and [`EngineKind::Redb`]; none of their types
 //! leaves this crate. This crate knows nothing of Petmail's messages (`docs/architecture.md`,
 //! petmail-store).
