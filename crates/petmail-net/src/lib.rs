@@ -8,9 +8,11 @@
 pub mod address;
 pub mod client;
 pub mod clock;
+pub mod health;
 pub mod program;
 pub mod seconds;
 pub mod server;
 pub mod tls;
+pub mod ws;
 
 pub use tokio_util::sync::CancellationToken;

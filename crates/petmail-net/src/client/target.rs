@@ -74,6 +74,9 @@ pub enum UrlError {
         "only https is allowed (http for .onion addresses, or for private ones with --allow-private-transports)"
     )]
     Scheme,
+    /// Neither `wss` nor `ws`.
+    #[error("a WebSocket address begins with wss:// or ws://")]
+    WebSocketScheme,
     /// A private or otherwise not globally routable address, given or found behind the name.
     #[error("{0} is or leads to an address that is not public (see --allow-private-transports)")]
     PrivateAddress(String),

@@ -304,7 +304,7 @@ async fn idle_connections_are_closed() {
 }
 
 /// A SOCKS5 proxy that leads everything to `to`, and notes `user:password@host:port`.
-async fn socks(to: std::net::SocketAddr) -> (SocksProxy, Arc<Mutex<Vec<String>>>) {
+pub(crate) async fn socks(to: std::net::SocketAddr) -> (SocksProxy, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = SocksProxy::parse(&listener.local_addr().unwrap().to_string()).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));

@@ -5,3 +5,4 @@ mod client;
 mod limits;
 mod serving;
 mod support;
+mod ws;

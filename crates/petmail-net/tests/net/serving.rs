@@ -10,7 +10,16 @@ use petmail_net::{
     server::{BindError, Limits, Server, UnixServer},
     tls::{TlsError, TlsMode, ensure_self_signed},
 };
-use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::UnixStream};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{SOON, World, patient, reaches, serve, start, status, within};
@@ -52,7 +61,7 @@ async fn shutdown_ends_event_streams_and_lets_requests_finish() {
     server.world.go.notify_one();
     assert_eq!(waiting.await.unwrap().unwrap().text().await.unwrap(), "done");
     within(server.task).await.unwrap();
-    assert!(tokio::net::TcpStream::connect(server.addr).await.is_err());
+    assert!(TcpStream::connect(server.addr).await.is_err());
 }
 
 #[tokio::test]
@@ -151,4 +160,42 @@ async fn a_missing_certificate_is_named() {
     let refused = Server::bind("127.0.0.1:0".parse().unwrap(), &mode, Limits::default()).await.unwrap_err();
     assert!(matches!(refused, BindError::Tls(TlsError::Read { .. })));
     assert!(refused.to_string().contains("no-such-cert.pem"), "{refused}");
+}
+
+#[tokio::test]
+async fn health_and_a_page_are_there_for_anybody() {
+    let well = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let asked = Arc::clone(&well);
+    let router = petmail_net::health::routes("A <server>", "for mail", move || {
+        asked.load(std::sync::atomic::Ordering::Relaxed)
+    });
+    let server = serve(TlsMode::PlainHttp, patient(), router, Arc::new(World::default())).await;
+    let health = || async { status(&reqwest::get(server.url("/healthz")).await.unwrap()) };
+    assert_eq!(health().await, 200);
+    well.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(health().await, 503);
+    let page = reqwest::get(server.url("/")).await.unwrap().text().await.unwrap();
+    assert!(page.contains("<h1>A &lt;server&gt;</h1>"), "{page}");
+}
+
+#[tokio::test]
+async fn tls_prefers_post_quantum_key_exchange_and_http2() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = TlsMode::SelfSigned { dir: dir.path().to_owned(), names: vec!["localhost".into()] };
+    let server = serve(mode, patient(), Router::new(), Arc::new(World::default())).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(dir.path().join("tls-cert.pem")).unwrap()).unwrap();
+    for (version, group) in [(&TLS13, "X25519MLKEM768"), (&TLS12, "X25519")] {
+        let mut config = ClientConfig::builder_with_protocol_versions(&[version])
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+        let stream = TcpStream::connect(server.addr).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let (_, session) = stream.get_ref();
+        assert_eq!(session.protocol_version(), Some(version.version));
+        assert_eq!(session.alpn_protocol(), Some(&b"h2"[..]));
+        assert_eq!(format!("{:?}", session.negotiated_key_exchange_group().unwrap().name()), group);
+    }
 }
