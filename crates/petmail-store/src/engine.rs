@@ -3,6 +3,7 @@
 //! Engines know nothing of queues, limits, tasks or folders beyond the one given to them.
 
 use std::fmt;
+use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::str::FromStr;
@@ -86,12 +87,39 @@ impl FromStr for EngineKind {
 
 /// What an engine reported, as text: engine types stay inside.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct EngineError(Arc<str>);
+#[error("{text}")]
+pub struct EngineError {
+    text: Arc<str>,
+    /// Set if the file system refused.
+    kind: Option<io::ErrorKind>,
+}
 
 impl EngineError {
     pub(crate) fn new(text: impl fmt::Display) -> Self {
-        Self(text.to_string().into())
+        Self { text: text.to_string().into(), kind: None }
+    }
+
+    /// What this means for a store that was to be opened: damage, or a hindrance outside of it such
+    /// as a full disk.
+    pub(crate) fn on_opening(self, path: &Path) -> OpenError {
+        use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+        let path = path.to_owned();
+        match self.kind {
+            None | Some(InvalidData | NotFound | UnexpectedEof) => OpenError::Damaged { path, source: self },
+            Some(kind) => OpenError::Io { path, source: io::Error::new(kind, self) },
+        }
+    }
+}
+
+impl From<&io::Error> for EngineError {
+    fn from(error: &io::Error) -> Self {
+        Self { kind: Some(error.kind()), ..Self::new(error) }
+    }
+}
+
+impl From<io::Error> for EngineError {
+    fn from(error: io::Error) -> Self {
+        Self::from(&error)
     }
 }
 
@@ -153,9 +181,4 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 /// A missing keyspace position, which only a bug in this crate can cause.
 fn no_keyspace(keyspace: usize) -> EngineError {
     EngineError::new(format_args!("no keyspace at position {keyspace}"))
-}
-
-/// The folder's damage as an error of opening.
-pub(crate) fn damaged(path: &Path, error: EngineError) -> OpenError {
-    OpenError::Damaged { path: path.to_owned(), source: error }
 }

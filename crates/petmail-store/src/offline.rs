@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::path::Path;
 
 use crate::batch::{MAX_BATCH_BYTES, MAX_VALUE_BYTES, Op};
-use crate::engine::{Access, Engine, EngineError, EngineKind, damaged};
+use crate::engine::{Access, Engine, EngineError, EngineKind};
 use crate::layout::{self, Layout, OpenError};
 use crate::store::{Direction, Options, Row};
 
@@ -81,10 +81,10 @@ fn copy(
     (from, old): (EngineKind, &Path),
     (to, new): (EngineKind, &Path),
 ) -> Result<u64, OfflineError> {
-    let names = from.keyspace_names(old).map_err(|error| damaged(path, error))?;
+    let names = from.keyspace_names(old).map_err(|error| error.on_opening(path))?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let access = Access::Open(Options::default().cache_bytes);
-    let source = from.open(old, access, &names).map_err(|error| damaged(path, error))?;
+    let source = from.open(old, access, &names).map_err(|error| error.on_opening(path))?;
     let target = to.open(new, Access::Create, &names)?;
     let mut rows = 0;
     for keyspace in 0..names.len() {

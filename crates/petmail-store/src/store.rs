@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, onesho
 
 use crate::batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, position};
 use crate::committer::{self, CommitError, Request};
-use crate::engine::{Access, Engine, EngineError, EngineKind, KeyRange, damaged};
+use crate::engine::{Access, Engine, EngineError, EngineKind, KeyRange};
 use crate::layout::{self, Layout, OpenError};
 
 /// What a queued batch counts beside its keys and values, in bytes: a bound on their number.
@@ -130,7 +130,7 @@ impl Store {
         layout.check(&dir, engine)?;
         let opened = engine
             .open(&dir, Access::Open(options.cache_bytes), &names)
-            .map_err(|error| damaged(path, error))?;
+            .map_err(|error| error.on_opening(path))?;
         layout::make_private(&dir).map_err(io)?;
         layout::sync_dir(&dir).map_err(io)?;
         let open = Open { engine: opened, dir, _layout: Some(layout) };
@@ -250,7 +250,7 @@ impl Store {
             shared.with_open(|open| {
                 layout::disk_bytes(&open.dir)
                     .map(|bytes| (bytes, open.engine.alarm()))
-                    .map_err(|error| ReadError::Failed(EngineError::new(error)))
+                    .map_err(|error| ReadError::Failed(EngineError::from(error)))
             })
         };
         let (disk_bytes, alarm) = blocking(sizes).await?;
@@ -429,7 +429,7 @@ fn create(layout: &Layout, path: &Path, engine: EngineKind, names: &[&str]) -> R
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     let dir = layout.begin(engine).map_err(io)?;
     let opened = engine.open(&dir, Access::Create, names);
-    drop(opened.map_err(|error| io(io::Error::other(error)))?);
+    drop(opened.map_err(|error| error.on_opening(path))?);
     layout.finish().map_err(io)
 }
 

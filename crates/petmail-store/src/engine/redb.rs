@@ -140,5 +140,8 @@ fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 }
 
 fn redb_error(error: impl Into<redb::Error>) -> EngineError {
-    EngineError::new(error.into())
+    match error.into() {
+        redb::Error::Io(error) => error.into(),
+        other => EngineError::new(other),
+    }
 }

@@ -185,7 +185,10 @@ fn write_all(
 
 impl From<sled::Error> for EngineError {
     fn from(error: sled::Error) -> Self {
-        Self::new(error)
+        match error {
+            sled::Error::Io(error) => error.into(),
+            other => Self::new(other),
+        }
     }
 }
 
@@ -198,14 +201,8 @@ impl From<TransactionError<Self>> for EngineError {
     }
 }
 
-impl From<std::io::Error> for EngineError {
-    fn from(error: std::io::Error) -> Self {
-        Self::new(error)
-    }
-}
-
 impl From<rustix::io::Errno> for EngineError {
     fn from(error: rustix::io::Errno) -> Self {
-        Self::new(error)
+        std::io::Error::from(error).into()
     }
 }

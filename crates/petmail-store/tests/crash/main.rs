@@ -1,4 +1,4 @@
-//! Crashes on each engine: a writer killed at random moments, and a simulated power cut.
+//! Crashes on each engine: a writer killed at random moments, a simulated power cut, a full disk.
 //!
 //! The test runs its own program again as the writer, which prints what it intends (`I id [deleted]`)
 //! and what was acknowledged (`A id [deleted]`). After the crash the store must hold everything
@@ -17,6 +17,7 @@ use petmail_store::EngineKind;
 use crate::ledger::Ledger;
 use crate::writer::Writer;
 
+mod full;
 mod ledger;
 mod power;
 mod writer;
@@ -41,6 +42,20 @@ fn redb_survives_a_power_cut() {
     power_cuts("redb_survives_a_power_cut", EngineKind::Redb);
 }
 
+#[test]
+fn sled_survives_a_full_disk() {
+    if disks_are_possible("full-disk") {
+        full::fill_disk(EngineKind::Sled);
+    }
+}
+
+#[test]
+fn redb_survives_a_full_disk() {
+    if disks_are_possible("full-disk") {
+        full::fill_disk(EngineKind::Redb);
+    }
+}
+
 fn kill_loop(test: &str, engine: EngineKind) {
     writer::run_if_child(engine);
     let mut random = Random::from_environment(test);
@@ -58,10 +73,7 @@ fn kill_loop(test: &str, engine: EngineKind) {
 
 fn power_cuts(test: &str, engine: EngineKind) {
     writer::run_if_child(engine);
-    if !power::is_possible() {
-        say("SKIPPED power-cut: needs root");
-        let in_ci = env::var_os("CI").is_some_and(|value| value == "true");
-        assert!(!in_ci, "the power cut must not be skipped in CI");
+    if !disks_are_possible("power-cut") {
         return;
     }
     let mut random = Random::from_environment(test);
@@ -77,6 +89,17 @@ fn power_cuts(test: &str, engine: EngineKind) {
         acknowledged += ledger.acknowledged();
     }
     say(&format!("{test}: {rounds} cuts, {acknowledged} acknowledged, none lost"));
+}
+
+/// Whether disks can be simulated here; says so if not, and does not accept it in CI.
+fn disks_are_possible(what: &str) -> bool {
+    let possible = power::is_possible();
+    if !possible {
+        say(&format!("SKIPPED {what}: needs root"));
+        let in_ci = env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!in_ci, "{what} must not be skipped in CI");
+    }
+    possible
 }
 
 fn rounds(variable: &str, default: u64) -> u64 {

@@ -32,8 +32,7 @@ pub(crate) fn cut(
 ) {
     let dir = tempfile::tempdir().unwrap();
     let [disk, copy] = ["disk.img", "copy.img"].map(|name| dir.path().join(name));
-    File::create_new(&disk).unwrap().set_len(IMAGE_BYTES).unwrap();
-    run("mkfs.ext4", [OsStr::new("-q"), disk.as_os_str()]);
+    format(&disk, IMAGE_BYTES);
     {
         let mount = Mount::new(&disk, dir.path().join("before"));
         let mut writer = Writer::start(test, &mount.at.join("store"), ledger.next_id());
@@ -45,6 +44,21 @@ pub(crate) fn cut(
     }
     let mount = Mount::new(&copy, dir.path().join("after"));
     check(&mount.at.join("store"), ledger);
+}
+
+/// Shows `work` a fresh disk of that size.
+pub(crate) fn with_disk(bytes: u64, work: impl FnOnce(&Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = dir.path().join("disk.img");
+    format(&disk, bytes);
+    let mount = Mount::new(&disk, dir.path().join("disk"));
+    work(&mount.at);
+}
+
+fn format(image: &Path, bytes: u64) {
+    let file = File::create_new(image).unwrap();
+    file.set_len(bytes).unwrap();
+    run("mkfs.ext4", [OsStr::new("-q"), image.as_os_str()]);
 }
 
 /// Stops the writer; returns once all its threads stand still.
