@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -24,6 +25,9 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::state::{ConnectionId, seconds};
 use crate::writer::{Event, OUTBOX_MESSAGES, Outgoing};
+
+/// How long a refused client may take to hang up itself.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What all connections share.
 #[derive(Clone, Debug)]
@@ -171,9 +175,11 @@ impl Connection {
     async fn goodbye(&mut self, code: u16, ended: Ended) -> Result<(), Ended> {
         let farewell = Message::Close(Some(CloseFrame { code, reason: "".into() }));
         self.write(farewell).await?;
-        // Waiting for the client's own farewell keeps the network from throwing away what it has not read yet.
-        let farewell = async { while let Some(Ok(_)) = self.socket.recv().await {} };
-        drop(timeout(self.hub.limits.write_timeout, farewell).await);
+        if ended == Ended::Refused {
+            // Hanging up on bytes under way would make the network throw away the error that the client has yet to read.
+            let farewell = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+            drop(timeout(FAREWELL, farewell).await);
+        }
         Err(ended)
     }
 
