@@ -55,7 +55,7 @@ pub(crate) struct Request {
     pub(crate) bytes: usize,
     pub(crate) done: oneshot::Sender<Result<(), CommitError>>,
     /// Its share of the queue, freed when the batch is done.
-    pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) room: OwnedSemaphorePermit,
 }
 
 /// Commits until every sender of the queue is gone and the queue is empty.
@@ -98,7 +98,7 @@ impl Group {
     fn add(&mut self, request: Request) {
         self.ops.extend(request.ops);
         self.bytes += request.bytes;
-        self.waiting.push((request.done, request._room));
+        self.waiting.push((request.done, request.room));
     }
 
     fn commit(self, shared: &Shared) {

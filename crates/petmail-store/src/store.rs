@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
-use crate::batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, position};
+use crate::batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, Op, position};
 use crate::committer::{self, CommitError, Request};
 use crate::engine::{Access, Engine, EngineError, EngineKind, KeyRange};
 use crate::layout::{self, Layout, OpenError};
@@ -171,14 +171,12 @@ impl Store {
     ///
     /// See [`CommitError`]; after all but [`CommitError::Failed`] nothing has been written.
     pub async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
-        let cost = cost(&batch)?;
-        let ops_bytes = batch.bytes();
-        let ops = batch.resolve(self.inner.keyspaces)?;
+        let batch = Checked::new(batch, self.inner.keyspaces)?;
         let room = Arc::clone(&self.inner.room)
-            .acquire_many_owned(cost)
+            .acquire_many_owned(batch.cost)
             .await
             .map_err(|_closed| CommitError::Closed)?;
-        self.inner.queue(ops, ops_bytes, room)?.wait().await
+        self.inner.queue(batch, room)?.wait().await
     }
 
     /// Commits `batch` unless the queue is full; waits until the batch is on disk.
@@ -187,15 +185,13 @@ impl Store {
     ///
     /// [`CommitError::Overloaded`] if there is no room; else as [`commit`](Self::commit).
     pub async fn try_commit(&self, batch: Batch) -> Result<(), CommitError> {
-        let cost = cost(&batch)?;
-        let ops_bytes = batch.bytes();
-        let ops = batch.resolve(self.inner.keyspaces)?;
+        let batch = Checked::new(batch, self.inner.keyspaces)?;
         let room =
-            Arc::clone(&self.inner.room).try_acquire_many_owned(cost).map_err(|error| match error {
+            Arc::clone(&self.inner.room).try_acquire_many_owned(batch.cost).map_err(|error| match error {
                 TryAcquireError::NoPermits => CommitError::Overloaded,
                 TryAcquireError::Closed => CommitError::Closed,
             })?;
-        self.inner.queue(ops, ops_bytes, room)?.wait().await
+        self.inner.queue(batch, room)?.wait().await
     }
 
     /// Reads the value of one key.
@@ -320,14 +316,9 @@ struct Inner {
 }
 
 impl Inner {
-    fn queue(
-        &self,
-        ops: Vec<crate::batch::Op>,
-        bytes: usize,
-        room: OwnedSemaphorePermit,
-    ) -> Result<Receipt, CommitError> {
+    fn queue(&self, batch: Checked, room: OwnedSemaphorePermit) -> Result<Receipt, CommitError> {
         let (done, receipt) = oneshot::channel();
-        let request = Request { ops, bytes, done, _room: room };
+        let request = Request { ops: batch.ops, bytes: batch.bytes, done, room };
         lock(&self.sender).as_ref().ok_or(CommitError::Closed)?.try_send(request).map_err(
             |error| match error {
                 mpsc::error::TrySendError::Full(_) => CommitError::Overloaded,
@@ -356,6 +347,26 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.shut();
+    }
+}
+
+/// A batch within all limits.
+struct Checked {
+    ops: Vec<Op>,
+    bytes: usize,
+    /// What it takes up in the queue, in bytes.
+    cost: u32,
+}
+
+impl Checked {
+    fn new(batch: Batch, keyspaces: &[Keyspace]) -> Result<Self, CommitError> {
+        let (len, bytes) = (batch.len(), batch.bytes());
+        let cost = u32::try_from(bytes + len * OP_COST + BATCH_COST)
+            .ok()
+            .filter(|_| len <= MAX_BATCH_OPS && bytes <= MAX_BATCH_BYTES)
+            .ok_or(CommitError::BatchTooLarge { ops: len, bytes })?;
+        let ops = batch.resolve(keyspaces)?;
+        Ok(Self { ops, bytes, cost })
     }
 }
 
@@ -431,14 +442,6 @@ fn create(layout: &Layout, path: &Path, engine: EngineKind, names: &[&str]) -> R
     let opened = engine.open(&dir, Access::Create, names);
     drop(opened.map_err(|error| error.on_opening(path))?);
     layout.finish().map_err(io)
-}
-
-/// What a batch takes up in the queue; an error if it is over the limits.
-fn cost(batch: &Batch) -> Result<u32, CommitError> {
-    u32::try_from(batch.bytes() + batch.len() * OP_COST + BATCH_COST)
-        .ok()
-        .filter(|_| batch.bytes() <= MAX_BATCH_BYTES && batch.len() <= MAX_BATCH_OPS)
-        .ok_or(CommitError::BatchTooLarge { ops: batch.len(), bytes: batch.bytes() })
 }
 
 /// Whether no key can lie in the range; engines disagree on what an inverted range means.

@@ -5,7 +5,7 @@ use std::sync::{Condvar, mpsc as std_mpsc};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::batch::{MAX_VALUE_BYTES, Op};
+use crate::batch::MAX_VALUE_BYTES;
 
 const ROWS: Keyspace = Keyspace::new("rows");
 
