@@ -121,6 +121,26 @@ async fn large_bodies_get_413_with_and_without_a_length() {
 }
 
 #[tokio::test]
+async fn bodies_that_a_handler_streams_are_bounded_too() {
+    let server = start(limits(|l| l.max_body_bytes = 1000)).await;
+    let client = reqwest::Client::new();
+    let post = |body: reqwest::Body| client.post(server.url("/count")).body(body).send();
+    assert_eq!(post(vec![0; 1000].into()).await.unwrap().text().await.unwrap(), "1000");
+    assert_eq!(status(&post(vec![0; 1001].into()).await.unwrap()), 413);
+    let chunks = futures::stream::iter((0..11).map(|_| Ok::<_, std::io::Error>(vec![0; 100])));
+    let counted = post(reqwest::Body::wrap_stream(chunks)).await.unwrap().text().await.unwrap();
+    assert_eq!(counted, "cut");
+}
+
+#[tokio::test]
+async fn larger_bodies_can_be_allowed() {
+    let three = 3 * 1024 * 1024;
+    let server = start(limits(|l| l.max_body_bytes = three)).await;
+    let answer = reqwest::Client::new().post(server.url("/echo")).body(vec![0; three]).send().await.unwrap();
+    assert_eq!(answer.bytes().await.unwrap().len(), three);
+}
+
+#[tokio::test]
 async fn heads_with_too_many_or_too_long_lines_get_431() {
     let server = start(limits(|l| (l.max_headers, l.max_header_bytes) = (4, 8192))).await;
     let mut many = server.connect().await;

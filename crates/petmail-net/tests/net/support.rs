@@ -4,12 +4,12 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     http::StatusCode,
     response::sse::{Event, Sse},
     routing::{get, post},
 };
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use petmail_net::{
     CancellationToken,
     server::{Limits, Server},
@@ -110,6 +110,7 @@ pub(crate) fn router(world: &Arc<World>) -> Router {
         .route("/", get(|| async { "hello" }))
         .route("/panic", get(panics))
         .route("/echo", post(|body: Bytes| async move { body }))
+        .route("/count", post(count_bytes))
         .route(
             "/wait",
             get(move || async move {
@@ -133,7 +134,7 @@ pub(crate) fn router(world: &Arc<World>) -> Router {
                     let _held = &guard;
                     Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b'x'; 16_384]))
                 });
-                axum::body::Body::from_stream(chunks)
+                Body::from_stream(chunks)
             }),
         )
 }
@@ -144,6 +145,12 @@ impl Drop for GivenUp {
     fn drop(&mut self) {
         self.0.given_up.send_modify(|n| *n += 1);
     }
+}
+
+/// Reads its body without axum's own bound.
+async fn count_bytes(body: Body) -> String {
+    let chunks: Result<Vec<Bytes>, _> = body.into_data_stream().try_collect().await;
+    chunks.map_or("cut".to_owned(), |chunks| chunks.iter().map(Bytes::len).sum::<usize>().to_string())
 }
 
 async fn panics() -> StatusCode {
