@@ -221,15 +221,7 @@ impl SignedIntroduction {
         shared: &SharedKey,
         rng: &mut impl CryptoRngCore,
     ) -> Self {
-        Self::sign_with_nonce(IntroductionNonce::generate(rng), body0, key, shared)
-    }
-
-    fn sign_with_nonce(
-        nonce: IntroductionNonce,
-        body0: String,
-        key: &ChannelSigningKey,
-        shared: &SharedKey,
-    ) -> Self {
+        let nonce = IntroductionNonce::generate(rng);
         let message = signed_message(&shared.verifier(), &body0);
         let signature = IntroductionSignature::from_bytes(key.sign(SigningContext::Introduction, &message));
         Self { nonce, body0, signature }

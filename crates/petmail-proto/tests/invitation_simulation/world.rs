@@ -180,7 +180,8 @@ impl World {
     fn hand_in(&mut self, i: usize, input: Input) {
         let crash = self.next_crash();
         if self.parties[i].handle(input, self.now, crash, &mut self.rng) {
-            self.disconnect(i);
+            let hung_up = self.parties[i].invitation.is_some();
+            self.disconnect(i, hung_up);
         }
     }
 
@@ -220,12 +221,11 @@ impl World {
         }
     }
 
-    /// The connection ends; some of what was sent over it still arrives.
-    fn disconnect(&mut self, i: usize) {
+    /// The connection ends; if it is lost rather than closed, only some of what was sent over it arrives.
+    fn disconnect(&mut self, i: usize, all_arrives: bool) {
         let Some(id) = self.parties[i].connection.take() else { return };
         let sent = std::mem::take(&mut self.parties[i].to_server);
-        let graceful = self.parties[i].invitation.is_some();
-        let arrives = if graceful { sent.len() } else { self.below(sent.len() + 1) };
+        let arrives = if all_arrives { sent.len() } else { self.below(sent.len() + 1) };
         for message in sent.into_iter().take(arrives) {
             self.serve(id, message);
         }
@@ -241,12 +241,12 @@ impl World {
         if self.faults.drops > 0 && self.below(10) == 0 {
             self.faults.drops -= 1;
             let i = self.below(2);
-            self.disconnect(i);
+            self.disconnect(i, false);
         }
         if self.faults.forgets > 0 && self.below(10) == 0 {
             self.faults.forgets -= 1;
-            self.disconnect(0);
-            self.disconnect(1);
+            self.disconnect(0, false);
+            self.disconnect(1, false);
             self.server.forget_idle();
         }
         if self.faults.junk > 0 && self.below(20) == 0 {
