@@ -1,0 +1,117 @@
+//! Child processes that are read line by line and killed when their test ends, however it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A process that says nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running program. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts a program; what it writes to standard output and standard error is read line by line.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    #[must_use]
+    pub fn spawn(command: &mut Command) -> Self {
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (sender, lines) = mpsc::channel();
+        let stdout = child.stdout.take().map(|pipe| read(pipe, sender.clone()));
+        let stderr = child.stderr.take().map(|pipe| read(pipe, sender));
+        Self { child, lines, readers: stdout.into_iter().chain(stderr).collect() }
+    }
+
+    /// Starts one of our servers, waits for its `ready` line, and returns it with the URL that stands there.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[must_use]
+    pub fn ready(command: &mut Command) -> (Self, String) {
+        let process = Self::spawn(command);
+        let url = process.wait_for(|line| line.strip_prefix("ready ").map(str::to_owned));
+        (process, url)
+    }
+
+    /// Reads lines until one of them has what is wanted.
+    ///
+    /// # Panics
+    /// If the program ends, or falls silent, before that; with the lines that it wrote.
+    pub fn wait_for<T>(&self, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => match wanted(&line) {
+                    Some(found) => return found,
+                    None => seen.push(line),
+                },
+                Err(RecvTimeoutError::Timeout) => panic!("the program hangs after {seen:#?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the program ended after {seen:#?}"),
+            }
+        }
+    }
+
+    /// Waits for the end, and returns the status with the lines not read before.
+    ///
+    /// # Panics
+    /// If the program falls silent without ending.
+    #[must_use]
+    pub fn finish(mut self) -> (ExitStatus, Vec<String>) {
+        let mut rest = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => rest.push(line),
+                Err(RecvTimeoutError::Timeout) => panic!("the program hangs after {rest:#?}"),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let status = self.child.wait().expect("a child can be waited for");
+        (status, rest)
+    }
+
+    /// Kills the program with SIGKILL, and waits until it is gone.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// The operating system's number of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        for reader in self.readers.drain(..) {
+            drop(reader.join());
+        }
+    }
+}
+
+fn read(pipe: impl Read + Send + 'static, lines: Sender<String>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while pipe.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if lines.send(text).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    })
+}

@@ -1,0 +1,54 @@
+//! Where the programs under test are.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// What has been built by this process.
+static BUILT: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
+
+/// Returns the path of one of the workspace's programs, built from the sources as they are now, with the profile of the
+/// running test.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn bin(name: &str) -> PathBuf {
+    let profile_dir = profile_dir();
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.iter().any(|known| known == name) {
+        build(name, &profile_dir);
+        built.push(name.to_owned());
+    }
+    profile_dir.join(name)
+}
+
+/// Cargo's target folder, as seen from a running test.
+///
+/// # Panics
+/// If the running program is not a test built by cargo.
+#[must_use]
+pub fn target_dir() -> PathBuf {
+    profile_dir().parent().expect("cargo puts profiles below the target folder").to_owned()
+}
+
+fn profile_dir() -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let deps = test.parent().and_then(std::path::Path::parent);
+    deps.expect("cargo builds tests into target/PROFILE/deps").to_owned()
+}
+
+fn build(name: &str, profile_dir: &std::path::Path) {
+    let profile = match profile_dir.file_name().and_then(std::ffi::OsStr::to_str) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--locked", "--package", name, "--bin", name, "--profile", profile])
+        .arg("--target-dir")
+        .arg(target_dir())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "{name} does not build");
+}
