@@ -1,2 +1,15 @@
-//! Placeholder.
-fn main() {}
+//! The program `petmail-node`: prepares the process and hands over to the command line.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use petmail_net::program::prepare_process;
+use petmail_node::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    prepare_process();
+    match cli::run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

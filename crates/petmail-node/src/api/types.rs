@@ -94,8 +94,8 @@ pub struct MailboxView {
     pub reason: Option<String>,
     /// How long the server keeps messages, in days.
     pub retention_days: u32,
-    /// The space for messages, in bytes, if the server limits it.
-    pub quota_bytes: Option<u64>,
+    /// The space for messages, in bytes.
+    pub quota_bytes: u64,
     /// Whether the mailbox runs inside this node.
     pub local: bool,
 }
@@ -211,7 +211,14 @@ pub enum Event {
     Invitation(InvitationView),
     /// A mailbox appeared, connected or disconnected.
     Mailbox(MailboxView),
+    /// The reader of the stream was too slow and missed changes: it lists anew. Said by the stream, never by the agent.
+    Lagged,
 }
+
+/// The arguments of a command that takes none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoArguments {}
 
 /// What to invite.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,4 +250,48 @@ pub struct SendRequest {
     pub cid: u32,
     /// The text: 1 to 65,536 bytes of UTF-8.
     pub text: String,
+}
+
+/// Which inbound messages to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchQuery {
+    /// Only this contact's.
+    pub cid: Option<u32>,
+    /// Only those with a greater number.
+    pub since: Option<u64>,
+}
+
+/// Which invitation to cancel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Its number.
+    pub id: u32,
+}
+
+/// What to redeem for a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptMailboxRequest {
+    /// The offer, as the server's operator gave it.
+    pub offer: String,
+}
+
+/// Which contact is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContactRequest {
+    /// Its number.
+    pub cid: u32,
+}
+
+/// A new petname for a contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenameRequest {
+    /// The contact.
+    pub cid: u32,
+    /// Its new local name.
+    pub petname: String,
 }

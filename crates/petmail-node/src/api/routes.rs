@@ -1,0 +1,174 @@
+//! The routes: one for each command, named like it. A handler checks names and texts, asks the agent, and wraps the
+//! answer; whatever decides more than that belongs to the agent.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::header,
+    middleware,
+    response::IntoResponse,
+    routing::{MethodRouter, get, post},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Shared,
+    arguments::Arguments,
+    check::{check_petname, check_text},
+    events::events,
+    guard::{self, Guard},
+    problem::Refusal,
+    types::{
+        AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, FetchQuery,
+        InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView, NoArguments, RenameRequest,
+        SendRequest, StatusView,
+    },
+};
+
+/// The description of the API for programs.
+const OPENAPI: &str = include_str!("openapi.json");
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// Every path of the API with what answers there. `openapi.json` describes the same ones.
+fn routes() -> [(&'static str, MethodRouter<Shared>); 16] {
+    [
+        ("/api/openapi.json", get(openapi)),
+        ("/api/v1/status", post(status)),
+        ("/api/v1/invite", post(invite)),
+        ("/api/v1/invitations", post(invitations)),
+        ("/api/v1/cancel-invitation", post(cancel_invitation)),
+        ("/api/v1/accept-mailbox", post(accept_mailbox)),
+        ("/api/v1/mailboxes", post(mailboxes)),
+        ("/api/v1/addressbook", post(addressbook)),
+        ("/api/v1/contact/rename", post(rename_contact)),
+        ("/api/v1/contact/verify", post(verify_contact)),
+        ("/api/v1/contact/remove", post(remove_contact)),
+        ("/api/v1/send-basic", post(send_basic)),
+        ("/api/v1/fetch-messages", post(fetch_messages)),
+        ("/api/v1/messages", post(messages)),
+        ("/api/v1/events", get(events).post(events)),
+        ("/api/v1/stop", post(stop)),
+    ]
+}
+
+/// Puts `guard` before every route, and before what is no route.
+pub(super) fn router(shared: Shared, guard: Guard) -> Router {
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, method)| router.route(path, method))
+        .fallback(async || Refusal::NoSuchEndpoint)
+        .method_not_allowed_fallback(async || Refusal::WrongMethod)
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .with_state(shared)
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+async fn status(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<StatusView> {
+    let status = shared.agent.status().await;
+    Json(StatusView { baseurl: shared.base_url.as_ref().to_owned(), ..status })
+}
+
+async fn invite(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<InviteRequest>,
+) -> Answer<InvitationView> {
+    if let Some(petname) = &request.petname {
+        check_petname(petname)?;
+    }
+    Ok(Json(shared.agent.invite(request).await?))
+}
+
+async fn invitations(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
+    Json(json!({ "invitations": shared.agent.invitations().await }))
+}
+
+async fn cancel_invitation(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<CancelRequest>,
+) -> Answer<InvitationView> {
+    Ok(Json(shared.agent.cancel_invitation(request.id).await?))
+}
+
+async fn accept_mailbox(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<AcceptMailboxRequest>,
+) -> Answer<MailboxView> {
+    Ok(Json(shared.agent.accept_mailbox(request.offer.trim()).await?))
+}
+
+async fn mailboxes(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
+    Json(json!({ "mailboxes": shared.agent.mailboxes().await }))
+}
+
+async fn addressbook(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
+    Json(json!({ "contacts": shared.agent.addressbook().await }))
+}
+
+async fn rename_contact(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<RenameRequest>,
+) -> Answer<ContactView> {
+    check_petname(&request.petname)?;
+    Ok(Json(shared.agent.rename_contact(request.cid, &request.petname).await?))
+}
+
+async fn verify_contact(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<ContactRequest>,
+) -> Answer<ContactView> {
+    Ok(Json(shared.agent.verify_contact(request.cid).await?))
+}
+
+async fn remove_contact(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<ContactRequest>,
+) -> Answer<Value> {
+    shared.agent.remove_contact(request.cid).await?;
+    Ok(Json(json!({ "cid": request.cid })))
+}
+
+async fn send_basic(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<SendRequest>,
+) -> Answer<MessageView> {
+    check_text(&request.text)?;
+    Ok(Json(shared.agent.send_basic(request).await?))
+}
+
+async fn fetch_messages(
+    State(shared): State<Shared>,
+    Arguments(query): Arguments<FetchQuery>,
+) -> Answer<Value> {
+    let inbound = MessageQuery { cid: query.cid, since: query.since, direction: Some(Direction::In) };
+    Ok(Json(json!({ "messages": shared.agent.messages(inbound).await? })))
+}
+
+async fn messages(State(shared): State<Shared>, Arguments(query): Arguments<MessageQuery>) -> Answer<Value> {
+    Ok(Json(json!({ "messages": shared.agent.messages(query).await? })))
+}
+
+async fn stop(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
+    tracing::info!("asked to stop");
+    shared.shutdown.cancel();
+    Json(json!({ "stopping": true }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let described: Value = serde_json::from_str(OPENAPI).unwrap();
+        let described: BTreeSet<&str> =
+            described["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let routed: BTreeSet<&str> = routes().iter().map(|(path, _)| *path).collect();
+        assert_eq!(described, routed);
+    }
+}

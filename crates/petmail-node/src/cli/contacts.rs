@@ -1,0 +1,134 @@
+//! `addressbook` and `contact rename|verify|remove`.
+
+use clap::{Args, Subcommand};
+use petmail_net::program::Failure;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    block_on,
+    client::Client,
+    terminal::{note, one_line, print, print_json_lines, table},
+};
+use crate::{
+    api::types::{ContactRequest, ContactState, ContactView, RenameRequest},
+    basedir::Basedir,
+};
+
+/// List the contacts
+#[derive(Debug, Args)]
+#[command(after_help = "Compare the safety words with each contact, then use `contact verify`.\n\n\
+    Examples:\n  petmail-node -d n1 addressbook\n  petmail-node -d n1 addressbook --json")]
+pub(super) struct Addressbook {
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Change an entry of the address book
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  petmail-node -d n1 contact rename 1 bob\n  \
+    petmail-node -d n1 contact verify 1\n  petmail-node -d n1 contact remove 1")]
+pub(super) enum Contact {
+    /// Give a contact another petname
+    #[command(after_help = "Examples:\n  petmail-node -d n1 contact rename 1 bob")]
+    Rename {
+        /// The contact's number
+        cid: u32,
+        /// The new name; it is never sent to anyone
+        petname: String,
+    },
+    /// Record that both people have the same safety words
+    #[command(after_help = "Examples:\n  petmail-node -d n1 contact verify 1")]
+    Verify {
+        /// The contact's number
+        cid: u32,
+    },
+    /// Remove a contact for good
+    #[command(after_help = "Examples:\n  petmail-node -d n1 contact remove 1")]
+    Remove {
+        /// The contact's number
+        cid: u32,
+    },
+}
+
+/// The answer to `addressbook`.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    contacts: Vec<ContactView>,
+}
+
+impl Addressbook {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        block_on(async {
+            let client = Client::find(basedir)?;
+            let Listed { contacts } = client.ask("addressbook").await?;
+            if self.json {
+                return print_json_lines(&contacts);
+            }
+            client.note_missing_mailbox().await?;
+            print(&describe(&contacts))
+        })
+    }
+}
+
+impl Contact {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        block_on(async {
+            let client = Client::find(basedir)?;
+            match self {
+                Self::Rename { cid, petname } => {
+                    let renamed: ContactView =
+                        client.call("contact/rename", &RenameRequest { cid, petname }).await?;
+                    note(&format!("contact {cid} is now called {}", one_line(&renamed.petname)));
+                }
+                Self::Verify { cid } => {
+                    let verified: ContactView =
+                        client.call("contact/verify", &ContactRequest { cid }).await?;
+                    note(&format!("contact {cid}, {}, is verified", one_line(&verified.petname)));
+                }
+                Self::Remove { cid } => {
+                    let _: Value = client.call("contact/remove", &ContactRequest { cid }).await?;
+                    note(&format!("contact {cid} is removed"));
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn describe(contacts: &[ContactView]) -> String {
+    if contacts.is_empty() {
+        note("no contacts yet; `invite` makes a code for somebody");
+        return String::new();
+    }
+    let rows: Vec<_> = contacts.iter().map(row).collect();
+    let mut text = table(["CID", "PETNAME", "STATE", "SAFETY WORDS", "REMARK"], &rows);
+    // Names that people give themselves are shown apart: they can claim anything.
+    for contact in contacts.iter().filter(|contact| contact.display_name != contact.petname) {
+        if !contact.display_name.is_empty() {
+            text.push_str(&format!("{} calls itself {}\n", contact.cid, one_line(&contact.display_name)));
+        }
+    }
+    text
+}
+
+fn row(contact: &ContactView) -> [String; 5] {
+    let state = match contact.state {
+        ContactState::Pending => "pending",
+        ContactState::Confirmed => "confirmed",
+        ContactState::Verified => "verified",
+    };
+    let remark = match &contact.reason {
+        Some(reason) => reason.as_str(),
+        None if !contact.can_send => "has no mailbox yet: messages wait here",
+        None => "",
+    };
+    [
+        contact.cid.to_string(),
+        contact.petname.clone(),
+        state.to_owned(),
+        contact.safety_words.clone(),
+        remark.to_owned(),
+    ]
+}

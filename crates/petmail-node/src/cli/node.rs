@@ -1,0 +1,103 @@
+//! `start`, `stop`, `restart`: the life of the node's process.
+
+use clap::Args;
+use petmail_net::program::{Failure, LogFormat, init_logging, shutdown_on_signals};
+use serde_json::Value;
+
+use super::{
+    block_on,
+    client::{Client, not_running, require_node},
+    terminal,
+};
+use crate::{basedir::Basedir, daemon};
+
+/// Start the node, in the background unless told otherwise
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints the base URL of the control API once the node is ready; with --foreground, `ready URL`.\n\n\
+    Examples:\n  petmail-node -d n1 start\n  petmail-node -d n1 start --foreground"
+)]
+pub(super) struct Start {
+    /// Stay in the foreground, log to standard error, stop on Ctrl-C or SIGTERM
+    #[arg(long)]
+    foreground: bool,
+    /// Accepted for scripts; `start` never opens a browser
+    #[arg(long)]
+    no_open: bool,
+}
+
+/// Stop the node
+#[derive(Debug, Args)]
+#[command(after_help = "Returns once the node has stopped.\n\nExamples:\n  petmail-node -d n1 stop")]
+pub(super) struct Stop {}
+
+/// Stop the node if it runs, and start it in the background
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  petmail-node -d n1 restart")]
+pub(super) struct Restart {}
+
+impl Start {
+    pub(super) fn run(self, basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
+        require_node(basedir)?;
+        if let Some(pid) = basedir.running().map_err(Failure::failed)? {
+            let dir = basedir.path().display();
+            return Err(Failure::failed(format!("the node in {dir} is running already (process {pid})"))
+                .hint("use `status` to see it, or `restart`"));
+        }
+        if self.foreground {
+            return run_in_foreground(basedir, log_format);
+        }
+        start_in_background(basedir, log_format)
+    }
+}
+
+impl Stop {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        require_node(basedir)?;
+        if basedir.running().map_err(Failure::failed)?.is_none() {
+            return Err(not_running(basedir));
+        }
+        stop(basedir)
+    }
+}
+
+impl Restart {
+    pub(super) fn run(self, basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
+        require_node(basedir)?;
+        if basedir.running().map_err(Failure::failed)?.is_some() {
+            stop(basedir)?;
+        }
+        start_in_background(basedir, log_format)
+    }
+}
+
+fn run_in_foreground(basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
+    init_logging(log_format).map_err(Failure::failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+    runtime.block_on(async {
+        let shutdown = shutdown_on_signals().map_err(Failure::failed)?;
+        daemon::run(basedir, shutdown)
+            .await
+            .map_err(|error| Failure::failed(error).hint("mend what is named, or see the log lines above it"))
+    })
+}
+
+fn start_in_background(basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
+    let url = block_on(daemon::start_in_background(basedir, log_format))?;
+    terminal::print(&format!("{url}\n"))
+}
+
+/// Asks the node to stop, or, if it does not answer, has the system ask, and waits until it has.
+fn stop(basedir: &Basedir) -> Result<(), Failure> {
+    block_on(async {
+        let asked = match Client::find(basedir) {
+            Ok(client) => client.ask::<Value>("stop").await,
+            Err(failure) => Err(failure),
+        };
+        if asked.is_err() {
+            daemon::terminate(basedir)?;
+        }
+        daemon::wait_until_stopped(basedir).await
+    })
+}

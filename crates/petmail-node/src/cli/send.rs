@@ -1,0 +1,143 @@
+//! `send-basic`, and reading what is too long or too secret for the command line from standard input.
+
+use std::io::{self, Read};
+
+use clap::{Args, ValueEnum};
+use petmail_net::program::Failure;
+
+use super::{
+    block_on,
+    client::{Client, Events},
+    messages::Listed,
+    terminal::{one_line, print},
+};
+use crate::{
+    api::{
+        MAX_TEXT_BYTES, check_text,
+        types::{Direction, Event, MessageQuery, MessageState, MessageView, SendRequest},
+    },
+    basedir::Basedir,
+};
+
+/// Send a text to a contact
+#[derive(Debug, Args)]
+#[command(
+    alias = "send",
+    after_help = "Prints the message's number once it is safe in the outbox. Alias: send.\n\n\
+        Examples:\n  petmail-node -d n1 send-basic 1 hello\n  \
+        petmail-node -d n1 send-basic 1 'see you at 8' --wait sent\n  \
+        petmail-node -d n1 send-basic 1 - < letter.txt"
+)]
+pub(super) struct SendBasic {
+    /// The contact's number
+    cid: u32,
+    /// The text, 1 to 65,536 bytes; `-` reads it from standard input, without the last line's end
+    #[arg(allow_hyphen_values = true)]
+    message: String,
+    /// Return only once the message is so far
+    #[arg(long, value_enum, value_name = "STATE")]
+    wait: Option<WaitFor>,
+}
+
+/// What `--wait` waits for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WaitFor {
+    /// A mailbox of the contact has the message on disk
+    Sent,
+}
+
+impl SendBasic {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let text = argument_or_stdin(self.message, MAX_TEXT_BYTES)?;
+        check_text(&text).map_err(|error| Failure::failed(&error).hint(&error.hint))?;
+        let request = SendRequest { cid: self.cid, text };
+        block_on(async {
+            let client = Client::find(basedir)?;
+            let Some(WaitFor::Sent) = self.wait else { return send(&client, &request).await.map(drop) };
+            // First the stream, then the message: no change can be missed.
+            let mut events = client.events().await?;
+            let message = send(&client, &request).await?;
+            wait_until_sent(&client, &mut events, message).await
+        })
+    }
+}
+
+async fn send(client: &Client, request: &SendRequest) -> Result<MessageView, Failure> {
+    let message: MessageView = client.call("send-basic", request).await?;
+    print(&format!("{}\n", message.id))?;
+    Ok(message)
+}
+
+async fn wait_until_sent(client: &Client, events: &mut Events, message: MessageView) -> Result<(), Failure> {
+    let mut message = message;
+    while message.state == MessageState::Waiting {
+        match events.next().await? {
+            Event::Message(changed) if changed.id == message.id => message = changed,
+            Event::Lagged => message = look_up(client, &message).await?,
+            Event::ContactRemoved { cid } if cid == message.cid => return Err(gone()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn look_up(client: &Client, message: &MessageView) -> Result<MessageView, Failure> {
+    let query = MessageQuery {
+        cid: Some(message.cid),
+        since: Some(message.id.saturating_sub(1)),
+        direction: Some(Direction::Out),
+    };
+    let Listed { messages } = client.call("messages", &query).await?;
+    messages.into_iter().find(|found| found.id == message.id).ok_or_else(gone)
+}
+
+fn gone() -> Failure {
+    Failure::failed("the message is gone").hint("its contact was removed")
+}
+
+/// Returns `argument`, or what standard input says if it is `-`. One byte more than `max_bytes` is let through, so that
+/// whoever checks the length can say that it is too much.
+pub(super) fn argument_or_stdin(argument: String, max_bytes: usize) -> Result<String, Failure> {
+    if argument != "-" {
+        return Ok(argument);
+    }
+    read_text(io::stdin().lock(), max_bytes)
+}
+
+fn read_text(input: impl Read, max_bytes: usize) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    // The line's end, and one byte more to tell a longest text from a longer one.
+    let enough = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(2);
+    input
+        .take(enough)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    if bytes.len() > max_bytes {
+        return Err(Failure::failed(format!(
+            "standard input has more than {max_bytes} bytes, which is the limit"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        Failure::failed(format!("standard input is no UTF-8: {}", one_line(&error.to_string())))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_input_is_bounded_and_loses_one_line_end() {
+        let read = |text: &[u8]| read_text(text, 4).map_err(|failure| failure.to_string());
+        assert_eq!(read(b"abc\n"), Ok("abc".to_owned()));
+        assert_eq!(read(b"abcd"), Ok("abcd".to_owned()));
+        assert_eq!(read(b"abcd\n"), Ok("abcd".to_owned()));
+        assert_eq!(read(b"a\n\n"), Ok("a\n".to_owned()));
+        assert!(read(b"abcde").unwrap_err().contains("more than 4 bytes"));
+        assert!(read(b"abcd\n\n").unwrap_err().contains("more than 4 bytes"));
+        assert!(read(b"\xff").unwrap_err().contains("UTF-8"));
+    }
+}
