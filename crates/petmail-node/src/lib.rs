@@ -1,10 +1,16 @@
 //! The Petmail node: one program with one agent, its control API, and the command line.
+//!
+//! [`agent`] drives the protocol's machines and owns every rule about persistence; the tasks beside it are the
+//! long-running ones; [`node`] puts them together. [`api`] is the only way in, and [`cli`] uses nothing else. Nobody uses
+//! this crate.
 
+pub mod agent;
 pub mod api;
 pub mod basedir;
+pub mod cli;
 pub mod config;
-
-/// The agent: so far, why it refuses commands.
-pub mod agent {
-    pub mod error;
-}
+pub mod daemon;
+mod db;
+mod network;
+pub mod node;
+mod tasks;

@@ -36,3 +36,13 @@ impl CommandError {
         Self { fault, problem: problem.into(), hint: hint.into() }
     }
 }
+
+impl From<petmail_proto::wire::WireError> for CommandError {
+    fn from(error: petmail_proto::wire::WireError) -> Self {
+        Self::new(
+            Fault::Internal,
+            format!("a record cannot be stored: {error}"),
+            "please report this as a bug",
+        )
+    }
+}

@@ -50,7 +50,7 @@ pub struct TransportRecord {
     /// Who the server is: verifies its descriptor.
     pub server: ServerIdentityKey,
     /// The certificate that the server presents (SHA-256 of its DER), if none of the public authorities vouches for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub pin: Option<CertificatePin>,
     /// The server key that `token` was made for.
     pub kid: TokenKeyId,

@@ -1,0 +1,598 @@
+//! The agent: the one writer of the node's state, and the commands that people give it.
+//!
+//! Every change is one [`Step`] of the pure [`core`]: commit, then publish events, then wake the tasks that send. If a
+//! commit fails, the state is read anew from the database, so that memory never runs ahead of the disk.
+
+pub(crate) mod core;
+pub mod error;
+pub(crate) mod records;
+mod stored;
+pub(crate) mod view;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex as StdMutex, PoisonError},
+    time::Duration,
+};
+
+use petmail_proto::{
+    invitation::machine::{Effect, Input},
+    server::offer::Offer as MailboxOffer,
+    time::UnixMillis,
+};
+use petmail_store::Keyspace;
+use rand_core::OsRng;
+use serde_json::{Map, Value};
+use tokio::sync::{Mutex, Notify, broadcast};
+
+use self::{
+    core::{Arrival, Attempt, Core, Offer, Step},
+    error::{CommandError, Fault},
+    records::{Account, Mailbox, OUTBOX},
+};
+use crate::{
+    api::types::{
+        ContactView, Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView,
+        OutboxView, RendezvousView, SendRequest, StatusView,
+    },
+    db::{Db, Write},
+    network::Network,
+};
+
+/// How long `invite` waits for the rendezvous server to give a nameplate.
+const NAMEPLATE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many events a slow listener may fall behind before it has to list anew.
+const EVENT_BACKLOG: usize = 1_024;
+
+/// How many rows of a removed contact are deleted at a time: three writes each stay below a batch's limit.
+const REMOVE_ROWS: usize = 256;
+
+/// How many quarantined messages are tried at a time.
+const QUARANTINE_ROWS: usize = 64;
+
+/// The agent of a running node. Clones are the same agent.
+#[derive(Clone, Debug)]
+pub struct Agent(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    core: Mutex<Core>,
+    db: Db,
+    display_name: String,
+    rendezvous_url: String,
+    network: Network,
+    events: broadcast::Sender<Event>,
+    outbox: Notify,
+    health: StdMutex<Health>,
+    invitations: StdMutex<HashMap<u32, VecDeque<Effect>>>,
+    invitations_changed: Notify,
+    mailboxes_changed: Notify,
+}
+
+/// How the node's connections are, as the tasks report it.
+#[derive(Debug, Default)]
+struct Health {
+    /// By mailbox: nothing if its stream is open, else what is wrong.
+    mailboxes: BTreeMap<u32, Result<(), String>>,
+    rendezvous: Option<Result<(), String>>,
+}
+
+impl Agent {
+    /// Reads the agent's state and begins a new epoch.
+    pub(crate) async fn open(
+        db: Db,
+        display_name: String,
+        rendezvous_url: String,
+        network: Network,
+    ) -> anyhow::Result<Self> {
+        let core = Core::new(display_name.clone(), stored::load(&db).await?)?;
+        let agent = Self(Arc::new(Inner {
+            core: Mutex::new(core),
+            db,
+            display_name,
+            rendezvous_url,
+            network,
+            events: broadcast::channel(EVENT_BACKLOG).0,
+            outbox: Notify::new(),
+            health: StdMutex::default(),
+            invitations: StdMutex::default(),
+            invitations_changed: Notify::new(),
+            mailboxes_changed: Notify::new(),
+        }));
+        agent.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
+        agent.step(|core, step, now| core.resume_invitations(step, now, &mut OsRng)).await?;
+        agent.finish_removals().await?;
+        Ok(agent)
+    }
+
+    /// Closes the database; every later command fails.
+    pub(crate) async fn close(&self) {
+        self.0.db.clone().close().await;
+    }
+
+    /// Carries out one operation: change the state, commit, publish, wake.
+    async fn step<T>(
+        &self,
+        operation: impl FnOnce(&mut Core, &mut Step, UnixMillis) -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        let mut core = self.0.core.lock().await;
+        let mut step = Step::default();
+        let result = operation(&mut core, &mut step, now());
+        let writes = std::mem::take(&mut step.writes);
+        if result.is_err() && writes.is_empty() {
+            return result;
+        }
+        let committed = match &result {
+            Ok(_) => self.commit(writes).await,
+            // The operation stopped half-way: what it changed in memory is not to be kept.
+            Err(error) => Err(error.clone()),
+        };
+        if let Err(error) = committed {
+            self.reload(&mut core).await;
+            return Err(error);
+        }
+        drop(core);
+        self.publish(step);
+        result
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), CommandError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.0.db.commit(writes).await.map_err(|error| internal(&error))
+    }
+
+    async fn reload(&self, core: &mut Core) {
+        match stored::load(&self.0.db)
+            .await
+            .and_then(|stored| Ok(Core::new(self.0.display_name.clone(), stored)?))
+        {
+            Ok(stored) => *core = stored,
+            Err(error) => tracing::error!(%error, "the database cannot be read; restart the node"),
+        }
+    }
+
+    fn publish(&self, step: Step) {
+        for event in step.events {
+            // Nobody listening is no fault.
+            self.0.events.send(event).map_or_else(drop, drop);
+        }
+        if !step.invitation_effects.is_empty() {
+            let mut queues = lock(&self.0.invitations);
+            for (id, effect) in step.invitation_effects {
+                queues.entry(id).or_default().push_back(effect);
+            }
+            drop(queues);
+            self.0.invitations_changed.notify_waiters();
+        }
+        if step.wake_outbox {
+            self.0.outbox.notify_one();
+        }
+        if step.retry_quarantine {
+            let agent = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = agent.retry_quarantine().await {
+                    tracing::warn!(%error, "messages stay in quarantine");
+                }
+            });
+        }
+    }
+
+    /// Subscribes to all changes. A listener that falls behind gets an error and lists anew.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+
+    /// Lists the address book.
+    pub async fn addressbook(&self) -> Vec<ContactView> {
+        self.0.core.lock().await.addressbook()
+    }
+
+    /// Gives a contact another local name.
+    ///
+    /// # Errors
+    /// If there is no such contact, or the name cannot be used.
+    pub async fn rename_contact(&self, cid: u32, petname: &str) -> Result<ContactView, CommandError> {
+        self.step(|core, step, _| core.rename(step, cid, petname)).await
+    }
+
+    /// Notes that the people compared their safety words.
+    ///
+    /// # Errors
+    /// If there is no such contact, or it is pending.
+    pub async fn verify_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
+        self.step(|core, step, _| core.verify(step, cid)).await
+    }
+
+    /// Removes a contact with its conversation and all that waits for it.
+    ///
+    /// # Errors
+    /// If there is no such contact.
+    pub async fn remove_contact(&self, cid: u32) -> Result<(), CommandError> {
+        self.step(|core, step, _| core.remove(step, cid)).await?;
+        self.finish_removals().await
+    }
+
+    async fn finish_removals(&self) -> Result<(), CommandError> {
+        let removing = self.0.core.lock().await.settings.removing.clone();
+        for cid in removing {
+            let prefix = cid.to_be_bytes();
+            let queued = self.scan(OUTBOX, &prefix).await?;
+            let messages = stored::messages(&self.0.db, &prefix).await.map_err(|error| internal(&error))?;
+            for chunk in queued.chunks(REMOVE_ROWS) {
+                let keys = chunk.iter().map(|(key, _)| key.clone()).collect();
+                self.step(|_, step, _| {
+                    Core::remove_rows(step, keys, Vec::new());
+                    Ok(())
+                })
+                .await?;
+            }
+            for chunk in messages.chunks(REMOVE_ROWS) {
+                let rows = chunk.iter().map(|(key, message)| (key.encode(), message.id)).collect();
+                self.step(|_, step, _| {
+                    Core::remove_rows(step, Vec::new(), rows);
+                    Ok(())
+                })
+                .await?;
+            }
+            self.step(|core, step, _| core.removed(step, cid)).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts an invitation. Without a code it waits until the rendezvous server has given a nameplate.
+    ///
+    /// # Errors
+    /// If the request makes no sense, or no nameplate comes in time; nothing is left of it then.
+    pub async fn invite(&self, request: InviteRequest) -> Result<InvitationView, CommandError> {
+        let mut events = self.subscribe();
+        let InviteRequest { petname, code } = request;
+        let start = |core: &mut Core, step: &mut Step, now| {
+            core.invite(step, petname.as_deref(), code.as_deref(), now, &mut OsRng)
+        };
+        let id = self.step(start).await?;
+        if code.is_some() {
+            return self.0.core.lock().await.invitation_view(id);
+        }
+        let ready = tokio::time::timeout(NAMEPLATE_TIMEOUT, async {
+            loop {
+                let view = self.0.core.lock().await.invitation_view(id)?;
+                if view.code.is_some() || view.state != crate::api::types::InvitationState::Waiting {
+                    return Ok(view);
+                }
+                // An event was missed or came: look again either way.
+                events.recv().await.map_or_else(drop, drop);
+            }
+        });
+        if let Ok(view) = ready.await {
+            return view;
+        }
+        self.step(|core, step, now| core.cancel_invitation(step, id, now, &mut OsRng)).await?;
+        self.step(|core, step, _| {
+            core.forget_invitation(step, id);
+            Ok(())
+        })
+        .await?;
+        let reason = match self.rendezvous().reason {
+            Some(reason) => format!("no code could be made: {reason}"),
+            None => "no code could be made: the rendezvous server did not answer in time".to_owned(),
+        };
+        Err(CommandError::new(
+            Fault::Unavailable,
+            reason,
+            "check the address of the rendezvous server in config.toml and the network, then try again",
+        ))
+    }
+
+    /// Lists all invitations.
+    pub async fn invitations(&self) -> Vec<InvitationView> {
+        self.0.core.lock().await.invitations.values().map(view::invitation).collect()
+    }
+
+    /// Calls an invitation off.
+    ///
+    /// # Errors
+    /// If there is none of that number, or it is over.
+    pub async fn cancel_invitation(&self, id: u32) -> Result<InvitationView, CommandError> {
+        self.step(|core, step, now| core.cancel_invitation(step, id, now, &mut OsRng)).await
+    }
+
+    /// Redeems an offer: the node gets an account, and every contact is told.
+    ///
+    /// # Errors
+    /// If the offer is malformed, used up, or its server cannot be reached; it can be tried again then.
+    pub async fn accept_mailbox(&self, offer: &str) -> Result<MailboxView, CommandError> {
+        let offer: MailboxOffer = offer.parse().map_err(|error| {
+            CommandError::new(
+                Fault::BadRequest,
+                format!("{error}"),
+                "an offer begins with PETMAIL-OFFER: and is printed by `petmail-mailbox offer`",
+            )
+        })?;
+        self.redeem(offer, false).await
+    }
+
+    /// Redeems an offer of any server, or of the one inside this node.
+    pub(crate) async fn redeem(
+        &self,
+        offer: MailboxOffer,
+        is_local: bool,
+    ) -> Result<MailboxView, CommandError> {
+        let id = self.step(|core, step, _| core.begin_redeem(step, offer, is_local, &mut OsRng)).await?;
+        let mailbox = self.mailbox(id).await?;
+        if mailbox.account.is_none() {
+            match self.0.network.redeem(&mailbox).await {
+                Ok(account) => self.redeemed(id, account).await?,
+                Err(refused) => {
+                    self.step(|core, step, _| {
+                        core.abandon_redeem(step, id);
+                        Ok(())
+                    })
+                    .await?;
+                    return Err(refused);
+                }
+            }
+        }
+        self.mailboxes().await.into_iter().find(|view| view.id == id).ok_or_else(|| {
+            CommandError::new(Fault::Conflict, "the mailbox was removed meanwhile", "accept the offer again")
+        })
+    }
+
+    async fn redeemed(&self, id: u32, account: Account) -> Result<(), CommandError> {
+        self.step(|core, step, now| core.finish_redeem(step, id, account, now, &mut OsRng)).await?;
+        self.0.mailboxes_changed.notify_one();
+        Ok(())
+    }
+
+    /// Lists the node's mailboxes.
+    pub async fn mailboxes(&self) -> Vec<MailboxView> {
+        let core = self.0.core.lock().await;
+        let health = lock(&self.0.health);
+        let with_account = core.mailboxes.values().filter(|mailbox| mailbox.account.is_some());
+        with_account.filter_map(|mailbox| view::mailbox(mailbox, health.mailboxes.get(&mailbox.id))).collect()
+    }
+
+    /// Queues a text for a contact; it is durable when this returns.
+    ///
+    /// # Errors
+    /// If there is no such contact, or the text is empty or too long.
+    pub async fn send_basic(&self, request: SendRequest) -> Result<MessageView, CommandError> {
+        let SendRequest { cid, text } = request;
+        self.step(|core, step, now| core.send_basic(step, cid, &text, now, &mut OsRng)).await
+    }
+
+    /// Lists messages: contact by contact, each direction in the order of numbers, both merged as they came about.
+    ///
+    /// # Errors
+    /// If the contact is unknown, or the database fails.
+    pub async fn messages(&self, query: MessageQuery) -> Result<Vec<MessageView>, CommandError> {
+        if let Some(cid) = query.cid {
+            self.0.core.lock().await.peer(cid)?;
+        }
+        let rows = stored::select(&self.0.db, query).await.map_err(|error| internal(&error))?;
+        let now = now();
+        let core = self.0.core.lock().await;
+        let shown = rows.into_iter().filter_map(|(key, message, packets)| {
+            Some(view::message(core.peers.get(&key.cid)?, key, &message, packets, now))
+        });
+        Ok(shown.collect())
+    }
+
+    /// Shows the node in one screen. The caller fills in where the API listens.
+    pub async fn status(&self) -> StatusView {
+        let mailboxes = self.mailboxes().await;
+        let rendezvous = self.rendezvous();
+        let core = self.0.core.lock().await;
+        let outbox = OutboxView {
+            waiting: core
+                .peers
+                .values()
+                .flat_map(|peer| peer.outbox.entries())
+                .filter(|e| e.message.is_some())
+                .count() as u64,
+            sent: core.peers.values().map(|peer| peer.progress.sent).sum(),
+        };
+        StatusView {
+            running: true,
+            baseurl: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            display_name: core.display_name.clone(),
+            outbox,
+            problems: view::problems(&core, &mailboxes, &rendezvous, now()),
+            mailboxes,
+            rendezvous,
+            contacts: core.peers.len(),
+            open_invitations: core.invitations.values().filter(|invite| invite.is_open()).count(),
+        }
+    }
+
+    fn rendezvous(&self) -> RendezvousView {
+        let state = lock(&self.0.health).rendezvous.clone();
+        let reason = state.as_ref().and_then(|state| state.as_ref().err().cloned());
+        RendezvousView {
+            url: self.0.rendezvous_url.clone(),
+            connected: matches!(state, Some(Ok(()))),
+            reason,
+        }
+    }
+
+    async fn scan(&self, keyspace: Keyspace, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CommandError> {
+        self.0.db.scan(keyspace, prefix).await.map_err(|error| internal(&error))
+    }
+}
+
+/// What the tasks use.
+impl Agent {
+    pub(crate) fn network(&self) -> &Network {
+        &self.0.network
+    }
+
+    pub(crate) fn rendezvous_url(&self) -> &str {
+        &self.0.rendezvous_url
+    }
+
+    /// Waits until the outbox may have something to offer.
+    pub(crate) async fn outbox_changed(&self) {
+        self.0.outbox.notified().await;
+    }
+
+    /// Waits until there is a new mailbox.
+    pub(crate) async fn mailboxes_changed(&self) {
+        self.0.mailboxes_changed.notified().await;
+    }
+
+    /// Returns what can be offered now, and when to ask again.
+    pub(crate) async fn next_offers(&self, limit: usize) -> (Vec<Offer>, Option<UnixMillis>) {
+        self.0.core.lock().await.next_offers(limit, now())
+    }
+
+    /// Reads the packets of the message that is offered.
+    pub(crate) async fn packets(&self, offer: &Offer) -> Result<Map<String, Value>, CommandError> {
+        match &offer.body {
+            None => Ok(Map::new()),
+            Some(key) => stored::packets(&self.0.db, key).await.map_err(|error| internal(&error)),
+        }
+    }
+
+    /// Notes how an offer ended.
+    pub(crate) async fn finish_offer(&self, cid: u32, attempt: Attempt) -> Result<(), CommandError> {
+        self.step(|core, step, now| Ok(core.finish_offer(step, cid, attempt, now, &mut OsRng)?)).await
+    }
+
+    /// Returns the ids of all redeemed mailboxes.
+    pub(crate) async fn mailbox_ids(&self) -> Vec<u32> {
+        let core = self.0.core.lock().await;
+        core.mailboxes
+            .values()
+            .filter(|mailbox| mailbox.account.is_some())
+            .map(|mailbox| mailbox.id)
+            .collect()
+    }
+
+    /// Returns offers that were not redeemed before the node stopped.
+    pub(crate) async fn unfinished_offers(&self) -> Vec<Mailbox> {
+        let core = self.0.core.lock().await;
+        core.mailboxes.values().filter(|mailbox| mailbox.account.is_none()).cloned().collect()
+    }
+
+    /// Takes up an offer that was not redeemed before the node stopped.
+    pub(crate) async fn finish_redeem(&self, mailbox: &Mailbox) -> Result<(), CommandError> {
+        let account = self.0.network.redeem(mailbox).await?;
+        self.redeemed(mailbox.id, account).await
+    }
+
+    /// Returns a mailbox.
+    pub(crate) async fn mailbox(&self, id: u32) -> Result<Mailbox, CommandError> {
+        let core = self.0.core.lock().await;
+        core.mailboxes.get(&id).cloned().ok_or_else(|| {
+            CommandError::new(Fault::NotFound, format!("there is no mailbox {id}"), "mailboxes lists them")
+        })
+    }
+
+    /// Takes in messages from a mailbox, all in one commit. When this returns, the server may delete them.
+    pub(crate) async fn receive(&self, messages: Vec<Vec<u8>>) -> Result<(), CommandError> {
+        self.step(|core, step, now| {
+            for msg_c in &messages {
+                match core.receive(step, msg_c, now, &mut OsRng)? {
+                    Arrival::Accepted | Arrival::Duplicate => {}
+                    Arrival::Damaged => tracing::warn!("a damaged message was dropped"),
+                    Arrival::Unknown => tracing::info!("a message from nobody known is kept in quarantine"),
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes how a mailbox's event stream is.
+    pub(crate) async fn set_mailbox_health(&self, id: u32, state: Result<(), String>) {
+        let changed = {
+            let mut health = lock(&self.0.health);
+            health.mailboxes.insert(id, state.clone()).as_ref() != Some(&state)
+        };
+        if !changed {
+            return;
+        }
+        if let Some(view) = self.mailboxes().await.into_iter().find(|view| view.id == id) {
+            self.0.events.send(Event::Mailbox(view)).map_or_else(drop, drop);
+        }
+    }
+
+    /// Notes how the rendezvous server is.
+    pub(crate) fn set_rendezvous_health(&self, state: Option<Result<(), String>>) {
+        lock(&self.0.health).rendezvous = state;
+    }
+
+    /// Returns the invitations whose tasks have something to do.
+    pub(crate) fn invitations_with_work(&self) -> Vec<u32> {
+        let queues = lock(&self.0.invitations);
+        let mut ids: Vec<u32> = queues.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Takes what an invitation's task has to do.
+    pub(crate) fn take_invitation_work(&self, id: u32) -> VecDeque<Effect> {
+        lock(&self.0.invitations).remove(&id).unwrap_or_default()
+    }
+
+    /// Completes when any invitation may have got work after this was first polled.
+    pub(crate) fn invitations_changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.0.invitations_changed.notified()
+    }
+
+    /// Returns the open invitations that need the rendezvous server.
+    pub(crate) async fn wants_rendezvous(&self, id: u32) -> bool {
+        let core = self.0.core.lock().await;
+        core.invitations.get(&id).is_some_and(|invite| invite.machine.wants_connection())
+    }
+
+    /// Returns the invitations that need the rendezvous server.
+    pub(crate) async fn invitations_wanting_rendezvous(&self) -> Vec<u32> {
+        let core = self.0.core.lock().await;
+        core.invitations
+            .values()
+            .filter(|invite| invite.machine.wants_connection())
+            .map(|invite| invite.id)
+            .collect()
+    }
+
+    /// Hands an input to an invitation.
+    pub(crate) async fn invitation_input(&self, id: u32, input: Input) -> Result<(), CommandError> {
+        self.step(|core, step, now| core.invitation_input(step, id, input, now, &mut OsRng)).await
+    }
+
+    /// Tries the messages in quarantine again, and drops those that are too old.
+    pub(crate) async fn retry_quarantine(&self) -> Result<(), CommandError> {
+        let rows = stored::quarantine(&self.0.db).await.map_err(|error| internal(&error))?;
+        for chunk in rows.chunks(QUARANTINE_ROWS) {
+            self.step(|core, step, now| {
+                for (id, row) in chunk {
+                    core.retry(step, *id, row, now, &mut OsRng)?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+fn now() -> UnixMillis {
+    UnixMillis(petmail_net::clock::unix_ms())
+}
+
+fn internal(error: &anyhow::Error) -> CommandError {
+    CommandError::new(
+        Fault::Internal,
+        format!("{error:#}"),
+        "check the disk (is it full?), then restart the node; nothing that was confirmed is lost",
+    )
+}
+
+fn lock<T>(mutex: &StdMutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,215 @@
+//! The agent's state and every rule about it, without I/O.
+//!
+//! Each operation changes the state and notes in a [`Step`] what must be written, who must be told and which tasks have
+//! work now. The caller commits the writes before anything leaves the machine, and reads the state anew from the database
+//! if that fails. Time and randomness are arguments, so that tests can crash and replay an agent at every step.
+
+pub(super) mod contacts;
+pub(super) mod invite;
+pub(super) mod mailboxes;
+mod receive;
+mod send;
+
+use std::collections::BTreeMap;
+
+use petmail_proto::{
+    channel::{MessageNumber, cid::CidSubkeys, lookup::TokenTable},
+    invitation::machine::Effect,
+    keys::TransportId,
+    outbox::Outbox,
+    time::UnixMillis,
+    wire::{Record, WireError},
+};
+use petmail_store::Keyspace;
+
+pub(crate) use self::{
+    invite::Invite,
+    receive::Arrival,
+    send::{Attempt, Offer},
+};
+use super::records::{
+    AGENT, CONTACTS, Contact, INVITATIONS, InvitationRow, MAILBOXES, Mailbox, PROGRESS, Progress,
+    SETTINGS_KEY, Settings,
+};
+use crate::{api::types::Event, db::Write};
+
+/// What one operation brings about.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    /// To be committed together, before anything else.
+    pub(crate) writes: Vec<Write>,
+    /// To be published after the commit.
+    pub(crate) events: Vec<Event>,
+    /// What the invitations' tasks have to do, in order.
+    pub(crate) invitation_effects: Vec<(u32, Effect)>,
+    /// Whether the outbox has something to offer.
+    pub(crate) wake_outbox: bool,
+    /// Whether messages in quarantine may open now.
+    pub(crate) retry_quarantine: bool,
+}
+
+impl Step {
+    fn put(
+        &mut self,
+        keyspace: Keyspace,
+        key: impl Into<Vec<u8>>,
+        record: &impl Record,
+    ) -> Result<(), WireError> {
+        self.put_bytes(keyspace, key, record.encode_record()?);
+        Ok(())
+    }
+
+    fn put_bytes(&mut self, keyspace: Keyspace, key: impl Into<Vec<u8>>, value: Vec<u8>) {
+        self.writes.push(Write { keyspace, key: key.into(), value: Some(value) });
+    }
+
+    fn delete(&mut self, keyspace: Keyspace, key: impl Into<Vec<u8>>) {
+        self.writes.push(Write { keyspace, key: key.into(), value: None });
+    }
+}
+
+/// A contact with what is derived from its record.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) contact: Contact,
+    pub(crate) progress: Progress,
+    pub(crate) outbox: Outbox,
+    /// What was wrong with the last attempt to deliver.
+    pub(crate) trouble: Option<String>,
+    my_subkeys: CidSubkeys,
+    their_subkeys: CidSubkeys,
+}
+
+impl Peer {
+    fn new(contact: Contact, progress: Progress, outbox: Outbox) -> Self {
+        Self {
+            my_subkeys: CidSubkeys::derive(&contact.mine.cid_key),
+            their_subkeys: CidSubkeys::derive(&contact.theirs.cid_key),
+            contact,
+            progress,
+            outbox,
+            trouble: None,
+        }
+    }
+
+    fn my_tids(&self) -> Vec<TransportId> {
+        self.contact.mine.transports.list.iter().map(|transport| transport.tid).collect()
+    }
+}
+
+/// Everything that an agent reads at its start.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    pub(crate) settings: Settings,
+    pub(crate) contacts: Vec<Contact>,
+    pub(crate) progress: BTreeMap<u32, Progress>,
+    pub(crate) queued: Vec<(u32, petmail_proto::outbox::Entry)>,
+    pub(crate) invitations: Vec<InvitationRow>,
+    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) last_message_id: u64,
+    /// The sizes of quarantined messages by number of arrival, in bytes.
+    pub(crate) quarantine: BTreeMap<u64, usize>,
+}
+
+/// The agent's state.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) display_name: String,
+    pub(crate) settings: Settings,
+    pub(crate) peers: BTreeMap<u32, Peer>,
+    pub(crate) invitations: BTreeMap<u32, Invite>,
+    pub(crate) mailboxes: BTreeMap<u32, Mailbox>,
+    tokens: TokenTable<u32>,
+    last_message_id: u64,
+    quarantine: BTreeMap<u64, usize>,
+}
+
+impl Core {
+    /// Makes the state from what is stored.
+    ///
+    /// # Errors
+    /// If an invitation's record is of a newer program.
+    pub(crate) fn new(display_name: String, stored: Stored) -> Result<Self, WireError> {
+        let mut progress = stored.progress;
+        let mut queued: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+        for (cid, entry) in stored.queued {
+            queued.entry(cid).or_default().push(entry);
+        }
+        let mut core = Self {
+            display_name,
+            settings: stored.settings,
+            peers: BTreeMap::new(),
+            invitations: BTreeMap::new(),
+            mailboxes: stored.mailboxes.into_iter().map(|mailbox| (mailbox.id, mailbox)).collect(),
+            tokens: TokenTable::new(),
+            last_message_id: stored.last_message_id,
+            quarantine: stored.quarantine,
+        };
+        for contact in stored.contacts {
+            let cid = contact.cid;
+            let outbox = Outbox::new(queued.remove(&cid).unwrap_or_default());
+            core.peers.insert(cid, Peer::new(contact, progress.remove(&cid).unwrap_or_default(), outbox));
+            core.expect_messages(cid);
+        }
+        for row in stored.invitations {
+            core.invitations.insert(row.id, Invite::stored(row)?);
+        }
+        Ok(core)
+    }
+
+    /// Begins a new epoch: a restart, a restored backup or a copied folder must never reuse a number.
+    pub(crate) fn start_epoch(&mut self, step: &mut Step, now: UnixMillis) -> Result<(), WireError> {
+        self.settings.epoch = self.settings.epoch.saturating_add(1).max(now.0);
+        self.put_settings(step)
+    }
+
+    fn put_settings(&self, step: &mut Step) -> Result<(), WireError> {
+        step.put(AGENT, SETTINGS_KEY, &self.settings)
+    }
+
+    fn put_contact(&self, step: &mut Step, cid: u32) -> Result<(), WireError> {
+        match self.peers.get(&cid) {
+            Some(peer) => step.put(CONTACTS, cid.to_be_bytes(), &peer.contact),
+            None => Ok(()),
+        }
+    }
+
+    fn put_progress(&self, step: &mut Step, cid: u32) -> Result<(), WireError> {
+        match self.peers.get(&cid) {
+            Some(peer) => step.put(PROGRESS, cid.to_be_bytes(), &peer.progress),
+            None => Ok(()),
+        }
+    }
+
+    fn put_invitation(&self, step: &mut Step, id: u32) -> Result<(), WireError> {
+        match self.invitations.get(&id) {
+            Some(invite) => step.put(INVITATIONS, id.to_be_bytes(), &invite.row()?),
+            None => Ok(()),
+        }
+    }
+
+    fn put_mailbox(&self, step: &mut Step, id: u32) -> Result<(), WireError> {
+        match self.mailboxes.get(&id) {
+            Some(mailbox) => step.put(MAILBOXES, id.to_be_bytes(), mailbox),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings the table of expected tokens up to date with a contact's windows and transports.
+    fn expect_messages(&mut self, cid: u32) {
+        let Some(peer) = self.peers.get(&cid) else { return self.tokens.forget(cid) };
+        let Some(next) = peer.progress.windows.next_expected() else { return };
+        self.tokens.expect(cid, &peer.my_subkeys, &peer.my_tids(), next);
+    }
+
+    fn next_message_id(&mut self) -> u64 {
+        self.last_message_id = self.last_message_id.saturating_add(1);
+        self.last_message_id
+    }
+
+    fn next_number(&self, last: MessageNumber) -> MessageNumber {
+        let epoch = self.settings.epoch;
+        let seqnum = if last.epoch == epoch { last.seqnum.saturating_add(1) } else { 1 };
+        MessageNumber { epoch, seqnum }
+    }
+}

@@ -1,0 +1,139 @@
+//! The address book.
+
+use super::{Core, Peer, Step};
+use crate::{
+    agent::{
+        error::{CommandError, Fault},
+        records::{BODIES, CONTACTS, Contact, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS, Progress, Trust},
+        view,
+    },
+    api::types::{ContactView, Event},
+};
+
+/// The longest petname, in bytes.
+pub(crate) const MAX_PETNAME_BYTES: usize = 256;
+
+impl Core {
+    /// Finds a contact.
+    pub(crate) fn peer(&self, cid: u32) -> Result<&Peer, CommandError> {
+        self.peers.get(&cid).ok_or_else(|| unknown(cid))
+    }
+
+    pub(super) fn peer_mut(&mut self, cid: u32) -> Result<&mut Peer, CommandError> {
+        self.peers.get_mut(&cid).ok_or_else(|| unknown(cid))
+    }
+
+    /// Tells whether mail can reach this agent.
+    pub(crate) fn can_receive(&self) -> bool {
+        !self.mailboxes.is_empty()
+    }
+
+    /// Lists the address book.
+    pub(crate) fn addressbook(&self) -> Vec<ContactView> {
+        self.peers.values().map(|peer| view::contact(peer, self.can_receive())).collect()
+    }
+
+    /// Gives a contact another local name.
+    pub(crate) fn rename(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        petname: &str,
+    ) -> Result<ContactView, CommandError> {
+        let petname = check_petname(petname)?;
+        self.peer_mut(cid)?.contact.petname = petname;
+        self.changed(step, cid)
+    }
+
+    /// Notes that the people compared their safety words.
+    pub(crate) fn verify(&mut self, step: &mut Step, cid: u32) -> Result<ContactView, CommandError> {
+        let contact = &mut self.peer_mut(cid)?.contact;
+        if contact.state == Trust::Pending {
+            return Err(CommandError::new(
+                Fault::Conflict,
+                format!("contact {cid} is still pending"),
+                "wait until it is confirmed, then compare the safety words",
+            ));
+        }
+        contact.state = Trust::Verified;
+        self.changed(step, cid)
+    }
+
+    /// Removes a contact; its conversation and what waits for it follow in smaller steps.
+    pub(crate) fn remove(&mut self, step: &mut Step, cid: u32) -> Result<(), CommandError> {
+        self.peers.remove(&cid).ok_or_else(|| unknown(cid))?;
+        self.tokens.forget(cid);
+        self.settings.removing.push(cid);
+        self.put_settings(step)?;
+        step.delete(CONTACTS, cid.to_be_bytes());
+        step.delete(PROGRESS, cid.to_be_bytes());
+        step.events.push(Event::ContactRemoved { cid });
+        Ok(())
+    }
+
+    /// Deletes some rows of a removed contact's conversation: queued messages by key, messages by key and id.
+    pub(crate) fn remove_rows(step: &mut Step, queued: Vec<Vec<u8>>, messages: Vec<(Vec<u8>, u64)>) {
+        for key in queued {
+            step.delete(OUTBOX, key);
+        }
+        for (key, id) in messages {
+            step.delete(MESSAGES, key.clone());
+            step.delete(BODIES, key);
+            step.delete(MESSAGE_IDS, id.to_be_bytes());
+        }
+    }
+
+    /// Notes that nothing is left of a removed contact.
+    pub(crate) fn removed(&mut self, step: &mut Step, cid: u32) -> Result<(), CommandError> {
+        self.settings.removing.retain(|removing| *removing != cid);
+        Ok(self.put_settings(step)?)
+    }
+
+    /// Adds a contact whose introduction was verified.
+    pub(super) fn add_contact(&mut self, step: &mut Step, contact: Contact) -> Result<(), CommandError> {
+        let cid = contact.cid;
+        self.peers
+            .insert(cid, Peer::new(contact, Progress::default(), petmail_proto::outbox::Outbox::default()));
+        self.put_contact(step, cid)?;
+        self.put_progress(step, cid)?;
+        step.events.push(Event::Contact(view::contact(self.peer(cid)?, self.can_receive())));
+        Ok(())
+    }
+
+    /// Returns `wanted`, or with a number behind it if another contact has that name.
+    pub(super) fn free_petname(&self, wanted: &str) -> String {
+        let taken = |name: &str| self.peers.values().any(|peer| peer.contact.petname == name);
+        let numbered = (2_u32..).map(|number| format!("{wanted} ({number})"));
+        std::iter::once(wanted.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
+    }
+
+    fn changed(&self, step: &mut Step, cid: u32) -> Result<ContactView, CommandError> {
+        self.put_contact(step, cid)?;
+        let view = view::contact(self.peer(cid)?, self.can_receive());
+        step.events.push(Event::Contact(view.clone()));
+        Ok(view)
+    }
+}
+
+/// Refuses a local name that cannot be shown.
+pub(super) fn check_petname(petname: &str) -> Result<String, CommandError> {
+    let petname = petname.trim();
+    let good =
+        !petname.is_empty() && petname.len() <= MAX_PETNAME_BYTES && !petname.chars().any(char::is_control);
+    if good {
+        return Ok(petname.to_owned());
+    }
+    Err(CommandError::new(
+        Fault::BadRequest,
+        "this petname cannot be used",
+        format!("use 1 to {MAX_PETNAME_BYTES} bytes without control characters"),
+    ))
+}
+
+fn unknown(cid: u32) -> CommandError {
+    CommandError::new(
+        Fault::NotFound,
+        format!("there is no contact {cid}"),
+        "the addressbook command lists the contacts with their numbers",
+    )
+}

@@ -1,0 +1,129 @@
+//! The agent's own mailboxes, and how contacts learn of them.
+
+use petmail_proto::{
+    channel::record::{MAX_TRANSPORTS, TransportRecord, Transports},
+    keys::TransportId,
+    server::{account::AccountKeys, offer::Offer},
+    time::UnixMillis,
+};
+use rand_core::CryptoRngCore;
+
+use super::{Core, Step};
+use crate::agent::{
+    error::{CommandError, Fault},
+    records::{Account, MAILBOXES, Mailbox},
+};
+
+impl Core {
+    /// Notes an offer that is about to be redeemed; the same offer again continues where it stopped.
+    pub(crate) fn begin_redeem(
+        &mut self,
+        step: &mut Step,
+        offer: Offer,
+        is_local: bool,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<u32, CommandError> {
+        let same = |mailbox: &&Mailbox| {
+            mailbox.server == offer.identity && mailbox.redeem_token.hash() == offer.token.hash()
+        };
+        if let Some(known) = self.mailboxes.values().find(same) {
+            return Ok(known.id);
+        }
+        if self.mailboxes.len() >= MAX_TRANSPORTS {
+            return Err(CommandError::new(
+                Fault::Conflict,
+                format!("this node has {MAX_TRANSPORTS} mailboxes already"),
+                "more would not make it more reliable",
+            ));
+        }
+        self.settings.last_mailbox = self.settings.last_mailbox.saturating_add(1);
+        let id = self.settings.last_mailbox;
+        let mailbox = Mailbox {
+            id,
+            url: offer.url,
+            server: offer.identity,
+            pin: offer.pin,
+            is_local,
+            keys: AccountKeys::generate(rng),
+            redeem_token: offer.token,
+            account: None,
+        };
+        self.mailboxes.insert(id, mailbox);
+        self.put_settings(step)?;
+        self.put_mailbox(step, id)?;
+        Ok(id)
+    }
+
+    /// Stores what the server gave for an offer, and tells every contact where to write from now on.
+    pub(crate) fn finish_redeem(
+        &mut self,
+        step: &mut Step,
+        id: u32,
+        account: Account,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
+        mailbox.account = Some(account);
+        self.put_mailbox(step, id)?;
+        let cids: Vec<u32> = self.peers.keys().copied().collect();
+        for cid in cids {
+            self.announce_mailboxes(step, cid, now, rng)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets an offer that the server refused for good.
+    pub(crate) fn abandon_redeem(&mut self, step: &mut Step, id: u32) {
+        if self.mailboxes.get(&id).is_some_and(|mailbox| mailbox.account.is_none()) {
+            self.mailboxes.remove(&id);
+            step.delete(MAILBOXES, id.to_be_bytes());
+        }
+    }
+
+    /// Makes the transports for one more contact: a fresh token and a fresh id for each mailbox.
+    pub(super) fn fresh_transports(&self, serial: u64, rng: &mut impl CryptoRngCore) -> Transports {
+        let list = self.mailboxes.values().filter_map(|mailbox| fresh_transport(mailbox, rng)).collect();
+        Transports { serial, list }
+    }
+
+    /// Tells a contact of mailboxes that it does not know yet.
+    pub(super) fn announce_mailboxes(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        let mut transports = self.peer(cid)?.contact.mine.transports.clone();
+        let is_known =
+            |mailbox: &Mailbox| transports.list.iter().any(|transport| transport.server == mailbox.server);
+        let new: Vec<_> = self.mailboxes.values().filter(|mailbox| !is_known(mailbox)).collect();
+        let new: Vec<_> = new.into_iter().filter_map(|mailbox| fresh_transport(mailbox, rng)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        transports.list.extend(new);
+        transports.list.truncate(MAX_TRANSPORTS);
+        transports.serial = transports.serial.saturating_add(1);
+        self.peer_mut(cid)?.contact.mine.transports = transports;
+        self.put_contact(step, cid)?;
+        self.expect_messages(cid);
+        self.enqueue_own(step, cid, true, now, rng)
+    }
+}
+
+fn fresh_transport(mailbox: &Mailbox, rng: &mut impl CryptoRngCore) -> Option<TransportRecord> {
+    let account = mailbox.account.as_ref()?;
+    let token = account.record.token.for_contact(&account.token_key, rng);
+    let token = token.inspect_err(|error| tracing::error!(mailbox = mailbox.id, %error, "no token")).ok()?;
+    Some(TransportRecord {
+        tid: TransportId::generate(rng),
+        url: mailbox.url.clone(),
+        server: mailbox.server,
+        pin: mailbox.pin,
+        kid: account.record.kid,
+        token,
+        retention_seconds: account.record.retention_seconds,
+    })
+}

@@ -1,0 +1,238 @@
+//! Incoming messages: whose they are, whether they count, and what their packets change.
+//!
+//! The order of checks is the specification's: parse, find the channel, compare token, envelope and key, and drop what
+//! disagrees without any change of state; then count it once, open it, verify it, and only then act on it.
+
+use std::time::Duration;
+
+use petmail_proto::{
+    channel::{
+        MessageNumber,
+        cid::{CidSubkeys, Envelope},
+        message::{Damaged, MsgC, Unverified},
+        own_half::OwnHalf,
+        payload::{INTRODUCTION, Payload, TRANSPORTS},
+        record::Transports,
+    },
+    time::UnixMillis,
+};
+use rand_core::CryptoRngCore;
+
+use super::{Core, Peer, Step};
+use crate::{
+    agent::{
+        error::CommandError,
+        records::{
+            BODIES, MESSAGE_IDS, MESSAGES, Message, MessageKey, QUARANTINE, Quarantined, Stage, Trust, Way,
+        },
+        view,
+    },
+    api::types::Event,
+};
+
+/// What became of an arriving message. In every case the server may delete it once the step is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It was new and is stored.
+    Accepted,
+    /// It was received before.
+    Duplicate,
+    /// It is damaged, forged or malformed; it is dropped.
+    Damaged,
+    /// Nobody known wrote it; it is kept for a contact that may still come about.
+    Unknown,
+}
+
+/// How long a message that nobody known wrote is kept.
+const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// How much of such messages is kept; the oldest go first. Who knows a token can send as many as they like.
+const MAX_QUARANTINE_BYTES: usize = 16 << 20;
+
+/// Packets that the agent acts on and a person does not need to see.
+const OWN_PACKETS: [&str; 2] = [INTRODUCTION, TRANSPORTS];
+
+impl Core {
+    /// Takes in one message from a mailbox.
+    ///
+    /// # Errors
+    /// If a record cannot be encoded; nothing of the message counts then.
+    pub(crate) fn receive(
+        &mut self,
+        step: &mut Step,
+        msg_c: &[u8],
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Arrival, CommandError> {
+        let Ok(message) = MsgC::parse(msg_c) else { return Ok(Arrival::Damaged) };
+        if let Some((cid, envelope)) = self.find_contact(&message) {
+            return self.receive_from(step, cid, &message, &envelope, now, rng);
+        }
+        match self.complete_invitation(step, &message, now, rng)? {
+            Some((cid, envelope)) => self.receive_from(step, cid, &message, &envelope, now, rng),
+            None => self.quarantine(step, msg_c, now),
+        }
+    }
+
+    /// Finds the contact by the token, else by trying every contact's key.
+    fn find_contact(&self, message: &MsgC<'_>) -> Option<(u32, Envelope)> {
+        let opens = |peer: &Peer| peer.my_subkeys.open(&message.cid_box).ok();
+        if let Some(cid) = self.tokens.find(&message.token) {
+            return Some((cid, opens(self.peers.get(&cid)?)?));
+        }
+        self.peers.iter().find_map(|(cid, peer)| Some((*cid, opens(peer)?)))
+    }
+
+    fn receive_from(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        message: &MsgC<'_>,
+        envelope: &Envelope,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Arrival, CommandError> {
+        let peer = self.peer(cid)?;
+        if !token_agrees(message, envelope, &peer.contact.mine, &peer.my_subkeys) {
+            return Ok(Arrival::Damaged);
+        }
+        if !peer.progress.windows.is_new(envelope.number) {
+            return Ok(Arrival::Duplicate);
+        }
+        let Ok(payload) = open(peer, message, envelope) else { return Ok(Arrival::Damaged) };
+        self.peer_mut(cid)?.progress.windows.receive(envelope.number);
+        self.put_progress(step, cid)?;
+        self.expect_messages(cid);
+        self.apply(step, cid, envelope.number, payload, now, rng)?;
+        Ok(Arrival::Accepted)
+    }
+
+    fn apply(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        number: MessageNumber,
+        mut payload: Payload,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        if let Some(transports) = payload.packet::<Transports>(TRANSPORTS) {
+            self.adopt_transports(step, cid, transports, now, rng)?;
+        }
+        self.confirm(step, cid, now, rng)?;
+        payload.packets.retain(|name, _| !OWN_PACKETS.contains(&name.as_str()));
+        if payload.packets.is_empty() {
+            return Ok(());
+        }
+        let id = self.next_message_id();
+        let key = MessageKey { cid, way: Way::In, number };
+        let message = Message { id, when: now, state: Stage::Received };
+        step.put(MESSAGES, key.encode(), &message)?;
+        step.put_bytes(BODIES, key.encode(), view::encode_packets(&payload.packets));
+        step.put_bytes(MESSAGE_IDS, id.to_be_bytes(), key.encode());
+        step.events.push(Event::Message(view::message(self.peer(cid)?, key, &message, payload.packets, now)));
+        Ok(())
+    }
+
+    /// The first message through the channel shows that the other side has our introduction.
+    fn confirm(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        let contact = &mut self.peer_mut(cid)?.contact;
+        if contact.state != Trust::Pending {
+            return Ok(());
+        }
+        contact.state = Trust::Confirmed;
+        contact.introduction = None;
+        let invitation = contact.invitation;
+        self.put_contact(step, cid)?;
+        step.events.push(Event::Contact(view::contact(self.peer(cid)?, self.can_receive())));
+        self.confirm_invitation(step, invitation, now, rng)
+    }
+
+    fn adopt_transports(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        transports: Transports,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        let peer = self.peer_mut(cid)?;
+        if transports.serial <= peer.contact.theirs.transports.serial || transports.check().is_err() {
+            return Ok(());
+        }
+        peer.contact.theirs.transports = transports;
+        peer.outbox.retry_now();
+        let is_pending = peer.contact.state == Trust::Pending;
+        self.put_contact(step, cid)?;
+        step.events.push(Event::Contact(view::contact(self.peer(cid)?, self.can_receive())));
+        step.wake_outbox = true;
+        if is_pending { self.enqueue_own(step, cid, false, now, rng) } else { Ok(()) }
+    }
+
+    fn quarantine(
+        &mut self,
+        step: &mut Step,
+        msg_c: &[u8],
+        now: UnixMillis,
+    ) -> Result<Arrival, CommandError> {
+        let id = self.quarantine.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
+        let row = Quarantined { received: now, msg_c: msg_c.to_vec() };
+        step.put(QUARANTINE, id.to_be_bytes(), &row)?;
+        self.quarantine.insert(id, msg_c.len());
+        while self.quarantine.values().sum::<usize>() > MAX_QUARANTINE_BYTES
+            && let Some((oldest, _)) = self.quarantine.pop_first()
+        {
+            step.delete(QUARANTINE, oldest.to_be_bytes());
+        }
+        Ok(Arrival::Unknown)
+    }
+
+    /// Tries a message in quarantine again: it leaves when somebody known wrote it, or when it is too old.
+    pub(crate) fn retry(
+        &mut self,
+        step: &mut Step,
+        id: u64,
+        row: &Quarantined,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        let is_known = match MsgC::parse(&row.msg_c) {
+            Ok(message) => match self.find_contact(&message) {
+                Some((cid, envelope)) => {
+                    self.receive_from(step, cid, &message, &envelope, now, rng)?;
+                    true
+                }
+                None => false,
+            },
+            Err(_) => true,
+        };
+        if is_known || now.since(row.received) > QUARANTINE_LIFE {
+            self.quarantine.remove(&id);
+            step.delete(QUARANTINE, id.to_be_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// Compares the token with the one that its envelope calls for, at any transport that the sender was told of.
+pub(super) fn token_agrees(
+    message: &MsgC<'_>,
+    envelope: &Envelope,
+    mine: &OwnHalf,
+    subkeys: &CidSubkeys,
+) -> bool {
+    let expected = |tid| subkeys.token(tid, envelope.attempt, envelope.number);
+    mine.transports.list.iter().any(|transport| expected(&transport.tid) == message.token)
+}
+
+fn open(peer: &Peer, message: &MsgC<'_>, envelope: &Envelope) -> Result<Payload, Damaged> {
+    let opened: Unverified = message.open(envelope, &peer.contact.mine.receiver_key)?;
+    let json = opened.verify(&peer.contact.theirs.verifying_key)?;
+    Payload::decode(&json).map_err(|_| Damaged::Malformed(petmail_proto::wire::WireError::Malformed))
+}

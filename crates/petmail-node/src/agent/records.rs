@@ -1,0 +1,276 @@
+//! What the node stores, row by row. Every type is a versioned [`Record`]; every row's keyspace stands beside it.
+
+use petmail_proto::{
+    base_url::BaseUrl,
+    channel::{MessageNumber, own_half::OwnHalf, record::ChannelRecord, window::Windows},
+    invitation::code::BurntCode,
+    keys::{CertificatePin, RedeemToken, ServerIdentityKey, stored_secret},
+    outbox::Entry,
+    server::account::{AccountKeys, AccountRecord},
+    time::UnixMillis,
+    token::TokenPublicKey,
+    wire::Record,
+};
+use petmail_store::Keyspace;
+use serde::{Deserialize, Serialize};
+
+/// Singletons: [`Settings`].
+pub(crate) const AGENT: Keyspace = Keyspace::new("agent");
+/// [`Contact`]s by cid.
+pub(crate) const CONTACTS: Keyspace = Keyspace::new("contacts");
+/// [`Progress`] by cid: what changes with every message.
+pub(crate) const PROGRESS: Keyspace = Keyspace::new("progress");
+/// [`InvitationRow`]s by id.
+pub(crate) const INVITATIONS: Keyspace = Keyspace::new("invitations");
+/// [`Mailbox`]es by id.
+pub(crate) const MAILBOXES: Keyspace = Keyspace::new("mailboxes");
+/// [`Queued`] messages by cid ‖ epoch ‖ seqnum.
+pub(crate) const OUTBOX: Keyspace = Keyspace::new("outbox");
+/// [`Message`]s by cid ‖ direction ‖ epoch ‖ seqnum.
+pub(crate) const MESSAGES: Keyspace = Keyspace::new("messages");
+/// The JSON of a message's packets, under its key in [`MESSAGES`].
+pub(crate) const BODIES: Keyspace = Keyspace::new("bodies");
+/// A message's key in [`MESSAGES`] by its id.
+pub(crate) const MESSAGE_IDS: Keyspace = Keyspace::new("message-ids");
+/// [`Quarantined`] messages by number of arrival.
+pub(crate) const QUARANTINE: Keyspace = Keyspace::new("quarantine");
+
+/// All keyspaces of a node's store.
+pub(crate) static KEYSPACES: &[Keyspace] =
+    &[AGENT, CONTACTS, PROGRESS, INVITATIONS, MAILBOXES, OUTBOX, MESSAGES, BODIES, MESSAGE_IDS, QUARANTINE];
+
+/// The key of [`Settings`] in [`AGENT`].
+pub(crate) const SETTINGS_KEY: &[u8] = b"settings";
+
+/// The agent's counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// The epoch of the running node; outgoing messages are numbered within it.
+    pub(crate) epoch: u64,
+    /// The last contact number given out.
+    pub(crate) last_cid: u32,
+    /// The last invitation number given out.
+    pub(crate) last_invitation: u32,
+    /// The last mailbox number given out.
+    pub(crate) last_mailbox: u32,
+    /// Human-made codes that somebody answered; they are refused for a while.
+    pub(crate) burnt_codes: Vec<BurntCode>,
+    /// Removed contacts whose conversations are still being deleted.
+    pub(crate) removing: Vec<u32>,
+}
+
+impl Record for Settings {
+    const VERSION: u16 = 1;
+}
+
+/// An address-book entry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Contact {
+    pub(crate) cid: u32,
+    pub(crate) petname: String,
+    pub(crate) display_name: String,
+    pub(crate) state: Trust,
+    pub(crate) mine: OwnHalf,
+    pub(crate) theirs: ChannelRecord,
+    pub(crate) safety_words: String,
+    pub(crate) since: UnixMillis,
+    /// The invitation that it came from.
+    pub(crate) invitation: u32,
+    /// The JSON of the `introduction` packet, carried by every payload until the contact is confirmed.
+    pub(crate) introduction: Option<String>,
+}
+
+impl Record for Contact {
+    const VERSION: u16 = 1;
+}
+
+/// How far a contact is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Trust {
+    /// Introductions are exchanged.
+    Pending,
+    /// A message came through the channel.
+    Confirmed,
+    /// The people compared safety words.
+    Verified,
+}
+
+/// An invitation, under way or ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct InvitationRow {
+    pub(crate) id: u32,
+    pub(crate) petname: Option<String>,
+    /// The half of the contact that may come of it.
+    pub(crate) mine: OwnHalf,
+    /// The contact that came of it.
+    pub(crate) cid: Option<u32>,
+    /// The state machine's own versioned record.
+    pub(crate) machine: Vec<u8>,
+}
+
+impl Record for InvitationRow {
+    const VERSION: u16 = 1;
+}
+
+/// An account at a mailbox server, or one that is being redeemed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Mailbox {
+    pub(crate) id: u32,
+    pub(crate) url: BaseUrl,
+    pub(crate) server: ServerIdentityKey,
+    pub(crate) pin: Option<CertificatePin>,
+    /// Whether the server runs inside this node.
+    pub(crate) is_local: bool,
+    pub(crate) keys: AccountKeys,
+    /// Redeems the offer; a killed node asks again with the same keys and gets the same account.
+    #[serde(with = "stored_secret")]
+    pub(crate) redeem_token: RedeemToken,
+    /// What the server gave, once it did.
+    pub(crate) account: Option<Account>,
+}
+
+impl Record for Mailbox {
+    const VERSION: u16 = 1;
+}
+
+/// What a server gave for an offer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) record: AccountRecord,
+    /// The server's token key that `record.token` was made for.
+    pub(crate) token_key: TokenPublicKey,
+}
+
+/// What changes with every message of a contact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// The last number given to an outgoing message.
+    pub(crate) last_sent: MessageNumber,
+    /// How many texts a mailbox of the contact has taken.
+    pub(crate) sent: u64,
+    /// What was received.
+    pub(crate) windows: Windows,
+}
+
+impl Record for Progress {
+    const VERSION: u16 = 1;
+}
+
+/// A message that waits for one of the contact's mailboxes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Queued(pub(crate) Entry);
+
+impl Record for Queued {
+    const VERSION: u16 = 1;
+}
+
+/// A message in or out, without its packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Message {
+    pub(crate) id: u64,
+    pub(crate) when: UnixMillis,
+    pub(crate) state: Stage,
+}
+
+impl Record for Message {
+    const VERSION: u16 = 1;
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    /// Queued; no mailbox has it.
+    Waiting,
+    /// A mailbox of the contact has it.
+    Sent,
+    /// It came in.
+    Received,
+}
+
+/// A message that no contact's key opened; tried again when there is a new contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Quarantined {
+    pub(crate) received: UnixMillis,
+    pub(crate) msg_c: Vec<u8>,
+}
+
+impl Record for Quarantined {
+    const VERSION: u16 = 1;
+}
+
+/// Which way a message went, as its key says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    In = 0,
+    Out = 1,
+}
+
+/// The key of a message: what it is listed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MessageKey {
+    pub(crate) cid: u32,
+    pub(crate) way: Way,
+    pub(crate) number: MessageNumber,
+}
+
+impl MessageKey {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut key = self.cid.to_be_bytes().to_vec();
+        key.push(self.way as u8);
+        key.extend(number_key(self.number));
+        key
+    }
+
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        let (cid, rest) = key.split_first_chunk::<4>()?;
+        let (way, rest) = rest.split_first()?;
+        let (epoch, seqnum) = rest.split_first_chunk::<8>()?;
+        let number = MessageNumber {
+            epoch: u64::from_be_bytes(*epoch),
+            seqnum: u64::from_be_bytes(seqnum.try_into().ok()?),
+        };
+        let way = match way {
+            0 => Way::In,
+            1 => Way::Out,
+            _ => return None,
+        };
+        Some(Self { cid: u32::from_be_bytes(*cid), way, number })
+    }
+}
+
+/// The key of a queued message.
+pub(crate) fn outbox_key(cid: u32, number: MessageNumber) -> Vec<u8> {
+    [cid.to_be_bytes().as_slice(), &number_key(number)].concat()
+}
+
+fn number_key(number: MessageNumber) -> [u8; 16] {
+    let mut key = [0; 16];
+    let (epoch, seqnum) = key.split_at_mut(8);
+    epoch.copy_from_slice(&number.epoch.to_be_bytes());
+    seqnum.copy_from_slice(&number.seqnum.to_be_bytes());
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_keys_sort_by_contact_way_and_number() {
+        let key = |cid, way, epoch, seqnum| MessageKey { cid, way, number: MessageNumber { epoch, seqnum } };
+        let sorted = [
+            key(1, Way::In, 1, 2),
+            key(1, Way::In, 2, 1),
+            key(1, Way::Out, 1, 1),
+            key(2, Way::In, 0, 1),
+            key(256, Way::In, 0, 0),
+        ];
+        let encoded: Vec<_> = sorted.iter().map(|key| key.encode()).collect();
+        assert!(encoded.is_sorted());
+        for (key, bytes) in sorted.iter().zip(&encoded) {
+            assert_eq!(MessageKey::decode(bytes), Some(*key));
+        }
+        assert_eq!(MessageKey::decode(&[0; 20]), None);
+        assert_eq!(MessageKey::decode(&[9; 21]), None);
+    }
+}

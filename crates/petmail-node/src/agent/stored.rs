@@ -1,0 +1,162 @@
+//! Reads the agent's rows: all of its state at start, messages on demand.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use petmail_proto::wire::Record;
+use petmail_store::Keyspace;
+use serde_json::{Map, Value};
+
+use super::{
+    core::Stored,
+    records::{
+        AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX,
+        PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
+    },
+};
+use crate::{
+    api::types::{Direction, MessageQuery},
+    db::Db,
+};
+
+/// A message with its packets.
+pub(super) type Row = (MessageKey, Message, Map<String, Value>);
+
+/// Reads everything that the agent holds in memory.
+pub(super) async fn load(db: &Db) -> anyhow::Result<Stored> {
+    let settings = match db.get(AGENT, SETTINGS_KEY).await? {
+        Some(row) => decode(&row)?,
+        None => Settings::default(),
+    };
+    let mut queued = Vec::new();
+    for (key, row) in db.scan(OUTBOX, &[]).await? {
+        queued.push((cid_of(&key)?, decode::<Queued>(&row)?.0));
+    }
+    let mut progress = BTreeMap::new();
+    for (key, row) in db.scan(PROGRESS, &[]).await? {
+        progress.insert(cid_of(&key)?, decode(&row)?);
+    }
+    let mut quarantine = BTreeMap::new();
+    for (key, row) in db.scan(QUARANTINE, &[]).await? {
+        quarantine.insert(number(key)?, row.len());
+    }
+    Ok(Stored {
+        settings,
+        contacts: all(db, CONTACTS).await?,
+        progress,
+        queued,
+        invitations: all(db, INVITATIONS).await?,
+        mailboxes: all(db, MAILBOXES).await?,
+        last_message_id: last_number(db, MESSAGE_IDS).await?,
+        quarantine,
+    })
+}
+
+/// Reads the messages that a query asks for: contact by contact; each way in the order of numbers, both merged by id.
+pub(super) async fn select(db: &Db, query: MessageQuery) -> anyhow::Result<Vec<Row>> {
+    let prefix = query.cid.map(|cid| cid.to_be_bytes().to_vec()).unwrap_or_default();
+    let way = query.direction.map(|direction| match direction {
+        Direction::In => Way::In,
+        Direction::Out => Way::Out,
+    });
+    let wanted = |(key, message): &(MessageKey, Message)| {
+        way.is_none_or(|way| key.way == way) && query.since.is_none_or(|since| message.id > since)
+    };
+    let mut rows = Vec::new();
+    let found: Vec<_> = messages(db, &prefix).await?.into_iter().filter(wanted).collect();
+    for (key, message) in merge(found) {
+        rows.push((key, message, packets(db, &key.encode()).await?));
+    }
+    Ok(rows)
+}
+
+/// Reads messages without their packets, in the order of keys.
+pub(super) async fn messages(db: &Db, prefix: &[u8]) -> anyhow::Result<Vec<(MessageKey, Message)>> {
+    let rows = db.scan(MESSAGES, prefix).await?;
+    rows.iter().map(|(key, row)| Ok((MessageKey::decode(key).context(DAMAGED)?, decode(row)?))).collect()
+}
+
+/// Reads the packets of a message.
+pub(super) async fn packets(db: &Db, key: &[u8]) -> anyhow::Result<Map<String, Value>> {
+    let body = db.get(BODIES, key).await?.context(DAMAGED)?;
+    serde_json::from_slice(&body).context(DAMAGED)
+}
+
+/// Reads the messages in quarantine, oldest first.
+pub(super) async fn quarantine(db: &Db) -> anyhow::Result<Vec<(u64, Quarantined)>> {
+    let rows = db.scan(QUARANTINE, &[]).await?;
+    rows.into_iter().map(|(key, row)| Ok((number(key)?, decode(&row)?))).collect()
+}
+
+const DAMAGED: &str = "a row of the database is damaged; restore a backup";
+
+/// Merges the two ways of each contact by id without disturbing the order within a way.
+fn merge(rows: Vec<(MessageKey, Message)>) -> Vec<(MessageKey, Message)> {
+    let mut merged = Vec::with_capacity(rows.len());
+    for conversation in rows.chunk_by(|(a, _), (b, _)| a.cid == b.cid) {
+        let incoming = conversation.partition_point(|(key, _)| key.way == Way::In);
+        let (incoming, outgoing) = conversation.split_at(incoming);
+        let (mut incoming, mut outgoing) = (incoming.iter().peekable(), outgoing.iter().peekable());
+        loop {
+            let next = match (incoming.peek(), outgoing.peek()) {
+                (Some((_, received)), Some((_, sent))) if sent.id < received.id => outgoing.next(),
+                (Some(_), _) => incoming.next(),
+                (None, _) => outgoing.next(),
+            };
+            match next {
+                Some(row) => merged.push(row.clone()),
+                None => break,
+            }
+        }
+    }
+    merged
+}
+
+async fn all<T: Record>(db: &Db, keyspace: Keyspace) -> anyhow::Result<Vec<T>> {
+    let rows = db.scan(keyspace, &[]).await?;
+    rows.iter().map(|(_, row)| decode(row)).collect()
+}
+
+async fn last_number(db: &Db, keyspace: Keyspace) -> anyhow::Result<u64> {
+    let key = db.last_key(keyspace).await?;
+    key.map_or(Ok(0), number)
+}
+
+fn number(key: Vec<u8>) -> anyhow::Result<u64> {
+    key.try_into().ok().map(u64::from_be_bytes).context(DAMAGED)
+}
+
+fn cid_of(key: &[u8]) -> anyhow::Result<u32> {
+    key.first_chunk::<4>().map(|cid| u32::from_be_bytes(*cid)).context(DAMAGED)
+}
+
+fn decode<T: Record>(row: &[u8]) -> anyhow::Result<T> {
+    T::decode_record(row).context("the database holds a record that this program cannot read")
+}
+
+#[cfg(test)]
+mod tests {
+    use petmail_proto::{channel::MessageNumber, time::UnixMillis};
+
+    use super::*;
+    use crate::agent::records::Stage;
+
+    fn row(cid: u32, way: Way, seqnum: u64, id: u64) -> (MessageKey, Message) {
+        let key = MessageKey { cid, way, number: MessageNumber { epoch: 1, seqnum } };
+        (key, Message { id, when: UnixMillis(0), state: Stage::Received })
+    }
+
+    #[test]
+    fn both_ways_are_merged_by_id_and_each_keeps_its_order() {
+        // The second incoming message arrived before the first: numbers decide within one way.
+        let rows = vec![
+            row(1, Way::In, 1, 5),
+            row(1, Way::In, 2, 2),
+            row(1, Way::Out, 1, 3),
+            row(1, Way::Out, 2, 9),
+            row(2, Way::Out, 1, 1),
+        ];
+        let ids: Vec<u64> = merge(rows).iter().map(|(_, message)| message.id).collect();
+        assert_eq!(ids, [3, 5, 2, 9, 1]);
+    }
+}

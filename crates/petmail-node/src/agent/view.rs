@@ -1,0 +1,205 @@
+//! How the agent's records look to people: the API's types made from them.
+
+use jiff::Timestamp;
+use petmail_proto::{
+    invitation::machine::{Reach, Status},
+    time::UnixMillis,
+};
+use serde_json::{Map, Value};
+
+use super::{
+    core::{Core, Invite, Peer},
+    records::{Mailbox, Message, MessageKey, Stage, Trust, Way},
+};
+use crate::api::types::{
+    ContactState, ContactView, Direction, InvitationState, InvitationView, MailboxView, MessageState,
+    MessageView, RendezvousView,
+};
+
+/// Converts a time; what lies outside the calendar's range becomes the epoch.
+pub(crate) fn timestamp(time: UnixMillis) -> Timestamp {
+    let millis = i64::try_from(time.0).unwrap_or_default();
+    Timestamp::from_millisecond(millis).unwrap_or_default()
+}
+
+/// Encodes the packets of a message for its row.
+pub(crate) fn encode_packets(packets: &Map<String, Value>) -> Vec<u8> {
+    Value::from(packets.clone()).to_string().into_bytes()
+}
+
+/// Shows a contact. `can_receive` tells whether this agent has a mailbox.
+pub(crate) fn contact(peer: &Peer, can_receive: bool) -> ContactView {
+    let contact = &peer.contact;
+    let can_send = !contact.theirs.transports.list.is_empty();
+    let state = match contact.state {
+        Trust::Pending => ContactState::Pending,
+        Trust::Confirmed => ContactState::Confirmed,
+        Trust::Verified => ContactState::Verified,
+    };
+    ContactView {
+        cid: contact.cid,
+        petname: contact.petname.clone(),
+        display_name: contact.display_name.clone(),
+        state,
+        reason: contact_reason(state, can_send, can_receive),
+        can_send,
+        my_verfkey: contact.mine.signing_key.verifying_key().to_string(),
+        their_verfkey: contact.theirs.verifying_key.to_string(),
+        safety_words: contact.safety_words.clone(),
+        since: timestamp(contact.since),
+    }
+}
+
+fn contact_reason(state: ContactState, can_send: bool, can_receive: bool) -> Option<String> {
+    let text = match (state, can_send, can_receive) {
+        (ContactState::Pending, _, false) => {
+            "you have no mailbox, so they cannot write to you; ask a provider for an offer and use accept-mailbox"
+        }
+        (ContactState::Pending, _, true) => "waiting for their first message; both nodes must be running",
+        (_, false, _) => "they have no mailbox yet, so messages to them wait here",
+        (ContactState::Confirmed | ContactState::Verified, true, _) => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// Shows an invitation.
+pub(crate) fn invitation(invite: &Invite) -> InvitationView {
+    let status = invite.machine.status();
+    InvitationView {
+        id: invite.id,
+        petname: invite.petname.clone(),
+        code: invite.machine.code().map(|code| code.expose_text().to_owned()),
+        state: invitation_state(&status),
+        reason: invitation_reason(&status),
+        cid: invite.cid,
+        expires: timestamp(invite.machine.expires()),
+    }
+}
+
+fn invitation_state(status: &Status) -> InvitationState {
+    match status {
+        Status::Waiting => InvitationState::Waiting,
+        Status::Exchanging => InvitationState::Exchanging,
+        Status::Pending(_) => InvitationState::Pending,
+        Status::Confirmed => InvitationState::Confirmed,
+        Status::Failed(_) => InvitationState::Failed,
+        Status::Expired => InvitationState::Expired,
+        Status::Cancelled => InvitationState::Cancelled,
+    }
+}
+
+fn invitation_reason(status: &Status) -> Option<String> {
+    let text = match status {
+        Status::Waiting => "tell the code to the other person; it works once",
+        Status::Exchanging => "the other side is there; this takes a moment while both are online",
+        Status::Pending(Reach::Both) => "introductions are exchanged; waiting for the first message",
+        Status::Pending(Reach::OnlyUs) => "they have no mailbox yet, so you cannot write to them",
+        Status::Pending(Reach::OnlyThem) => {
+            "you have no mailbox, so they cannot write to you; ask a provider for an offer and use accept-mailbox"
+        }
+        Status::Failed(failure) => return Some(format!("{failure}; {}", failure.hint())),
+        Status::Expired => "nobody answered in time; make a new code",
+        Status::Confirmed | Status::Cancelled => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// Shows a message.
+pub(crate) fn message(
+    peer: &Peer,
+    key: MessageKey,
+    message: &Message,
+    packets: Map<String, Value>,
+    now: UnixMillis,
+) -> MessageView {
+    MessageView {
+        id: message.id,
+        direction: match key.way {
+            Way::In => Direction::In,
+            Way::Out => Direction::Out,
+        },
+        cid: key.cid,
+        petname: peer.contact.petname.clone(),
+        room: None,
+        epoch: key.number.epoch,
+        seqnum: key.number.seqnum,
+        when_received: timestamp(message.when),
+        payload: packets,
+        state: match message.state {
+            Stage::Waiting => MessageState::Waiting,
+            Stage::Sent => MessageState::Sent,
+            Stage::Received => MessageState::Received,
+        },
+        reason: match message.state {
+            Stage::Waiting => Some(waiting_reason(peer, now)),
+            Stage::Sent | Stage::Received => None,
+        },
+    }
+}
+
+/// Says why a message waits, and what happens next.
+fn waiting_reason(peer: &Peer, now: UnixMillis) -> String {
+    if peer.contact.theirs.transports.list.is_empty() {
+        return format!("{} has no mailbox yet; it is sent as soon as they have one", peer.contact.petname);
+    }
+    match (peer.outbox.retrying_at(), &peer.trouble) {
+        (Some(time), Some(trouble)) => {
+            format!("{trouble}; the next attempt is in {} s", time.since(now).as_secs())
+        }
+        _ => "on its way to their mailbox".to_owned(),
+    }
+}
+
+/// Shows a mailbox, once it is redeemed.
+pub(crate) fn mailbox(mailbox: &Mailbox, health: Option<&Result<(), String>>) -> Option<MailboxView> {
+    let record = &mailbox.account.as_ref()?.record;
+    let reason = match health {
+        Some(Ok(())) => None,
+        Some(Err(reason)) => Some(reason.clone()),
+        None => Some("connecting".to_owned()),
+    };
+    Some(MailboxView {
+        id: mailbox.id,
+        url: mailbox.url.to_string(),
+        connected: reason.is_none(),
+        reason,
+        retention_days: u32::try_from(record.retention_seconds / 86_400).unwrap_or(u32::MAX),
+        quota_bytes: record.quota.bytes,
+        local: mailbox.is_local,
+    })
+}
+
+/// Says what is wrong with the node and what to do, most urgent first.
+pub(crate) fn problems(
+    core: &Core,
+    mailboxes: &[MailboxView],
+    rendezvous: &RendezvousView,
+    now: UnixMillis,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    if mailboxes.is_empty() {
+        problems.push(
+            "you have no mailbox: you can send but not receive; ask a provider for an offer and use accept-mailbox"
+                .to_owned(),
+        );
+    }
+    for mailbox in mailboxes {
+        if let Some(reason) = &mailbox.reason {
+            problems.push(format!("mailbox {} ({}) is not connected: {reason}", mailbox.id, mailbox.url));
+        }
+    }
+    for peer in core.peers.values().filter(|peer| !peer.outbox.is_empty()) {
+        if peer.trouble.is_some() || peer.contact.theirs.transports.list.is_empty() {
+            let waiting = peer.outbox.len();
+            problems.push(format!(
+                "{waiting} for {} waiting: {}",
+                peer.contact.petname,
+                waiting_reason(peer, now)
+            ));
+        }
+    }
+    if let Some(reason) = &rendezvous.reason {
+        problems.push(format!("invitations wait for the rendezvous server: {reason}"));
+    }
+    problems
+}

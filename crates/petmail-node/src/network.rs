@@ -1,0 +1,379 @@
+//! How the agent speaks with servers: descriptors, redeeming, delivering, listing, fetching, deleting.
+//!
+//! Composes `petmail-proto`'s messages with `petmail-net`'s clients; decides nothing about the agent's state. Deliveries
+//! and retrieval use clients of their own, and each contact and each account its own connections.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use petmail_net::client::{
+    ClientError, ClientSettings, DeliveryClient, Opened, Owner, RetrievalClient, Target, TargetUrl, UrlPolicy,
+};
+use petmail_proto::{
+    base_url::BaseUrl,
+    channel::record::TransportRecord,
+    delivery::seal_delivery,
+    keys::{CertificatePin, ServerIdentityKey},
+    outbox::Outcome,
+    retrieval::{
+        DeleteRequest, DeleteToken, EventReader, FetchAnswer, FetchRequest, FetchToken, MAX_EVENT_BYTES,
+        seal_list_request,
+    },
+    server::{
+        account::{AccountRecord, MAX_ACCOUNT_RECORD_BYTES},
+        descriptor::{Descriptor, MAX_DESCRIPTOR_BYTES},
+    },
+    time::UnixMillis,
+};
+use rand_core::OsRng;
+use serde_json::{Map, Value};
+
+use crate::agent::{
+    core::Offer,
+    error::{CommandError, Fault},
+    records::{Account, Mailbox},
+};
+
+/// An event in base64, with its line's name.
+const MAX_EVENT_TEXT_BYTES: usize = MAX_EVENT_BYTES / 3 * 4 + 64;
+
+/// What is read of an answer that should be empty.
+const MAX_EMPTY_ANSWER_BYTES: usize = 4_096;
+
+/// Why something could not be done with a server, for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NetworkError {
+    /// No connection, or no usable answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server's descriptor is not acceptable.
+    #[error("{0}")]
+    Descriptor(#[from] petmail_proto::server::descriptor::DescriptorError),
+    /// The server refuses.
+    #[error("{0}")]
+    Refused(String),
+    /// The server says what it must not.
+    #[error("the server's answer makes no sense: {0}")]
+    Nonsense(String),
+    /// Another program has opened the mailbox's event stream.
+    #[error("another program uses this mailbox; was the node copied?")]
+    Superseded,
+    /// This machine's clock is wrong; the server's time came back.
+    #[error("the clock of this computer differs from the server's by {} s; set it right", .0.abs() / 1_000)]
+    Clock(i64),
+}
+
+/// The clients, and what is known of servers.
+#[derive(Debug)]
+pub(crate) struct Network {
+    delivery: DeliveryClient,
+    retrieval: RetrievalClient,
+    policy: UrlPolicy,
+    descriptors: Mutex<HashMap<ServerIdentityKey, Arc<Descriptor>>>,
+}
+
+/// A server as a record names it.
+#[derive(Clone, Copy, Debug)]
+struct Server<'a> {
+    url: &'a BaseUrl,
+    identity: &'a ServerIdentityKey,
+    pin: Option<CertificatePin>,
+}
+
+impl<'a> Server<'a> {
+    fn of_mailbox(mailbox: &'a Mailbox) -> Self {
+        Self { url: &mailbox.url, identity: &mailbox.server, pin: mailbox.pin }
+    }
+
+    fn of_transport(transport: &'a TransportRecord) -> Self {
+        Self { url: &transport.url, identity: &transport.server, pin: transport.pin }
+    }
+}
+
+/// An open event stream of a mailbox.
+#[derive(Debug)]
+pub(crate) struct MailboxStream {
+    pub(crate) events: petmail_net::client::EventStream,
+    pub(crate) reader: EventReader,
+}
+
+impl Network {
+    /// Makes the clients; nothing is connected yet.
+    pub(crate) fn new(settings: ClientSettings, policy: UrlPolicy) -> Self {
+        Self {
+            delivery: DeliveryClient::new(settings.clone()),
+            retrieval: RetrievalClient::new(settings),
+            policy,
+            descriptors: Mutex::default(),
+        }
+    }
+
+    /// Redeems an offer with the keys that were stored for it.
+    pub(crate) async fn redeem(&self, mailbox: &Mailbox) -> Result<Account, CommandError> {
+        self.try_redeem(mailbox).await.map_err(|error| match error {
+            NetworkError::Refused(reason) => {
+                CommandError::new(Fault::Conflict, reason, "ask the provider for a new offer")
+            }
+            other => CommandError::new(
+                Fault::Unavailable,
+                other.to_string(),
+                "nothing is lost: accept the offer again when the server can be reached",
+            ),
+        })
+    }
+
+    async fn try_redeem(&self, mailbox: &Mailbox) -> Result<Account, NetworkError> {
+        let server = Server::of_mailbox(mailbox);
+        let descriptor = self.own_descriptor(mailbox, server).await?;
+        let nonsense = |error: &dyn std::fmt::Display| NetworkError::Nonsense(error.to_string());
+        let request = mailbox
+            .keys
+            .seal_redeem(&mailbox.redeem_token, &mailbox.server, &descriptor.retrieval_key, &mut OsRng)
+            .map_err(|error| nonsense(&error))?;
+        let target = self.target(server)?;
+        let owner = retrieval_owner(mailbox);
+        let answer = self
+            .retrieval
+            .post(owner, &target, "redeem", request.into(), MAX_ACCOUNT_RECORD_BYTES + 64)
+            .await?;
+        match answer.status {
+            200 => {}
+            404 => return Err(NetworkError::Refused("the server does not know this offer".into())),
+            410 => {
+                return Err(NetworkError::Refused(
+                    "the offer was already used by someone else, or has expired".into(),
+                ));
+            }
+            status => return Err(NetworkError::Nonsense(format!("status {status}"))),
+        }
+        let record =
+            AccountRecord::open_answer(&answer.body, &descriptor.retrieval_key, &mailbox.keys.answers)
+                .map_err(|error| nonsense(&error))?;
+        let token_key = descriptor.token_key(record.kid).copied();
+        Ok(Account { token_key: token_key.ok_or_else(|| nonsense(&"its token key is missing"))?, record })
+    }
+
+    /// Offers one message to one mailbox of a contact, sealed for this attempt. Says what was wrong if it was not taken.
+    pub(crate) async fn deliver(
+        &self,
+        offer: &Offer,
+        packets: Map<String, Value>,
+    ) -> (Outcome, Option<String>) {
+        match self.try_deliver(offer, packets).await {
+            Ok(()) => (Outcome::Taken, None),
+            Err(failed) => (
+                Outcome::Failed {
+                    retry_after: failed.retry_after,
+                    may_have_arrived: failed.may_have_arrived,
+                },
+                Some(failed.reason),
+            ),
+        }
+    }
+
+    async fn try_deliver(&self, offer: &Offer, packets: Map<String, Value>) -> Result<(), NotTaken> {
+        let server = Server::of_transport(&offer.transport);
+        let owner = Owner(u64::from(offer.cid));
+        let target = self.target(server).map_err(|error| NotTaken::unsent(&error))?;
+        let descriptor =
+            self.their_descriptor(owner, server, &target).await.map_err(|error| NotTaken::unsent(&error))?;
+        let key = descriptor.token_key(offer.transport.kid);
+        let key = key.ok_or_else(|| NotTaken::unsent(&"their mailbox server has retired their address"))?;
+        let token =
+            offer.transport.token.for_message(key, &mut OsRng).map_err(|error| NotTaken::unsent(&error))?;
+        let msg_c = offer
+            .sealing
+            .seal(&offer.transport, packets, &mut OsRng)
+            .map_err(|error| NotTaken::unsent(&error))?;
+        let msg_a = seal_delivery(&msg_c, &token, &descriptor.delivery_key, &mut OsRng)
+            .map_err(|error| NotTaken::unsent(&error))?;
+        let sent = self.delivery.deliver(owner, &target, "deliver", msg_a.into_bytes().into()).await;
+        let receipt = sent.map_err(|error| NotTaken::broken(&error))?;
+        if receipt.status == 204 {
+            return Ok(());
+        }
+        // Its keys may have changed: ask for the descriptor again before the next attempt.
+        self.forget_descriptor(server.identity);
+        Err(NotTaken {
+            reason: refusal_text(receipt.status),
+            retry_after: receipt.retry_after,
+            may_have_arrived: false,
+        })
+    }
+
+    /// Opens the event stream of a mailbox. `clock_offset` is what must be added to this machine's clock, in ms.
+    pub(crate) async fn open_stream(
+        &self,
+        mailbox: &Mailbox,
+        account: &Account,
+        clock_offset: i64,
+    ) -> Result<MailboxStream, NetworkError> {
+        let server = Server::of_mailbox(mailbox);
+        let descriptor = self.own_descriptor(mailbox, server).await?;
+        let now = UnixMillis(now().0.saturating_add_signed(clock_offset));
+        let (request, request_key) =
+            seal_list_request(now, &account.record.retrieval_token, &descriptor.retrieval_key, &mut OsRng)
+                .map_err(|error| NetworkError::Nonsense(error.to_string()))?;
+        let mut reader = EventReader::new(request_key, account.record.symmetric_key.clone());
+        let target = self.target(server)?;
+        let owner = retrieval_owner(mailbox);
+        let opened =
+            self.retrieval.open_events(owner, &target, "list", request.into(), MAX_EVENT_TEXT_BYTES).await?;
+        let answer = match opened {
+            Opened::Stream(events) => return Ok(MailboxStream { events, reader }),
+            Opened::Answer(answer) => answer,
+        };
+        self.forget_descriptor(server.identity);
+        match (answer.status, reader.open(&answer.body)) {
+            (_, Ok(petmail_proto::retrieval::Answer::Refused(refusal))) => {
+                let offset = i64::try_from(refusal.server_time.0).unwrap_or(i64::MAX);
+                Err(NetworkError::Clock(offset.saturating_sub(i64::try_from(now_ms()).unwrap_or(i64::MAX))))
+            }
+            (403, _) => Err(NetworkError::Refused("the server does not know this account any more".into())),
+            (status, _) => Err(NetworkError::Refused(refusal_text(status))),
+        }
+    }
+
+    /// Fetches messages that an event did not carry itself; one that is gone is none.
+    pub(crate) async fn fetch(
+        &self,
+        mailbox: &Mailbox,
+        tokens: Vec<FetchToken>,
+    ) -> Result<Vec<Option<Vec<u8>>>, NetworkError> {
+        let nonsense = |error: &dyn std::fmt::Display| NetworkError::Nonsense(error.to_string());
+        let count = tokens.len();
+        let request = FetchRequest { tokens }.encode().map_err(|error| nonsense(&error))?;
+        let answer = self.ask(mailbox, "fetch", request, FetchAnswer::MAX_BYTES).await?;
+        let messages = FetchAnswer::decode(&answer).map_err(|error| nonsense(&error))?.messages;
+        if messages.len() == count { Ok(messages) } else { Err(nonsense(&"another number of messages")) }
+    }
+
+    /// Deletes messages that this node has stored.
+    pub(crate) async fn delete(
+        &self,
+        mailbox: &Mailbox,
+        tokens: Vec<DeleteToken>,
+    ) -> Result<(), NetworkError> {
+        let request =
+            DeleteRequest { tokens }.encode().map_err(|error| NetworkError::Nonsense(error.to_string()))?;
+        self.ask(mailbox, "delete", request, MAX_EMPTY_ANSWER_BYTES).await.map(drop)
+    }
+
+    async fn ask(
+        &self,
+        mailbox: &Mailbox,
+        path: &str,
+        request: Vec<u8>,
+        max_bytes: usize,
+    ) -> Result<bytes::Bytes, NetworkError> {
+        let target = self.target(Server::of_mailbox(mailbox))?;
+        let answer =
+            self.retrieval.post(retrieval_owner(mailbox), &target, path, request.into(), max_bytes).await?;
+        match answer.status {
+            200 | 204 => Ok(answer.body),
+            status => Err(NetworkError::Refused(refusal_text(status))),
+        }
+    }
+
+    async fn own_descriptor(
+        &self,
+        mailbox: &Mailbox,
+        server: Server<'_>,
+    ) -> Result<Arc<Descriptor>, NetworkError> {
+        if let Some(known) = self.known_descriptor(server.identity) {
+            return Ok(known);
+        }
+        let target = self.target(server)?;
+        let got =
+            self.retrieval.get(retrieval_owner(mailbox), &target, "server", MAX_DESCRIPTOR_BYTES).await?;
+        self.learn_descriptor(server.identity, &got)
+    }
+
+    async fn their_descriptor(
+        &self,
+        owner: Owner,
+        server: Server<'_>,
+        target: &Target,
+    ) -> Result<Arc<Descriptor>, NetworkError> {
+        if let Some(known) = self.known_descriptor(server.identity) {
+            return Ok(known);
+        }
+        let got = self.delivery.get(owner, target, "server", MAX_DESCRIPTOR_BYTES).await?;
+        self.learn_descriptor(server.identity, &got)
+    }
+
+    fn known_descriptor(&self, identity: &ServerIdentityKey) -> Option<Arc<Descriptor>> {
+        let known = self.descriptors.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(identity).filter(|descriptor| now() < descriptor.not_after).cloned()
+    }
+
+    fn learn_descriptor(
+        &self,
+        identity: &ServerIdentityKey,
+        bytes: &[u8],
+    ) -> Result<Arc<Descriptor>, NetworkError> {
+        let descriptor = Arc::new(Descriptor::verify(bytes, identity, now())?);
+        self.descriptors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(*identity, Arc::clone(&descriptor));
+        Ok(descriptor)
+    }
+
+    fn forget_descriptor(&self, identity: &ServerIdentityKey) {
+        self.descriptors.lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
+    }
+
+    fn target(&self, server: Server<'_>) -> Result<Target, NetworkError> {
+        let url = TargetUrl::parse(server.url.as_str(), self.policy).map_err(ClientError::Refused)?;
+        let pins = server.pin.map(|pin| petmail_net::tls::Pin::from_bytes(*pin.as_bytes()));
+        Ok(Target::new(url, pins.into_iter().collect()))
+    }
+}
+
+/// Why a mailbox did not take a message.
+struct NotTaken {
+    reason: String,
+    retry_after: Option<Duration>,
+    may_have_arrived: bool,
+}
+
+impl NotTaken {
+    /// The message never left.
+    fn unsent(reason: &dyn std::fmt::Display) -> Self {
+        Self { reason: reason.to_string(), retry_after: None, may_have_arrived: false }
+    }
+
+    /// The message may have left; whether it arrived is not known.
+    fn broken(error: &ClientError) -> Self {
+        let may_have_arrived = !matches!(error, ClientError::Unreachable { .. } | ClientError::Refused(_));
+        Self { reason: error.to_string(), retry_after: None, may_have_arrived }
+    }
+}
+
+/// What a refusing status means, in words.
+fn refusal_text(status: u16) -> String {
+    match status {
+        404 => "the mailbox server does not know the address (the account may have moved)".to_owned(),
+        413 => "the mailbox server refuses messages of this size".to_owned(),
+        429 => "the mailbox server asks to slow down".to_owned(),
+        503 => "the mailbox server is overloaded".to_owned(),
+        507 => "the mailbox is full".to_owned(),
+        status => format!("the mailbox server answered with status {status}"),
+    }
+}
+
+fn retrieval_owner(mailbox: &Mailbox) -> Owner {
+    Owner(u64::from(mailbox.id))
+}
+
+fn now() -> UnixMillis {
+    UnixMillis(now_ms())
+}
+
+fn now_ms() -> u64 {
+    petmail_net::clock::unix_ms()
+}

@@ -1,0 +1,53 @@
+//! A running node: its agent and the tasks that serve it.
+
+use std::path::Path;
+
+use anyhow::Context;
+use petmail_net::{
+    CancellationToken,
+    client::{ClientSettings, SocksProxy, UrlPolicy},
+    ws::WsSettings,
+};
+
+use crate::{agent::Agent, config::Config, db::Db, network::Network, tasks};
+
+/// A node that has read its state; [`Node::run`] brings it to life.
+#[derive(Debug)]
+pub struct Node {
+    agent: Agent,
+    rendezvous: WsSettings,
+}
+
+impl Node {
+    /// Opens the node's state in `basedir`. The caller holds the basedir's lock for as long as the node lives.
+    ///
+    /// # Errors
+    /// If the configuration makes no sense, or the database cannot be read.
+    pub async fn open(basedir: &Path, config: &Config) -> anyhow::Result<Self> {
+        let socks5 =
+            config.socks5.as_deref().map(SocksProxy::parse).transpose().context("socks5 in config.toml")?;
+        let policy =
+            if config.allow_private_transports { UrlPolicy::AllowPrivate } else { UrlPolicy::PublicOnly };
+        let network =
+            Network::new(ClientSettings { socks5: socks5.clone(), ..ClientSettings::default() }, policy);
+        let db = Db::open(basedir).await?;
+        let agent = Agent::open(db, config.name.clone(), config.rendezvous.clone(), network).await?;
+        Ok(Self { agent, rendezvous: WsSettings { socks5, ..WsSettings::default() } })
+    }
+
+    /// Returns the node's agent.
+    #[must_use]
+    pub fn agent(&self) -> Agent {
+        self.agent.clone()
+    }
+
+    /// Serves until `shutdown`, then closes the database.
+    ///
+    /// # Errors
+    /// If a task failed.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let ended = tasks::run(self.agent.clone(), self.rendezvous, shutdown).await;
+        self.agent.close().await;
+        ended
+    }
+}

@@ -1,0 +1,149 @@
+//! Keeps the event stream of every mailbox open, takes in what it brings, and deletes it there afterwards.
+
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use futures::StreamExt;
+use petmail_net::CancellationToken;
+use petmail_proto::{
+    outbox::backoff,
+    retrieval::{Answer, Entry, MAX_FETCH_TOKENS},
+};
+use rand_core::OsRng;
+use tokio::task::JoinSet;
+
+use crate::{
+    agent::{Agent, records::Mailbox},
+    network::{MailboxStream, NetworkError},
+};
+
+/// The longest pause between attempts to connect: shorter than for deliveries, since people wait for messages.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a node that was superseded waits before it takes the stream back.
+const SUPERSEDED_PAUSE: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
+    let mut streams = JoinSet::new();
+    let mut known = Vec::new();
+    for mailbox in agent.unfinished_offers().await {
+        streams.spawn(finish_redeem(agent.clone(), mailbox, shutdown.clone()));
+    }
+    loop {
+        for id in agent.mailbox_ids().await {
+            if !known.contains(&id) {
+                known.push(id);
+                streams.spawn(keep_open(agent.clone(), id, shutdown.clone()));
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = agent.mailboxes_changed() => {}
+        }
+    }
+    streams.shutdown().await;
+}
+
+async fn finish_redeem(agent: Agent, mailbox: Mailbox, shutdown: CancellationToken) {
+    for failures in 0.. {
+        match agent.finish_redeem(&mailbox).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(mailbox = mailbox.id, %error, "an offer is not redeemed yet"),
+        }
+        if !pause(failures, MAX_PAUSE, &shutdown).await {
+            return;
+        }
+    }
+}
+
+async fn keep_open(agent: Agent, id: u32, shutdown: CancellationToken) {
+    let (mut failures, mut clock_offset) = (0, 0);
+    loop {
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => return,
+            ended = follow(&agent, id, clock_offset, &mut failures) => ended,
+        };
+        let Err(error) = ended else { continue };
+        tracing::debug!(mailbox = id, %error, "the event stream ended");
+        agent.set_mailbox_health(id, Err(error.to_string())).await;
+        let shortest = match error {
+            NetworkError::Clock(offset) if offset != clock_offset && failures == 0 => {
+                clock_offset = offset;
+                failures = 1;
+                continue;
+            }
+            NetworkError::Superseded => SUPERSEDED_PAUSE,
+            _ => Duration::ZERO,
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(shortest.max(backoff(failures, &mut OsRng).min(MAX_PAUSE))) => {}
+        }
+        failures = failures.saturating_add(1);
+    }
+}
+
+/// Follows the stream until it ends; success means that the server ended it in good order.
+async fn follow(agent: &Agent, id: u32, clock_offset: i64, failures: &mut u32) -> Result<(), NetworkError> {
+    let gone = |error: crate::agent::error::CommandError| NetworkError::Refused(error.to_string());
+    let mailbox = agent.mailbox(id).await.map_err(gone)?;
+    let Some(account) = mailbox.account.as_ref() else { return Ok(()) };
+    let mut stream = agent.network().open_stream(&mailbox, account, clock_offset).await?;
+    while let Some(event) = stream.events.next().await {
+        let event = event?;
+        if event.name == "superseded" {
+            return Err(NetworkError::Superseded);
+        }
+        let entries = open_event(&mut stream, &event.data)?;
+        agent.set_mailbox_health(id, Ok(())).await;
+        *failures = 0;
+        take_in(agent, &mailbox, entries).await?;
+    }
+    Err(NetworkError::Refused("the server ended the connection".to_owned()))
+}
+
+fn open_event(stream: &mut MailboxStream, data: &[u8]) -> Result<Vec<Entry>, NetworkError> {
+    let bytes = BASE64.decode(data).map_err(|error| NetworkError::Nonsense(error.to_string()))?;
+    match stream.reader.open(&bytes) {
+        Ok(Answer::Event(event)) => Ok(event.entries),
+        Ok(Answer::Refused(_)) => Err(NetworkError::Nonsense("a refusal within a stream".to_owned())),
+        Err(error) => Err(NetworkError::Nonsense(error.to_string())),
+    }
+}
+
+/// Stores messages in one commit, and only then deletes them at the server.
+async fn take_in(agent: &Agent, mailbox: &Mailbox, entries: Vec<Entry>) -> Result<(), NetworkError> {
+    let mut rest = entries.as_slice();
+    while !rest.is_empty() {
+        let (batch, messages) = next_batch(agent, mailbox, rest).await?;
+        agent.receive(messages).await.map_err(|error| NetworkError::Refused(error.to_string()))?;
+        agent.network().delete(mailbox, batch.iter().map(|entry| entry.delete).collect()).await?;
+        rest = rest.get(batch.len()..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Takes entries that carry their messages from the front, or fetches the first few that do not; the order stays.
+async fn next_batch<'a>(
+    agent: &Agent,
+    mailbox: &Mailbox,
+    entries: &'a [Entry],
+) -> Result<(&'a [Entry], Vec<Vec<u8>>), NetworkError> {
+    let inline = entries.iter().take_while(|entry| entry.message.is_some()).count();
+    if inline > 0 {
+        let batch = entries.get(..inline).unwrap_or_default();
+        return Ok((batch, batch.iter().filter_map(|entry| entry.message.clone()).collect()));
+    }
+    let absent = entries.iter().take_while(|entry| entry.message.is_none()).count().min(MAX_FETCH_TOKENS);
+    let batch = entries.get(..absent).unwrap_or_default();
+    let messages = agent.network().fetch(mailbox, batch.iter().map(|entry| entry.fetch).collect()).await?;
+    Ok((batch, messages.into_iter().flatten().collect()))
+}
+
+/// Waits before another attempt; false if the node stops meanwhile.
+async fn pause(failures: u32, longest: Duration, shutdown: &CancellationToken) -> bool {
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        () = tokio::time::sleep(backoff(failures, &mut OsRng).min(longest)) => true,
+    }
+}
