@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use jiff::{Span, SpanRelativeTo};
 use petmail_net::server;
 use petmail_net::tls::TlsMode;
@@ -68,10 +69,10 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", env = "PETMAIL_RENDEZVOUS_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
     /// Make a certificate at first start and keep it; clients have to know its pin
-    #[arg(long, env = "PETMAIL_RENDEZVOUS_SELF_SIGNED", conflicts_with = "tls_cert")]
+    #[arg(long, env = "PETMAIL_RENDEZVOUS_SELF_SIGNED", value_parser = FalseyValueParser::new(), conflicts_with = "tls_cert")]
     pub self_signed: bool,
     /// No TLS: for loopback (where it is the default), behind a proxy, or an onion service
-    #[arg(long, env = "PETMAIL_RENDEZVOUS_PLAIN_HTTP", conflicts_with_all = ["tls_cert", "self_signed"])]
+    #[arg(long, env = "PETMAIL_RENDEZVOUS_PLAIN_HTTP", value_parser = FalseyValueParser::new(), conflicts_with_all = ["tls_cert", "self_signed"])]
     pub plain_http: bool,
     /// News that every client shows to its user
     #[arg(long, value_name = "TEXT", env = "PETMAIL_RENDEZVOUS_MOTD")]
@@ -86,7 +87,7 @@ pub struct Settings {
     #[arg(long, value_name = "PERIOD", env = "PETMAIL_RENDEZVOUS_EXPIRE")]
     pub expire: Option<Period>,
     /// Tell clients the nameplates in use when they ask
-    #[arg(long, env = "PETMAIL_RENDEZVOUS_ALLOW_LIST")]
+    #[arg(long, env = "PETMAIL_RENDEZVOUS_ALLOW_LIST", value_parser = FalseyValueParser::new())]
     pub allow_list: bool,
     /// Bounds of what clients may do
     #[arg(skip)]
@@ -249,6 +250,30 @@ mod tests {
         assert_eq!(config.policy.retention, Duration::from_secs(86_400));
         assert!(!config.policy.allow_list);
         assert!(config.policy.allowed_appids.is_empty());
+    }
+
+    /// The shipped example names every key, and its values are the defaults.
+    #[test]
+    fn the_example_is_the_defaults() {
+        let text = include_str!("../../../deploy/petmail-rendezvous.toml");
+        let uncommented: Vec<&str> =
+            text.lines().map(|line| line.strip_prefix("#! ").unwrap_or(line)).collect();
+        let example: Settings = toml::from_str(&uncommented.join("\n")).unwrap();
+        assert_eq!(example.limits, Limits::default());
+        assert_eq!(example.network, server::Limits::default());
+        assert_eq!(example.listen, Some(DEFAULT_LISTEN));
+        assert_eq!(example.expire, Some(Period(DEFAULT_RETENTION)));
+        let keys = |table: &toml::Table| table.keys().cloned().collect::<BTreeSet<_>>();
+        let table: toml::Table = toml::from_str(&uncommented.join("\n")).unwrap();
+        let limits = toml::Table::try_from(Limits::default()).unwrap();
+        assert_eq!(keys(table["limits"].as_table().unwrap()), keys(&limits));
+        let network = toml::Table::try_from(server::Limits::default()).unwrap();
+        assert_eq!(keys(table["network"].as_table().unwrap()), keys(&network));
+        let options = <Settings as Args>::augment_args(clap::Command::new("serve"));
+        let options = options.get_arguments().filter_map(|it| it.get_long()).map(str::to_owned);
+        let named = keys(&table).into_iter().filter(|key| key != "limits" && key != "network");
+        assert_eq!(named.collect::<BTreeSet<_>>(), options.collect());
+        resolve(Settings::default(), text).unwrap();
     }
 
     #[test]

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Html;
-use axum::routing::{any, get};
+use axum::routing::any;
 use petmail_net::server::{BindError, Server, UnixServer};
 use petmail_net::tls::TlsMode;
-use petmail_net::{CancellationToken, clock, program};
+use petmail_net::{CancellationToken, clock, health, program};
 use petmail_store::{CommitError, OpenError, Store};
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -26,8 +25,9 @@ use crate::writer::{self, Event, Writer};
 pub(crate) const ADMIN_SOCKET: &str = "admin.sock";
 
 /// What a person sees who opens the server's address in a browser.
-const WELCOME_PAGE: &str = "<!doctype html>\n<title>Petmail rendezvous</title>\n\
-    <p>This is a Petmail rendezvous server. It speaks the magic-wormhole mailbox protocol at <code>/v1</code>.\n";
+const PAGE_TITLE: &str = "Petmail rendezvous";
+const PAGE_TEXT: &str =
+    "Petmail invitations meet here. This server speaks the magic-wormhole mailbox protocol at /v1.";
 
 /// Why the server did not start, or stopped.
 #[derive(Debug, Error)]
@@ -96,7 +96,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         retention: config.policy.retention,
         events: events.clone(),
     });
-    let public = public_routes(Hub::new(events, config.policy.limits, shutdown.clone()));
+    let hub = Hub::new(events.clone(), config.policy.limits, shutdown.clone());
+    let public = public_routes(hub, events);
     program::announce_ready(&url).map_err(ServeError::Announce)?;
     let serving = server.serve(public, shutdown.clone());
     tokio::join!(serving, admin.serve(status::routes(context), shutdown.clone()));
@@ -129,12 +130,9 @@ fn url(server: &Server) -> String {
     format!("{scheme}://{}/v1", server.local_addr())
 }
 
-fn public_routes(hub: Hub) -> Router {
-    Router::new()
-        .route("/v1", any(websocket::upgrade))
-        .with_state(hub)
-        .route("/healthz", get(async || "ok\n"))
-        .route("/", get(async || Html(WELCOME_PAGE)))
+fn public_routes(hub: Hub, events: Events) -> Router {
+    let protocol = Router::new().route("/v1", any(websocket::upgrade)).with_state(hub);
+    protocol.merge(health::routes(PAGE_TITLE, PAGE_TEXT, move || !events.is_closed()))
 }
 
 /// The queue to the writer, as the status needs it.

@@ -186,3 +186,6 @@ impl Writer {
 fn now() -> UnixMillis {
     UnixMillis(clock::unix_ms())
 }
+
+#[cfg(test)]
+mod tests;

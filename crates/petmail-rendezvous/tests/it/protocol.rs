@@ -131,3 +131,17 @@ async fn a_third_side_changes_nothing() {
     let mut again = Client::bound(&server.url, "app", "b").await;
     assert_eq!(again.claim("4").await, mailbox);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_with_a_self_signed_certificate() {
+    let (dir, server) = server(&["--self-signed"]);
+    let address = server.url.strip_prefix("wss://").unwrap().strip_suffix("/v1").unwrap().to_owned();
+    let certificate = std::fs::read(dir.path().join("tls-cert.pem")).unwrap();
+    let trusted = reqwest::Certificate::from_pem(&certificate).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([trusted]).build().unwrap();
+    let answer = client.get(format!("https://{address}/healthz")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(tokio_tungstenite::connect_async(&server.url).await.is_err(), "nobody else vouches for it");
+    let log = server.stop();
+    assert!(log.contains("self-signed certificate"), "{log}");
+}
