@@ -17,7 +17,7 @@ use petmail_proto::{
 use rand_chacha::ChaCha20Rng;
 use sha2::{Digest, Sha256};
 
-use super::server::ConnectionId;
+use crate::server::ConnectionId;
 
 /// What a commit has made durable.
 #[derive(Debug, Default)]

@@ -1,14 +1,4 @@
 //! Two invitation machines, a rendezvous server, and faults: the outcome must be the same for both, and never half.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::wildcard_enum_match_arm,
-    reason = "tests stop at the first surprise"
-)]
-
-mod party;
-mod server;
-mod world;
 
 use petmail_proto::{
     invitation::{
@@ -20,9 +10,11 @@ use petmail_proto::{
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 
-use party::{Party, introduction};
-use server::Temper;
-use world::{Faults, START, World};
+use crate::{
+    party::{Party, introduction},
+    server::Temper,
+    world::{Faults, START, World},
+};
 
 const CODE: &str = "7-adroitness-aardvark-adviser";
 

@@ -15,7 +15,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::{
+use crate::{
     party::{Crash, Party},
     server::{ConnectionId, Server, Temper},
 };
