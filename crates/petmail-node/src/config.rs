@@ -108,7 +108,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(Box::new)?;
+        let config: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
         config.check()?;
         Ok(config)
     }
@@ -137,6 +137,11 @@ impl Config {
             None => Ok(()),
         }
     }
+}
+
+fn explain(text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    ConfigError::Toml { line: before.split('\n').count(), message: error.message().to_owned() }
 }
 
 fn check_name(name: &str) -> Result<(), ConfigError> {
@@ -200,8 +205,13 @@ pub enum LoadError {
 #[non_exhaustive]
 pub enum ConfigError {
     /// No TOML, an unknown key, or a value of the wrong kind.
-    #[error("{0}")]
-    Toml(#[from] Box<toml::de::Error>),
+    #[error("line {line}: {message}")]
+    Toml {
+        /// Where, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
     /// The display name is too long or would disturb a terminal.
     #[error("the name has more than {MAX_NAME_BYTES} bytes or a control character")]
     Name,
@@ -264,6 +274,8 @@ mod tests {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains("colour"), "{error}");
         }
+        let error = Config::parse("name = \"\"\n\ncolour = 1\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 3: unknown field"), "{error}");
     }
 
     #[test]

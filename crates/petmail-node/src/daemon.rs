@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use petmail_net::{
     CancellationToken,
-    program::{DirLock, Failure, LogFormat, announce_ready},
+    program::{DirLock, Failure, LockError, LogFormat, announce_ready},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -37,6 +37,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the lock is looked at: nothing can wait for a lock and for a deadline at once.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
+/// How often the lock is tried before it counts as another node's.
+const LOCK_ATTEMPTS: u32 = 10;
+
 /// How much of the log's end is searched for the reason of a failed start.
 const MAX_REPORT_BYTES: u64 = 64 * 1024;
 
@@ -46,9 +49,10 @@ const MAX_REPORT_BYTES: u64 = 64 * 1024;
 /// The node cannot be started, or failed so that it cannot go on.
 pub async fn run(basedir: &Basedir, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = Config::load(&basedir.config_file())?;
-    let _lock = DirLock::acquire(basedir.path())?;
-    let node = Node::open(basedir.path(), &config).await?;
+    let _lock = lock(basedir).await?;
+    // Bound first: while the lock is held, the address in the basedir is this node's, and commands wait for it to open.
     let api = ApiServer::bind(basedir, &config).await?;
+    let node = Node::open(basedir.path(), &config).await?;
     let url = api.base_url().to_owned();
     let serving = tokio::spawn(api.serve(node.agent(), shutdown.clone()));
     announce_ready(&url).context("cannot say that the node is ready")?;
@@ -58,6 +62,17 @@ pub async fn run(basedir: &Basedir, shutdown: CancellationToken) -> anyhow::Resu
     shutdown.cancel();
     serving.await.context("the control API failed")?;
     ended
+}
+
+/// Takes the lock of the basedir. Whoever looks whether a node runs holds it for a moment too: that is waited out.
+async fn lock(basedir: &Basedir) -> Result<DirLock, LockError> {
+    for _ in 1..LOCK_ATTEMPTS {
+        match DirLock::acquire(basedir.path()) {
+            Err(LockError::Held { .. }) => tokio::time::sleep(LOCK_POLL).await,
+            result => return result,
+        }
+    }
+    DirLock::acquire(basedir.path())
 }
 
 /// Starts the node in `basedir` in a process of its own, waits until it is ready, and returns its base URL.
@@ -179,6 +194,18 @@ mod tests {
         let log = open_log(&path).unwrap().metadata().unwrap();
         assert_eq!((log.len(), log.permissions().mode() & 0o777), (0, 0o600));
         assert_eq!(fs::metadata(dir.path().join("node.log.1")).unwrap().len(), MAX_LOG_BYTES + 1);
+    }
+
+    #[tokio::test]
+    async fn a_glance_at_the_lock_keeps_no_node_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let basedir = Basedir::new(dir.path()).unwrap();
+        drop(lock(&basedir).await.unwrap());
+        let file = File::open(dir.path().join("lock")).unwrap();
+        file.lock_shared().unwrap();
+        let (held, ()) = tokio::join!(lock(&basedir), async { drop(file) });
+        assert!(held.is_ok());
+        assert!(matches!(lock(&basedir).await, Err(LockError::Held { .. })));
     }
 
     #[test]

@@ -231,9 +231,8 @@ fn a_node_without_a_mailbox_says_so() {
     succeed(&node.run(&["start"]));
     for command in ["status", "addressbook", "mailboxes"] {
         let output = node.run(&[command]);
-        succeed(&output);
-        let notes = String::from_utf8(output.stderr).unwrap();
-        assert!(notes.contains("can send but not receive") && notes.contains("accept-mailbox"), "{notes}");
+        let said = succeed(&output) + &String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("can send but not receive") && said.contains("accept-mailbox"), "{said}");
     }
     for command in ["addressbook", "mailboxes", "invitations", "messages", "fetch-messages"] {
         let output = node.run(&[command, "--json"]);

@@ -67,6 +67,10 @@ impl Addressbook {
                 return print_json_lines(&contacts);
             }
             client.note_missing_mailbox().await?;
+            if contacts.is_empty() {
+                note("no contacts yet; `invite` makes a code for somebody");
+                return Ok(());
+            }
             print(&describe(&contacts))
         })
     }
@@ -98,10 +102,6 @@ impl Contact {
 }
 
 fn describe(contacts: &[ContactView]) -> String {
-    if contacts.is_empty() {
-        note("no contacts yet; `invite` makes a code for somebody");
-        return String::new();
-    }
     let rows: Vec<_> = contacts.iter().map(row).collect();
     let mut text = table(["CID", "PETNAME", "STATE", "SAFETY WORDS", "REMARK"], &rows);
     // Names that people give themselves are shown apart: they can claim anything.
@@ -131,4 +131,40 @@ fn row(contact: &ContactView) -> [String; 5] {
         contact.safety_words.clone(),
         remark.to_owned(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn contact(fields: Value) -> ContactView {
+        let mut contact = json!({
+            "cid": 1, "petname": "bob", "display_name": "bob", "state": "confirmed", "reason": null, "can_send": true,
+            "my_verfkey": "A", "their_verfkey": "B", "safety_words": "one two three four five six",
+            "since": "2026-01-02T03:04:05Z"
+        });
+        contact.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        serde_json::from_value(contact).unwrap()
+    }
+
+    #[test]
+    fn the_address_book_shows_states_words_and_reasons() {
+        let contacts = [
+            contact(json!({})),
+            contact(
+                json!({"cid": 12, "petname": "zoë", "display_name": "\u{1b}[31mZoë\nbob", "can_send": false}),
+            ),
+            contact(json!({"cid": 13, "display_name": "", "state": "pending", "reason": "wait"})),
+        ];
+        let expected = "\
+CID  PETNAME  STATE      SAFETY WORDS                 REMARK
+1    bob      confirmed  one two three four five six
+12   zoë      confirmed  one two three four five six  has no mailbox yet: messages wait here
+13   bob      pending    one two three four five six  wait
+12 calls itself \\u{1b}[31mZoë\\nbob
+";
+        assert_eq!(describe(&contacts), expected);
+    }
 }

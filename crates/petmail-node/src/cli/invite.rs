@@ -225,3 +225,27 @@ fn ended_how(state: InvitationState) -> &'static str {
         _ => "failed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_invitation_that_came_to_nothing_is_a_failure_with_its_reason() {
+        for (state, how) in [("failed", "failed"), ("expired", "expired"), ("cancelled", "was cancelled")] {
+            let invitation: InvitationView = serde_json::from_value(json!({
+                "id": 1, "petname": null, "code": null, "state": state, "reason": "wrong\u{1b} code", "cid": null,
+                "expires": "2026-01-02T03:04:05Z"
+            }))
+            .unwrap();
+            assert!(has_ended(invitation.state));
+            let failure = tell_end(&invitation, true).unwrap_err().to_string();
+            assert!(
+                failure.starts_with(&format!("error: the invitation {how}: wrong\\u{{1b}} code\nhint: ")),
+                "{failure}"
+            );
+        }
+    }
+}

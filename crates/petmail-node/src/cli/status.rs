@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{
     block_on,
-    client::{Client, NO_MAILBOX, not_running, require_node},
-    terminal::{json_line, note, one_line, print},
+    client::{Client, not_running, require_node},
+    terminal::{json_line, one_line, print},
 };
 use crate::{
     api::{
@@ -43,9 +43,6 @@ impl Status {
         let status: StatusView = block_on(async { Client::find(basedir)?.ask("status").await })?;
         if self.json {
             return print(&json_line(&status)?);
-        }
-        if status.mailboxes.is_empty() {
-            note(NO_MAILBOX);
         }
         print(&describe(&status))
     }
@@ -100,5 +97,32 @@ fn with_reason(text: String, reason: Option<&str>) -> String {
     match reason {
         Some(reason) => format!("{text}: {reason}"),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_screen_shows_what_is_wrong() {
+        let status: StatusView = serde_json::from_value(json!({
+            "running": true, "baseurl": "http://127.0.0.1:1", "version": "0", "display_name": "",
+            "outbox": {"waiting": 2, "sent": 3}, "contacts": 1, "open_invitations": 4, "problems": ["do\nthis"],
+            "mailboxes": [{"id": 1, "url": "https://h", "connected": false, "reason": "away", "retention_days": 1,
+                "quota_bytes": 1, "local": false}],
+            "rendezvous": {"url": "ws://h/v1", "connected": true, "reason": null}
+        }))
+        .unwrap();
+        let expected = "\
+running     http://127.0.0.1:1, version 0
+name        (none)
+contacts    1, open invitations 4
+outbox      2 waiting, 3 sent
+rendezvous  ws://h/v1, connected
+mailbox     https://h, not connected: away
+problem     do\\nthis
+";
+        assert_eq!(describe(&status), expected);
     }
 }
