@@ -222,6 +222,14 @@ impl Settings {
     }
 }
 
+/// What a server of this basedir would allow its clients, as far as its configuration file says.
+///
+/// # Errors
+/// [`ConfigError`] says what is wrong with the file.
+pub fn load_policy(basedir: &Path) -> Result<Policy, ConfigError> {
+    read_file(&basedir.join(CONFIG_FILE))?.policy()
+}
+
 fn read_file(path: &Path) -> Result<Settings, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

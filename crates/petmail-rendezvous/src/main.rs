@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use petmail_net::program::{self, DirLock, Failure, LogFormat};
-use petmail_rendezvous::config::{Config, ConfigError, Settings};
+use petmail_rendezvous::config::{Config, ConfigError, Settings, load_policy};
 use petmail_rendezvous::program::{run, stopped_status};
 use petmail_rendezvous::status;
 
@@ -124,7 +124,7 @@ async fn print_status(basedir: PathBuf, json: bool) -> Result<(), Failure> {
     let status = if running {
         status::ask(&basedir).await.map_err(Failure::failed)?
     } else {
-        let policy = Settings::default().resolve(basedir.clone()).map_err(config_failure)?.policy;
+        let policy = load_policy(&basedir).map_err(config_failure)?;
         stopped_status(&basedir, policy).await.map_err(Failure::failed)?
     };
     let text =

@@ -90,5 +90,5 @@ async fn large_steps_are_split_over_batches() {
     }
     assert_eq!(serde_json::to_value(&*last.unwrap()).unwrap()["type"], "closed");
     let again = storage::open(dir.path()).unwrap();
-    assert_eq!(storage::load(&again, policy()).await.unwrap().counts(), crate::state::Counts::default());
+    assert_eq!(storage::load(&again, policy()).await.unwrap().counts(), Counts::default());
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::process::{Process, run};
+use crate::process::{Process, command, run};
 
 fn status(basedir: &Path) -> Value {
     let output = run(basedir, &["status", "--json"]);
@@ -77,4 +77,21 @@ fn generated_documents() {
     for command in ["serve", "status", "completions", "man"] {
         assert!(text(&[command, "--help"]).contains("Examples:"), "{command}");
     }
+}
+
+/// Options win over the environment, the environment wins over the file.
+#[tokio::test]
+async fn settings_have_an_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let variable = |name: &str, value: &str| {
+        command(dir.path()).env(name, value).args(["serve", "--listen", "0.0.0.0:0"]).output().unwrap()
+    };
+    assert_eq!(variable("PETMAIL_RENDEZVOUS_HASHCASH", "99").status.code(), Some(2));
+    assert_eq!(variable("PETMAIL_RENDEZVOUS_PLAIN_HTTP", "0").status.code(), Some(2), "still no TLS mode");
+    let file = "listen = '192.0.2.1:1'\nmotd = 'file'\nallow-list = true\n";
+    std::fs::write(dir.path().join("config.toml"), file).unwrap();
+    let server = Process::serve(dir.path(), &["--motd", "flag"]);
+    assert_eq!(Client::connect(&server.url).await.welcome["motd"], "flag");
+    server.kill();
+    assert_eq!(status(dir.path())["running"], false);
 }
