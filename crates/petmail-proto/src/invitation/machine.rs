@@ -101,7 +101,7 @@ pub enum Effect {
     Stretch(Code),
     /// Mint a stamp ([`HashcashChallenge::mint`]) where it blocks nobody, and answer [`Input::Minted`].
     Mint(HashcashChallenge),
-    /// Show what the server says of itself.
+    /// Show what the server says of itself; its texts are cut to one printable line.
     Greeted(Welcome),
     /// Send this over the present connection, if it is still there.
     Send(ClientMessage),
@@ -326,6 +326,7 @@ impl Run {
         if self.next.record.meeting.presence != Presence::Present {
             return self.gone();
         }
+        let mood = if self.next.record.exchange().is_some() { "happy" } else { "lonely" };
         match &mut self.next.record.stage {
             Stage::Allocating { .. }
             | Stage::Stretching { .. }
@@ -338,7 +339,7 @@ impl Run {
             | Stage::Expired
             | Stage::Cancelled => {}
         }
-        self.depart("lonely");
+        self.depart(mood);
     }
 
     fn expire(&mut self) {

@@ -1,7 +1,8 @@
 //! The password-authenticated key exchange: symmetric SPAKE2 over Ed25519, as magic-wormhole and python-spake2 speak it.
 //!
 //! Owns the exchange's secret in a form that survives a restart, and the refusal of every peer message that is not an
-//! honest one. It must not know what the shared key is used for. Specification: `docs/protocol/`, invitations (§2).
+//! honest one. It must not know what the shared key is used for. What is kept here is wiped; `spake2`'s own copies, made
+//! for the length of one call, are not. Specification: `docs/protocol/`, invitations (§2).
 
 use core::fmt;
 

@@ -22,7 +22,10 @@ use petmail_proto::{
     time::UnixMillis,
     wire::Record,
 };
-use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use rand_chacha::{
+    ChaCha20Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 
 use crate::{
     party::{introduction, is_durable},
@@ -394,6 +397,65 @@ fn a_forgotten_exchange_is_said_again_if_somebody_knows_the_mailbox() {
     let before = std::mem::take(&mut answered.said);
     answered.hear(ServerMessage::Pong { pong: 1 });
     assert_eq!(answered.said, before, "byte for byte");
+}
+
+#[test]
+fn a_servers_texts_are_made_printable() {
+    let mut alice = Hand::new("alice", 1);
+    alice.give(Input::Connected);
+    let motd = Some(format!("\u{1b}[2J{}", "x".repeat(1000)));
+    let effects = alice.hear(ServerMessage::Welcome { welcome: Welcome { motd, ..Welcome::default() } });
+    let Effect::Greeted(Welcome { motd: Some(motd), .. }) = &effects[0] else { panic!("{effects:?}") };
+    assert!(motd.starts_with("[2Jx") && motd.len() == 200, "{motd}");
+}
+
+/// Inputs that no honest program and server would give, in an order that makes no sense.
+fn nonsense(hand: &mut Hand, peer: &Hand) -> Input {
+    let mut below = |bound: u32| usize::try_from(hand.rng.next_u32() % bound).unwrap();
+    let texts = ["pake", "version", "0", "abort", "x"];
+    let phase = texts[below(5)];
+    let said = [&hand.said, &peer.said][below(2)];
+    let body = said.get(texts[below(5)]).cloned().unwrap_or_else(|| Body::new(vec![1; 50]).unwrap());
+    let sides = [hand.side.clone(), peer.side.clone(), Some(stranger())];
+    let side = sides[below(3)].clone().unwrap_or_else(stranger);
+    let message = match below(12) {
+        0 => ServerMessage::Welcome { welcome: Welcome::default() },
+        1 => ServerMessage::Allocated { nameplate: "5".to_owned().try_into().unwrap() },
+        2 => ServerMessage::Claimed { mailbox: MailboxId::new("n").unwrap() },
+        3 => ServerMessage::Released,
+        4 => ServerMessage::Closed,
+        5 => ServerMessage::Pong { pong: 1 },
+        6 => ServerMessage::Error { error: "busy".into(), orig: Default::default() },
+        7 => ServerMessage::Unknown,
+        _ => ServerMessage::Message { side, phase: Phase::new(phase).unwrap(), body },
+    };
+    match below(12) {
+        0 => Input::Connected,
+        1 => Input::Disconnected,
+        2 => Input::Stretched(StretchedCode::from_bytes(STRETCHED)),
+        3 => Input::Minted("stamp".into()),
+        4 => Input::Tick,
+        5 => Input::Confirmed,
+        _ => Input::Server(message),
+    }
+}
+
+#[test]
+fn nonsense_is_survived_and_what_is_stored_stays_readable() {
+    for seed in 0..300 {
+        eprintln!("seed {seed}");
+        let (_, bob) = committed();
+        let mut alice = Hand::new("alice", seed);
+        for _ in 0..80 {
+            let input = nonsense(&mut alice, &bob);
+            let before = alice.stored();
+            let Ok(effects) = alice.try_give(input) else { continue };
+            let persisted = effects.iter().any(|effect| matches!(effect, Effect::Persist));
+            assert_eq!(persisted, alice.stored() != before, "stored exactly when changed: {effects:?}");
+            let record = InvitationRecord::decode_record(&alice.stored()).unwrap();
+            assert_eq!(Invitation::restore(record, alice.now).next.status(), alice.status());
+        }
+    }
 }
 
 #[test]

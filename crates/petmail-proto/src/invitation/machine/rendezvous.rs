@@ -62,7 +62,10 @@ impl Run {
         }
     }
 
-    fn greeted(&mut self, welcome: Welcome, rng: &mut impl CryptoRngCore) {
+    fn greeted(&mut self, mut welcome: Welcome, rng: &mut impl CryptoRngCore) {
+        for text in [&mut welcome.motd, &mut welcome.error].into_iter().flatten() {
+            *text = printable(text);
+        }
         self.effects.push(Effect::Greeted(welcome.clone()));
         if let Some(error) = welcome.error {
             return self.refused(&error, rng);
@@ -170,8 +173,7 @@ impl Run {
             Stage::Allocating { .. } | Stage::Stretching { .. } | Stage::Waiting { .. }
                 if self.next.record.meeting.mailbox.is_none() =>
             {
-                let text = error.chars().filter(|c| !c.is_control()).take(MAX_SERVER_TEXT).collect();
-                self.fail(Failure::ServerRefused(text), rng);
+                self.fail(Failure::ServerRefused(printable(error)), rng);
                 self.gone();
             }
             Stage::Committed { .. } | Stage::Introduced { .. } if crowded => self.gone(),
@@ -256,4 +258,9 @@ impl Run {
             self.send(message);
         }
     }
+}
+
+/// A server's text as it may reach a terminal: no control sequences, not endless.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_SERVER_TEXT).collect()
 }
