@@ -46,7 +46,7 @@ pub struct ClientSettings {
     pub request_timeout: Duration,
     /// How long an event stream may be silent; longer than the server's keep-alive. Default 75 s.
     pub stream_idle_timeout: Duration,
-    /// How long unused connections, and what is kept for a target, stay. Default 90 s.
+    /// How long unused connections, and what is kept for a target, stay; shorter than servers keep them. Default 60 s.
     pub pool_idle_timeout: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Default for ClientSettings {
             connect_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(60),
             stream_idle_timeout: Duration::from_secs(75),
-            pool_idle_timeout: Duration::from_secs(90),
+            pool_idle_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -198,6 +198,16 @@ async fn slow_heads_are_cut() {
 }
 
 #[tokio::test]
+async fn a_slow_second_head_is_cut_too() {
+    let server = start(limits(|l| l.header_timeout = SOON)).await;
+    let mut slow = server.connect().await;
+    slow.get("/").await;
+    slow.read_until("hello").await.unwrap();
+    slow.send("GET / HTTP/1.1\r\nHost: x\r\nX:").await;
+    assert!(!slow.read_to_end().await.contains("200 OK"));
+}
+
+#[tokio::test]
 async fn an_http2_connection_without_request_is_closed() {
     let server = start(limits(|l| l.header_timeout = SOON)).await;
     let mut silent = server.connect().await;

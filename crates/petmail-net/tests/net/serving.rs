@@ -70,8 +70,10 @@ async fn what_does_not_end_in_time_is_cut() {
     let http1 = tokio::spawn(reqwest::get(server.url("/wait")));
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let http2 = tokio::spawn(client.get(server.url("/wait")).send());
-    reaches(&server.world.waiting, 2).await;
+    let world = Arc::clone(&server.world);
+    reaches(&world.waiting, 2).await;
     server.stop().await;
+    assert_eq!(*world.given_up.borrow(), 2, "a handler outlived the server");
     assert!(http1.await.unwrap().is_err());
     assert!(http2.await.unwrap().is_err());
 }

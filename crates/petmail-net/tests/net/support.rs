@@ -82,7 +82,7 @@ pub(crate) struct World {
     pub(crate) waiting: watch::Sender<usize>,
     /// What `/events` sends.
     pub(crate) events: watch::Sender<String>,
-    /// How many endless bodies have been given up.
+    /// How many endless bodies, and handlers of `/wait`, have ended.
     pub(crate) given_up: watch::Sender<usize>,
 }
 
@@ -114,6 +114,7 @@ pub(crate) fn router(world: &Arc<World>) -> Router {
         .route(
             "/wait",
             get(move || async move {
+                let _guard = GivenUp(Arc::clone(&waiting));
                 waiting.waiting.send_modify(|n| *n += 1);
                 waiting.go.notified().await;
                 "done"
