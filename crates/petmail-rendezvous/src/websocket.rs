@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, timeout};
+use tokio_tungstenite::tungstenite;
 
 use crate::limits::{Limits, RateMeter};
 use crate::refusal::Refusal;
@@ -143,8 +144,9 @@ impl Connection {
     /// The bytes were no WebSocket messages, or too large a one; nothing can be read after that.
     async fn broken(&mut self, error: &axum::Error) -> Result<(), Ended> {
         tracing::debug!(connection = self.id.0, %error, "connection broken");
-        let too_long = std::error::Error::source(error)
-            .is_some_and(|source| source.to_string().contains("Message too long"));
+        // axum re-exports no error of the library below it.
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+        let too_long = matches!(source, Some(tungstenite::Error::Capacity(_)));
         if too_long { self.refuse(Refusal::TooLong(MAX_FRAME_BYTES)).await } else { Err(Ended::Left) }
     }
 
