@@ -262,6 +262,21 @@ fn senseless_messages_are_refused_before_they_are_sent() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = program(dir.path())
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(succeed(&output), "");
+    assert_eq!(output.stderr, b"");
+}
+
+#[test]
 fn completions_and_man_pages_are_made() {
     let dir = tempfile::tempdir().unwrap();
     assert!(

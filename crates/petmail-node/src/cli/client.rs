@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream::LocalBoxStream};
 use petmail_net::program::Failure;
 use reqwest::{RequestBuilder, Response, header, redirect};
 use serde::{Serialize, de::DeserializeOwned};
@@ -84,7 +84,7 @@ impl Client {
         let response = send(self.request("events")).await?;
         let bytes = StreamReader::new(response.bytes_stream().map_err(io::Error::other));
         let lines = FramedRead::new(bytes, LinesCodec::new_with_max_length(MAX_EVENT_BYTES));
-        Ok(Events { lines: Box::new(Box::pin(lines.map_err(Failure::failed))) })
+        Ok(Events { lines: lines.map_err(Failure::failed).boxed_local() })
     }
 
     /// Says so on standard error if the node has no mailbox.
@@ -109,7 +109,7 @@ pub(super) struct Mailboxes {
 
 /// The event stream, read line by line.
 pub(super) struct Events {
-    lines: Box<dyn Stream<Item = Result<String, Failure>> + Unpin>,
+    lines: LocalBoxStream<'static, Result<String, Failure>>,
 }
 
 impl Events {

@@ -11,12 +11,15 @@ use jiff::{Timestamp, tz::TimeZone};
 use petmail_net::program::Failure;
 use serde::Serialize;
 
-/// Prints results on standard output, at once.
+/// Prints results on standard output, at once. Ends the program if the reader has seen enough, as `head` does.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => {
+            result.map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
+        }
+    }
 }
 
 /// Tells something that is no result, on standard error.
