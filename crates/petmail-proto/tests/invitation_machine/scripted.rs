@@ -361,6 +361,18 @@ fn a_refusing_server_ends_a_new_invitation_and_interrupts_an_old_one() {
 }
 
 #[test]
+fn a_nameplate_that_the_server_has_forgotten_is_not_released_for_ever() {
+    let (mut alice, _) = keyed();
+    let orig = serde_json::json!({"type": "release"});
+    let effects = alice.hear(ServerMessage::Error { error: "no such nameplate".into(), orig });
+    assert!(matches!(effects[..], [Effect::Persist]), "{effects:?}");
+    alice.give(Input::Disconnected);
+    alice.join();
+    let effects = alice.hear(ServerMessage::Pong { pong: 1 });
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Send(ClientMessage::Release { .. }))));
+}
+
+#[test]
 fn only_the_first_claimed_mailbox_is_ever_opened() {
     let mut alice = Hand::waiting("alice", 1);
     let other = MailboxId::new("other").unwrap();

@@ -4,6 +4,7 @@
 //! connection, so that it comes out right from wherever it was interrupted. It must not know what the bodies say.
 
 use rand_core::CryptoRngCore;
+use serde_json::Value;
 
 use crate::invitation::{
     code::Code,
@@ -35,6 +36,8 @@ impl Run {
         match (self.next.link.standing, message) {
             (Standing::Greeting, ServerMessage::Welcome { welcome }) => self.greeted(welcome, rng),
             (Standing::Down, _) => {}
+            // Whoever has forgotten the nameplate has released it.
+            (_, ServerMessage::Error { orig, .. }) if is_release(&orig) => self.released(),
             (_, ServerMessage::Error { error, .. }) => self.refused(&error, rng),
             (Standing::Bound, message) => self.bound_server_said(message, rng),
             (Standing::Greeting | Standing::Minting, _) => {}
@@ -102,14 +105,10 @@ impl Run {
             }
             ServerMessage::Message { side, phase, body } => self.peer_said(side, phase, body, rng),
             ServerMessage::Pong { .. } => self.synced(rng),
-            ServerMessage::Released if self.next.link.asked.contains(&Request::Release) => {
-                self.next.record.meeting.nameplate = None;
-                self.changed = true;
-            }
+            ServerMessage::Released => self.released(),
             ServerMessage::Closed if self.next.link.asked.contains(&Request::Close) => self.gone(),
             ServerMessage::Welcome { .. }
             | ServerMessage::Nameplates { .. }
-            | ServerMessage::Released
             | ServerMessage::Closed
             | ServerMessage::Ack
             | ServerMessage::Error { .. }
@@ -126,6 +125,13 @@ impl Run {
                 self.enter(Stage::Stretching { code });
             }
             Err(error) => self.refused(&error.to_string(), rng),
+        }
+    }
+
+    fn released(&mut self) {
+        if self.next.link.asked.contains(&Request::Release) {
+            self.next.record.meeting.nameplate = None;
+            self.changed = true;
         }
     }
 
@@ -258,6 +264,10 @@ impl Run {
             self.send(message);
         }
     }
+}
+
+fn is_release(message: &Value) -> bool {
+    message.get("type").and_then(Value::as_str) == Some("release")
 }
 
 /// A server's text as it may reach a terminal: no control sequences, not endless.
