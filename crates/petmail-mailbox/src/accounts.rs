@@ -1,0 +1,103 @@
+//! Accounts: redeeming offers and replacing secrets. Knows boxes and the queue, not HTTP. Specification: Servers,
+//! accounts, offers.
+
+use std::sync::Arc;
+
+use petmail_proto::{
+    keys::{RetrievalToken, SymmetricKey},
+    server::account::{AccountError, AccountId, RedeemRequest, RekeyRequest},
+    time::UnixMillis,
+    token::SlotElement,
+};
+use rand_core::OsRng;
+
+use crate::{
+    identity::Identity,
+    queue::{AccountSecrets, NewAccount, QueueStore, RedeemError, RekeyError},
+    work::{Interrupted, Workers, to_the_end},
+};
+
+/// Why a request about an account is not granted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountsError {
+    /// The request does not open or verify.
+    #[error(transparent)]
+    Request(#[from] AccountError),
+    /// The offer does not give an account.
+    #[error(transparent)]
+    Redeem(#[from] RedeemError),
+    /// The secrets are not replaced.
+    #[error(transparent)]
+    Rekey(#[from] RekeyError),
+    /// The server's own keys cannot make an account.
+    #[error("the server has no usable token key")]
+    NoTokenKey,
+    /// The program is stopping.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Grants and changes accounts.
+#[derive(Debug)]
+pub struct Accounts<Q> {
+    queue: Arc<Q>,
+    identity: Arc<Identity>,
+    workers: Workers,
+}
+
+impl<Q: QueueStore> Accounts<Q> {
+    /// Works on `queue` for the server `identity`.
+    pub const fn new(queue: Arc<Q>, identity: Arc<Identity>, workers: Workers) -> Self {
+        Self { queue, identity, workers }
+    }
+
+    /// Redeems an offer. Returns the boxed answer.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub async fn redeem(&self, body: Vec<u8>, now: UnixMillis) -> Result<Vec<u8>, AccountsError> {
+        let identity = Arc::clone(&self.identity);
+        let open = move || -> Result<_, AccountsError> {
+            let (request, key) = RedeemRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
+            Ok((request, key.clone(), new_account(&identity)?))
+        };
+        let (request, key, new) = self.workers.run(open).await??;
+        let queue = Arc::clone(&self.queue);
+        let answer_key = request.answer_key;
+        let account = to_the_end(async move { queue.redeem(&request, new, now).await }).await??;
+        Ok(account.record().seal_answer(&answer_key, &key, &mut OsRng)?)
+    }
+
+    /// Replaces an account's secrets. Returns the boxed answer, and whose streams now have an old key.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub async fn rekey(&self, body: Vec<u8>) -> Result<(Vec<u8>, AccountId), AccountsError> {
+        let identity = Arc::clone(&self.identity);
+        let open = move || -> Result<_, AccountsError> {
+            let (request, key) = RekeyRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
+            Ok((request, key.clone()))
+        };
+        let (request, key) = self.workers.run(open).await??;
+        let queue = Arc::clone(&self.queue);
+        let account = to_the_end(async move { queue.rekey(&request, new_secrets()).await }).await??;
+        Ok((account.record().seal_answer(&account.answer_key, &key, &mut OsRng)?, account.id))
+    }
+}
+
+fn new_account(identity: &Identity) -> Result<NewAccount, AccountsError> {
+    let rng = &mut OsRng;
+    let key = identity.newest_token_key().ok_or(AccountsError::NoTokenKey)?;
+    let slot = SlotElement::generate(rng);
+    let token = slot.seal(&key.key.public_key(), rng).map_err(|_| AccountsError::NoTokenKey)?;
+    Ok(NewAccount { id: AccountId::generate(rng), secrets: new_secrets(), slot, token, kid: key.kid })
+}
+
+fn new_secrets() -> AccountSecrets {
+    let rng = &mut OsRng;
+    AccountSecrets {
+        retrieval_token: RetrievalToken::generate(rng),
+        symmetric_key: SymmetricKey::generate(rng),
+    }
+}

@@ -1,0 +1,281 @@
+//! The command line. Each command parses, asks the server or the services, and prints; nothing is decided here.
+
+mod administer;
+mod client;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use petmail_net::program::{Failure, LogFormat, announce_ready, shutdown_on_signals};
+use petmail_proto::base_url::BaseUrl;
+
+use self::administer::Operator;
+use crate::{
+    admin::{MAX_OFFERS, OfferRequest},
+    basedir::{Basedir, InitError},
+    config::{AdminListen, Settings},
+    server::{Mailbox, MailboxError},
+    size::ByteSize,
+};
+
+const EXAMPLES: &str = "Examples:
+  petmail-mailbox init --url https://mail.example.org:8443
+  petmail-mailbox serve
+  petmail-mailbox offer --mailbox-quota 500MB --retention 60";
+
+const INIT_EXAMPLES: &str = "Examples:
+  petmail-mailbox init --url https://mail.example.org
+  petmail-mailbox init /srv/petmail --url https://example.org:8443/mail
+
+The URL is what offers and contacts carry, so it needs the port that clients connect to; port 0 is refused.";
+
+const SERVE_EXAMPLES: &str = "Examples:
+  petmail-mailbox serve --listen 0.0.0.0:8443 --self-signed
+  petmail-mailbox serve --tls-cert fullchain.pem --tls-key privkey.pem
+  petmail-mailbox serve --listen 127.0.0.1:8080 --plain-http      (behind a reverse proxy or an onion service)
+
+Prints `ready URL` with the address that was bound. The same settings may stand in BASEDIR/config.toml.";
+
+const OFFER_EXAMPLES: &str = "Examples:
+  petmail-mailbox offer
+  petmail-mailbox offer --mailbox-quota 2GB --retention 90 --expires 7 --count 10
+
+Each offer becomes one mailbox, for whoever redeems it first. Give it to one person, over a private way.";
+
+const ACCOUNTS_EXAMPLES: &str = "Examples:
+  petmail-mailbox accounts
+  petmail-mailbox accounts --json | jq .used_bytes";
+
+const STATUS_EXAMPLES: &str = "Examples:
+  petmail-mailbox status
+  petmail-mailbox -d /srv/petmail status --json";
+
+const COMPLETIONS_EXAMPLES: &str = "Examples:
+  petmail-mailbox completions bash > /etc/bash_completion.d/petmail-mailbox";
+
+/// Keeps encrypted messages for their owners until they fetch them.
+#[derive(Debug, Parser)]
+#[command(name = "petmail-mailbox", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    /// The server's folder [default: ~/.petmail-mailbox]
+    #[arg(short = 'd', long, global = true, value_name = "DIR", env = "PETMAIL_MAILBOX_BASEDIR")]
+    basedir: Option<PathBuf>,
+    /// How log lines look: text or json
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value_t,
+        value_parser = LogFormat::from_str,
+        env = "PETMAIL_MAILBOX_LOG_FORMAT"
+    )]
+    log_format: LogFormat,
+    /// Where administration happens [default: unix:BASEDIR/admin.sock]
+    #[arg(
+        long,
+        global = true,
+        value_name = "unix:PATH|ADDR:PORT",
+        value_parser = AdminListen::from_str,
+        env = "PETMAIL_MAILBOX_ADMIN_LISTEN"
+    )]
+    admin_listen: Option<AdminListen>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a server: its keys, and a certificate
+    #[command(after_help = INIT_EXAMPLES)]
+    Init {
+        /// The server's folder, as with -d
+        #[arg(value_name = "BASEDIR")]
+        path: Option<PathBuf>,
+        /// The address that clients will use, with port and path if it has them
+        #[arg(long, env = "PETMAIL_MAILBOX_URL")]
+        url: BaseUrl,
+        /// What the server does; so far: mailbox
+        #[arg(long, value_delimiter = ',', default_value = "mailbox", value_parser = ["mailbox"])]
+        roles: Vec<String>,
+    },
+    /// Run the server until Ctrl-C or SIGTERM
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve {
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Make offers, and print each alone on a line
+    #[command(after_help = OFFER_EXAMPLES)]
+    Offer(OfferArgs),
+    /// List the accounts
+    #[command(after_help = ACCOUNTS_EXAMPLES)]
+    Accounts {
+        /// Print JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Describe the server
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct OfferArgs {
+    /// How much the mailbox may hold
+    #[arg(long, value_name = "SIZE", default_value_t = OfferRequest::default().mailbox_quota)]
+    mailbox_quota: ByteSize,
+    /// How many days messages are kept
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..), default_value_t = OfferRequest::default().retention_days)]
+    retention: u32,
+    /// After how many days the offer can no longer be redeemed
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..), default_value_t = OfferRequest::default().expires_days)]
+    expires: u32,
+    /// How many offers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_OFFERS)), default_value_t = 1)]
+    count: u32,
+}
+
+impl Cli {
+    /// Returns how log lines are to look.
+    #[must_use]
+    pub const fn log_format(&self) -> LogFormat {
+        self.common.log_format
+    }
+
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The [`Failure`] to report.
+    pub fn run(self) -> Result<(), Failure> {
+        let Self { common, command } = self;
+        match command {
+            Command::Completions { shell } => return completions(shell),
+            Command::Init { path, url, .. } => return init(&common.basedir(path)?, url),
+            Command::Serve { .. } | Command::Offer(_) | Command::Accounts { .. } | Command::Status { .. } => {
+            }
+        }
+        let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+        runtime.block_on(Box::pin(common.run(command)))
+    }
+}
+
+impl Common {
+    async fn run(self, command: Command) -> Result<(), Failure> {
+        let basedir = self.basedir(None)?;
+        let file = Settings::load(&basedir.config_file()).map_err(Failure::failed)?;
+        let admin_listen = self.admin_listen.or(file.admin_listen.clone());
+        let settings = |flags: Settings| Settings { admin_listen: admin_listen.clone(), ..flags.over(file) };
+        let operator = |settings| Operator::new(basedir.clone(), settings);
+        match command {
+            Command::Serve { settings: flags } => serve(basedir, settings(*flags)).await,
+            Command::Offer(args) => operator(settings(Settings::default())).offer(&args.request()).await,
+            Command::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
+            Command::Status { json } => operator(settings(Settings::default())).status(json).await,
+            Command::Init { .. } | Command::Completions { .. } => Ok(()),
+        }
+    }
+
+    fn basedir(&self, positional: Option<PathBuf>) -> Result<Basedir, Failure> {
+        let home = || std::env::home_dir().map(|home| home.join(".petmail-mailbox"));
+        let chosen = positional.or_else(|| self.basedir.clone()).or_else(home);
+        let chosen = chosen
+            .ok_or_else(|| Failure::usage("there is no home directory").hint("name the folder with -d"))?;
+        std::path::absolute(chosen).map(Basedir::new).map_err(Failure::failed)
+    }
+}
+
+impl OfferArgs {
+    const fn request(self) -> OfferRequest {
+        OfferRequest {
+            count: self.count,
+            mailbox_quota: self.mailbox_quota,
+            retention_days: self.retention,
+            expires_days: self.expires,
+        }
+    }
+}
+
+fn init(basedir: &Basedir, url: BaseUrl) -> Result<(), Failure> {
+    let identity = basedir.init(url).map_err(|error| match error {
+        InitError::Exists(_) => {
+            Failure::failed(error).hint("choose another folder with -d, or use the server that is there")
+        }
+        error => Failure::failed(error),
+    })?;
+    print(format_args!("made a mailbox server for {} in {}\n", identity.url(), basedir.path().display()))
+}
+
+async fn serve(basedir: Basedir, settings: Settings) -> Result<(), Failure> {
+    let shutdown = shutdown_on_signals().map_err(Failure::failed)?;
+    let mailbox = Mailbox::open(basedir, settings).await.map_err(explain)?;
+    Box::pin(mailbox.run(shutdown, |url| announce_ready(url))).await.map_err(explain)
+}
+
+/// Adds what the operator can do.
+fn explain(error: MailboxError) -> Failure {
+    let hint = match &error {
+        MailboxError::NotInitialised(_) => {
+            "run `petmail-mailbox init --url URL` first, or choose the folder with -d"
+        }
+        MailboxError::Lock(_) => "stop the other process first",
+        MailboxError::Bind(_) => "choose another address with --listen",
+        _ => return Failure::failed(error),
+    };
+    Failure::failed(error).hint(hint)
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "petmail-mailbox", &mut script);
+    io::stdout().lock().write_all(&script).map_err(Failure::failed)
+}
+
+fn print(text: impl std::fmt::Display) -> Result<(), Failure> {
+    write!(io::stdout().lock(), "{text}").map_err(Failure::failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_basedir_may_stand_before_or_after_the_command() {
+        for line in [["x", "-d", "/b", "status"], ["x", "status", "-d", "/b"]] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.common.basedir(None).unwrap(), Basedir::new("/b"));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The operator's commands: through the running server's socket, or on the store itself while the server is stopped.
+
+use petmail_net::program::{DirLock, Failure};
+use serde::Serialize;
+
+use super::{client::AdminClient, explain, print};
+use crate::{
+    admin::{AccountSummary, OfferRequest, Offers, Status},
+    basedir::Basedir,
+    config::{AdminListen, Settings},
+    server::{Mailbox, MailboxError},
+    size::ByteSize,
+};
+
+/// Administers the server in a basedir, running or not.
+pub(super) struct Operator {
+    basedir: Basedir,
+    settings: Settings,
+}
+
+/// Who does it.
+enum Way {
+    Running(AdminClient),
+    Stopped(Box<Mailbox>),
+}
+
+impl Operator {
+    pub(super) const fn new(basedir: Basedir, settings: Settings) -> Self {
+        Self { basedir, settings }
+    }
+
+    pub(super) async fn offer(self, request: &OfferRequest) -> Result<(), Failure> {
+        let offers = match self.way().await? {
+            Way::Running(client) => client.post::<_, Offers>("/offers", request).await?,
+            Way::Stopped(mailbox) => {
+                let now = crate::http::now();
+                let minted = mailbox.services().admin().mint_offers(request, now).await;
+                mailbox.close().await;
+                minted.map_err(Failure::failed)?
+            }
+        };
+        offers.offers.iter().try_for_each(|offer| print(format_args!("{offer}\n")))
+    }
+
+    pub(super) async fn accounts(self, json: bool) -> Result<(), Failure> {
+        let accounts = match self.way().await? {
+            Way::Running(client) => client.get::<Vec<AccountSummary>>("/accounts").await?,
+            Way::Stopped(mailbox) => {
+                let accounts = mailbox.services().admin().accounts().await;
+                mailbox.close().await;
+                accounts.map_err(Failure::failed)?
+            }
+        };
+        accounts
+            .iter()
+            .try_for_each(|account| if json { print_json(account) } else { print(account_line(account)) })
+    }
+
+    pub(super) async fn status(self, json: bool) -> Result<(), Failure> {
+        let status = match self.way().await? {
+            Way::Running(client) => client.get::<Status>("/status").await?,
+            Way::Stopped(mailbox) => {
+                let status = mailbox.services().admin().status().await;
+                mailbox.close().await;
+                status.map_err(Failure::failed)?
+            }
+        };
+        if json { print_json(&status) } else { print(status_text(&status)) }
+    }
+
+    /// The lock of the basedir decides: who holds it answers, and if nobody does, this process may.
+    async fn way(self) -> Result<Way, Failure> {
+        let path = self.basedir.path();
+        if !self.basedir.is_initialised() {
+            return Err(explain(MailboxError::NotInitialised(path.to_owned())));
+        }
+        if DirLock::holder(path).map_err(Failure::failed)?.is_none() {
+            let mailbox = Mailbox::open_stopped(self.basedir, self.settings).await.map_err(explain)?;
+            return Ok(Way::Stopped(Box::new(mailbox)));
+        }
+        let socket = AdminListen::Unix(self.basedir.admin_socket());
+        Ok(Way::Running(AdminClient::new(self.settings.admin_listen.unwrap_or(socket))))
+    }
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).map_err(Failure::failed)?;
+    print(format_args!("{line}\n"))
+}
+
+fn account_line(account: &AccountSummary) -> String {
+    format!(
+        "{}  {:?}  {} of {} bytes, {} messages, kept {} days, since {}\n",
+        account.id,
+        account.state,
+        account.used_bytes,
+        ByteSize(account.quota_bytes),
+        account.messages,
+        account.retention_seconds / (24 * 3_600),
+        account.created,
+    )
+}
+
+fn status_text(status: &Status) -> String {
+    let state = if status.running { "running" } else { "stopped" };
+    let pin = status.pin.map_or_else(|| "none".to_owned(), |pin| pin.to_string());
+    format!(
+        "petmail-mailbox {}, {state}\nurl       {}\nidentity  {}\npin       {pin}\naccounts  {}\nmessages  {} ({} bytes)\nstreams   {}\nstore     {} bytes on disk, {}\n",
+        status.version,
+        status.url,
+        status.identity,
+        status.accounts,
+        status.messages,
+        status.message_bytes,
+        status.streams,
+        status.store.disk_bytes,
+        if status.store.healthy { "healthy" } else { "FAILED: see the log" },
+    )
+}

@@ -1,0 +1,189 @@
+//! HTTP: maps requests to services and their results to answers. Decides nothing itself.
+//!
+//! Under the base URL's path: `GET server`, `POST redeem`, `rekey`, `deliver`, `list`, `fetch`, `delete`; at the root the
+//! status page and `/healthz`. The administration's routes are in [`admin`], on a listener of their own.
+
+pub mod admin;
+mod problem;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event as SseEvent, KeepAlive, Sse},
+    },
+    routing::{get, post},
+};
+use data_encoding::BASE64;
+use futures::{Stream, stream};
+use petmail_net::clock;
+use petmail_proto::{
+    base_url::BaseUrl,
+    delivery::MAX_MSG_A_BYTES,
+    retrieval::{DeleteRequest, FetchRequest, LIST_REQUEST_BYTES},
+    server::account::{REDEEM_REQUEST_BYTES, REKEY_REQUEST_BYTES},
+    time::UnixMillis,
+};
+
+pub use self::problem::Problem;
+use crate::{
+    queue::QueueStore,
+    retrieve::{EventStream, StreamItem},
+    server::Services,
+};
+
+/// How often an idle stream shows that it lives: more often than proxies lose patience.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+
+/// The name of the last event of a stream that gave way to another. Its data repeats it: an event without data is none.
+const SUPERSEDED: &str = "superseded";
+
+const OCTETS: [(header::HeaderName, &str); 2] =
+    [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")];
+
+type Shared<Q> = State<Arc<Services<Q>>>;
+type Body = Result<Bytes, BytesRejection>;
+
+/// Makes the public routes.
+pub fn router<Q: QueueStore>(services: Arc<Services<Q>>) -> Router {
+    let limited = |limit: usize| DefaultBodyLimit::max(limit);
+    let endpoints = Router::new()
+        .route("/server", get(server::<Q>))
+        .route("/redeem", post(redeem::<Q>).layer(limited(REDEEM_REQUEST_BYTES)))
+        .route("/rekey", post(rekey::<Q>).layer(limited(REKEY_REQUEST_BYTES)))
+        .route("/deliver", post(deliver::<Q>).layer(limited(MAX_MSG_A_BYTES)))
+        .route("/list", post(list::<Q>).layer(limited(LIST_REQUEST_BYTES)))
+        .route("/fetch", post(fetch::<Q>).layer(limited(FetchRequest::MAX_BYTES)))
+        .route("/delete", post(delete::<Q>).layer(limited(DeleteRequest::MAX_BYTES)));
+    let prefix = base_path(services.url());
+    let routes = if prefix.is_empty() { endpoints } else { Router::new().nest(&prefix, endpoints) };
+    routes
+        .route("/", get(status_page))
+        .route("/healthz", get(healthz::<Q>))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(services)
+}
+
+/// Returns the path of a base URL: empty, or with a leading slash and none at its end.
+pub(crate) fn base_path(url: &BaseUrl) -> String {
+    let rest = url.as_str().split_once("://").map_or("", |(_, rest)| rest);
+    rest.split_once('/').map(|(_, path)| format!("/{path}")).unwrap_or_default()
+}
+
+pub(crate) fn now() -> UnixMillis {
+    UnixMillis(clock::unix_ms())
+}
+
+async fn not_found() -> Problem {
+    Problem::NotFound
+}
+
+async fn wrong_method() -> Problem {
+    Problem::MethodNotAllowed
+}
+
+async fn status_page() -> &'static str {
+    "This is a Petmail mailbox server. It keeps encrypted messages for its users until they fetch them.\n"
+}
+
+async fn healthz<Q: QueueStore>(State(services): Shared<Q>) -> Result<&'static str, Problem> {
+    let healthy = services.healthy().await.map_err(|_| Problem::Store)?;
+    if healthy { Ok("ok\n") } else { Err(Problem::Store) }
+}
+
+async fn server<Q: QueueStore>(State(services): Shared<Q>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, services.descriptor()).into_response()
+}
+
+async fn redeem<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<Response, Problem> {
+    let answer = services.accounts().redeem(body?.to_vec(), now()).await?;
+    Ok((OCTETS, answer).into_response())
+}
+
+async fn rekey<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<Response, Problem> {
+    let (answer, account) = services.accounts().rekey(body?.to_vec()).await?;
+    services.retrieval().end_stream(&account);
+    Ok((OCTETS, answer).into_response())
+}
+
+async fn deliver<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<StatusCode, Problem> {
+    services.deliveries().deliver(body?, now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list<Q: QueueStore>(
+    State(services): Shared<Q>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = body?;
+    if wants_stream(&headers) {
+        let stream = services.retrieval().stream(&body, now()).await?;
+        let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+        return Ok(Sse::new(events(stream)).keep_alive(keep_alive).into_response());
+    }
+    Ok((OCTETS, services.retrieval().poll(&body, now()).await?).into_response())
+}
+
+async fn fetch<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<Response, Problem> {
+    Ok((OCTETS, services.retrieval().fetch(&body?, now()).await?).into_response())
+}
+
+async fn delete<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<StatusCode, Problem> {
+    services.retrieval().delete(&body?, now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|value| value.split(',').any(|kind| kind.trim().starts_with("text/event-stream")))
+}
+
+/// Turns a stream of the service into server-sent events; it ends after the first that says so.
+fn events<Q: QueueStore>(stream: EventStream<Q>) -> impl Stream<Item = Result<SseEvent, Infallible>> {
+    stream::unfold(Some(stream), async |stream| {
+        let mut stream = stream?;
+        match stream.next(now).await {
+            Ok(StreamItem::Event(bytes)) => {
+                Some((Ok(SseEvent::default().data(BASE64.encode(&bytes))), Some(stream)))
+            }
+            Ok(StreamItem::Superseded) => {
+                Some((Ok(SseEvent::default().event(SUPERSEDED).data(SUPERSEDED)), None))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an event stream ends early");
+                None
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_paths() {
+        for (url, path) in [("https://a.b", ""), ("https://a.b/p", "/p"), ("http://[::1]:80/p/q", "/p/q")] {
+            assert_eq!(base_path(&url.parse().unwrap()), path);
+        }
+    }
+
+    #[test]
+    fn streams_are_asked_for_by_accept() {
+        let with = |value: &'static str| {
+            HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(value))])
+        };
+        assert!(wants_stream(&with("text/event-stream")));
+        assert!(wants_stream(&with("application/json, text/event-stream;q=0.9")));
+        assert!(!wants_stream(&with("*/*")));
+        assert!(!wants_stream(&HeaderMap::new()));
+    }
+}

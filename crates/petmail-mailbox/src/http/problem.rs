@@ -1,0 +1,169 @@
+//! What a client is told when something is not done: one place that maps every reason to status, code and text.
+
+use axum::{
+    extract::rejection::BytesRejection,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    accounts::AccountsError,
+    admin::AdminError,
+    deliver::DeliveryError,
+    queue::{DeliverError, RedeemError, RekeyError},
+    retrieve::RetrieveError,
+};
+
+/// How many seconds a client should wait when the server is busy.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Why a request is not answered as wished. Senders go by the status alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The body is nothing that this server can open.
+    Malformed,
+    /// The body is larger than the endpoint takes.
+    TooLarge,
+    /// The token leads to no account.
+    UnknownToken,
+    /// The offer was not made here.
+    UnknownOffer,
+    /// The offer was redeemed with another key.
+    OfferUsed,
+    /// The offer's time is over.
+    OfferExpired,
+    /// The key owns an account already.
+    KeyInUse,
+    /// No account for this key or retrieval token.
+    UnknownAccount,
+    /// A newer generation of secrets is in use.
+    StaleGeneration,
+    /// A fetch or delete token is forged or too old.
+    BadTicket,
+    /// A list request of a known account, refused; only its owner can read why.
+    Refused(Vec<u8>),
+    /// The mailbox takes no more.
+    Full,
+    /// Too much at once.
+    Busy,
+    /// The store failed.
+    Store,
+    /// The operator's numbers make no sense.
+    OutOfBounds(&'static str),
+    /// No such endpoint.
+    NotFound,
+    /// The endpoint is there, but not with this method.
+    MethodNotAllowed,
+}
+
+impl Problem {
+    /// Returns the status, a stable code, and a text for people.
+    const fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "the request is malformed"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the request is too large"),
+            Self::UnknownToken => (StatusCode::NOT_FOUND, "unknown-token", "the token is unknown here"),
+            Self::UnknownOffer => (StatusCode::NOT_FOUND, "unknown-offer", "this server made no such offer"),
+            Self::OfferUsed => (StatusCode::GONE, "offer-used", "the offer is already used by someone else"),
+            Self::OfferExpired => (StatusCode::GONE, "offer-expired", "the offer has expired"),
+            Self::KeyInUse => (StatusCode::CONFLICT, "key-in-use", "the key already owns an account here"),
+            Self::UnknownAccount => (StatusCode::FORBIDDEN, "unknown-account", "no such account"),
+            Self::StaleGeneration => {
+                (StatusCode::CONFLICT, "stale-generation", "newer secrets are in use already")
+            }
+            Self::BadTicket => {
+                (StatusCode::FORBIDDEN, "bad-ticket", "a token is invalid or expired; list again")
+            }
+            Self::Refused(_) => (StatusCode::CONFLICT, "refused", ""),
+            Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "full", "the mailbox takes no more"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "the server is busy; try again"),
+            Self::Store => (StatusCode::SERVICE_UNAVAILABLE, "store", "the server cannot store anything now"),
+            Self::OutOfBounds(text) => (StatusCode::BAD_REQUEST, "out-of-bounds", text),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "the endpoint does not take this method")
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code, text) = self.parts();
+        tracing::info!(code, "request refused");
+        if let Self::Refused(answer) = self {
+            return (status, [(header::CONTENT_TYPE, "application/octet-stream")], answer).into_response();
+        }
+        let body = format!("{code}: {text}\n");
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return (status, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)], body).into_response();
+        }
+        (status, body).into_response()
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { Self::TooLarge } else { Self::Malformed }
+    }
+}
+
+/// What is the server's own fault is told to the operator, and nothing of it to the client.
+fn internal(error: impl std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a request failed");
+    Problem::Store
+}
+
+impl From<DeliveryError> for Problem {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::Open(_) | DeliveryError::Token(_) => Self::Malformed,
+            DeliveryError::Queue(DeliverError::UnknownSlot) => Self::UnknownToken,
+            DeliveryError::Queue(DeliverError::Full) => Self::Full,
+            DeliveryError::Queue(DeliverError::Busy) => Self::Busy,
+            DeliveryError::Queue(DeliverError::Queue(error)) => internal(error),
+            DeliveryError::Interrupted(error) => internal(error),
+        }
+    }
+}
+
+impl From<AccountsError> for Problem {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::Request(_) => Self::Malformed,
+            AccountsError::Redeem(RedeemError::UnknownOffer) => Self::UnknownOffer,
+            AccountsError::Redeem(RedeemError::Expired) => Self::OfferExpired,
+            AccountsError::Redeem(RedeemError::UsedByAnother) => Self::OfferUsed,
+            AccountsError::Redeem(RedeemError::KeyInUse) => Self::KeyInUse,
+            AccountsError::Rekey(RekeyError::UnknownAccount) => Self::UnknownAccount,
+            AccountsError::Rekey(RekeyError::StaleGeneration) => Self::StaleGeneration,
+            AccountsError::Redeem(RedeemError::Queue(error))
+            | AccountsError::Rekey(RekeyError::Queue(error)) => internal(error),
+            AccountsError::NoTokenKey | AccountsError::Interrupted(_) => internal(error),
+        }
+    }
+}
+
+impl From<RetrieveError> for Problem {
+    fn from(error: RetrieveError) -> Self {
+        match error {
+            RetrieveError::Request(_) => Self::Malformed,
+            RetrieveError::UnknownToken => Self::UnknownAccount,
+            RetrieveError::Ticket(_) => Self::BadTicket,
+            RetrieveError::Refused { answer, .. } => Self::Refused(answer),
+            RetrieveError::Busy => Self::Busy,
+            RetrieveError::Queue(error) => internal(error),
+            RetrieveError::Interrupted(error) => internal(error),
+        }
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::OutOfBounds(text) => Self::OutOfBounds(text),
+            AdminError::Queue(error) => internal(error),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! What the services need from whatever keeps accounts and messages: the seam for other engines than the embedded one.
+//!
+//! Owns the trait and the records. Each method is one atomic, durable step, so that a database shared by several servers
+//! can implement it. Must not know HTTP, boxes or tokens. Specification: Servers, accounts, offers; Retrieval.
+
+pub mod embedded;
+
+use std::sync::Arc;
+
+use petmail_proto::{
+    delivery::MsgADigest,
+    keys::{AccountPublicKey, AccountVerifyingKey, RetrievalToken, SymmetricKey, stored_secret},
+    retrieval::MessageNumber,
+    server::{
+        account::{AccountId, AccountRecord, AccountState, Quota, RedeemRequest, RekeyRequest},
+        offer::RedeemTokenHash,
+    },
+    time::UnixMillis,
+    token::{AccountToken, SlotElement, SlotId, TokenKeyId},
+    wire::Record,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+/// What an offer gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferTerms {
+    /// What the account may hold.
+    pub quota: Quota,
+    /// How long its messages are kept, in seconds.
+    pub retention_seconds: u64,
+    /// When the offer can no longer be redeemed.
+    pub expires: UnixMillis,
+}
+
+/// The secrets of an account that a rekey replaces.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccountSecrets {
+    /// Finds the account in list requests.
+    #[serde(with = "stored_secret")]
+    pub retrieval_token: RetrievalToken,
+    /// Seals what lists say.
+    #[serde(with = "stored_secret")]
+    pub symmetric_key: SymmetricKey,
+}
+
+/// An account as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// Names it.
+    pub id: AccountId,
+    /// Who owns it.
+    pub owner: AccountVerifyingKey,
+    /// What answers to its owner are boxed to.
+    pub answer_key: AccountPublicKey,
+    /// How often its secrets were replaced.
+    pub generation: u64,
+    /// The secrets shared with its owner.
+    pub secrets: AccountSecrets,
+    /// Its slot, known to the server only.
+    #[serde(with = "stored_secret")]
+    pub slot: SlotElement,
+    /// The owner's token for the slot.
+    pub token: AccountToken,
+    /// The token key that it was made for.
+    pub kid: TokenKeyId,
+    /// What it may hold.
+    pub quota: Quota,
+    /// How long its messages are kept, in seconds.
+    pub retention_seconds: u64,
+    /// What it may do.
+    pub state: AccountState,
+    /// When it was made.
+    pub created: UnixMillis,
+}
+
+impl Record for Account {
+    const VERSION: u16 = 1;
+}
+
+impl Account {
+    /// Returns what its owner is told.
+    #[must_use]
+    pub fn record(&self) -> AccountRecord {
+        AccountRecord {
+            account: self.id,
+            generation: self.generation,
+            retrieval_token: self.secrets.retrieval_token.clone(),
+            symmetric_key: self.secrets.symmetric_key.clone(),
+            token: self.token,
+            kid: self.kid,
+            quota: self.quota,
+            retention_seconds: self.retention_seconds,
+            notices: Vec::new(),
+            state: self.state,
+        }
+    }
+}
+
+/// What a new account starts with, beside its offer's terms.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// Names it.
+    pub id: AccountId,
+    /// The secrets shared with its owner.
+    pub secrets: AccountSecrets,
+    /// Its slot.
+    pub slot: SlotElement,
+    /// The owner's token for the slot.
+    pub token: AccountToken,
+    /// The token key that it was made for.
+    pub kid: TokenKeyId,
+}
+
+/// Finds an account by its retrieval token: the token's SHA-256, so that a search takes no time that depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RetrievalId([u8; 32]);
+
+impl RetrievalId {
+    /// Hashes a token.
+    #[must_use]
+    pub fn of(token: &RetrievalToken) -> Self {
+        Self(Sha256::digest(token.expose_bytes()).into())
+    }
+}
+
+/// What an account holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of msgC.
+    pub bytes: u64,
+    /// Messages.
+    pub messages: u64,
+}
+
+/// An account with what it holds.
+#[derive(Clone, Debug)]
+pub struct AccountUsage {
+    /// The account.
+    pub account: Arc<Account>,
+    /// What it holds now.
+    pub usage: Usage,
+}
+
+/// One waiting message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its number.
+    pub number: MessageNumber,
+    /// The length of its msgC, in bytes.
+    pub length: u32,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is on disk.
+    Stored(MessageNumber),
+    /// The same bytes were stored before; nothing was stored now.
+    Repeated,
+}
+
+/// The store failed; the sender may try again later.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct QueueError(String);
+
+impl QueueError {
+    /// Wraps what the engine says.
+    pub fn new(reason: impl std::fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+/// Why a delivery is not taken.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeliverError {
+    /// No account has any of the slots.
+    #[error("the token leads to no account")]
+    UnknownSlot,
+    /// The account holds as much as it may, or is suspended.
+    #[error("the account takes no more")]
+    Full,
+    /// The same bytes are being stored at this moment, or too much else is.
+    #[error("too busy")]
+    Busy,
+    /// The store failed.
+    #[error("cannot store a message: {0}")]
+    Queue(#[from] QueueError),
+}
+
+/// Why an offer is not redeemed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedeemError {
+    /// No such offer was made here.
+    #[error("the offer is unknown")]
+    UnknownOffer,
+    /// Its time is over.
+    #[error("the offer has expired")]
+    Expired,
+    /// Another key redeemed it.
+    #[error("the offer is already used by someone else")]
+    UsedByAnother,
+    /// The key owns an account already; one key serves one account.
+    #[error("the key owns another account")]
+    KeyInUse,
+    /// The store failed.
+    #[error("cannot redeem an offer: {0}")]
+    Queue(#[from] QueueError),
+}
+
+/// Why an account's secrets are not replaced.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RekeyError {
+    /// No account has this owner.
+    #[error("the account is unknown")]
+    UnknownAccount,
+    /// A later generation is in use already, or the same one for another answer key.
+    #[error("the generation is not newer than the account's")]
+    StaleGeneration,
+    /// The store failed.
+    #[error("cannot replace an account's secrets: {0}")]
+    Queue(#[from] QueueError),
+}
+
+/// How the store is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStats {
+    /// Changes that were acknowledged since the start.
+    pub commits: u64,
+    /// Flushes to the disk that they took.
+    pub flushes: u64,
+    /// Size of the files, in bytes.
+    pub disk_bytes: u64,
+    /// Whether changes are still taken.
+    pub healthy: bool,
+}
+
+/// Keeps accounts, offers and messages. Every change is durable when its future resolves.
+pub trait QueueStore: Send + Sync + 'static {
+    /// Adds offers.
+    fn add_offers(
+        &self,
+        offers: &[RedeemTokenHash],
+        terms: OfferTerms,
+    ) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Turns an offer into an account; the same owner again gets the account that it has.
+    fn redeem(
+        &self,
+        request: &RedeemRequest,
+        new: NewAccount,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<Arc<Account>, RedeemError>> + Send;
+
+    /// Replaces an account's secrets; the same request again gets what it gave.
+    fn rekey(
+        &self,
+        request: &RekeyRequest,
+        secrets: AccountSecrets,
+    ) -> impl Future<Output = Result<Arc<Account>, RekeyError>> + Send;
+
+    /// Finds an account by its retrieval token.
+    fn find(
+        &self,
+        token: RetrievalId,
+    ) -> impl Future<Output = Result<Option<Arc<Account>>, QueueError>> + Send;
+
+    /// Lists all accounts, by id.
+    fn accounts(&self) -> impl Future<Output = Result<Vec<AccountUsage>, QueueError>> + Send;
+
+    /// Stores a message in the first of `slots` that exists, once for each digest within the account's retention time.
+    fn deliver(
+        &self,
+        slots: &[SlotId],
+        digest: MsgADigest,
+        msg_c: Vec<u8>,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<Delivered, DeliverError>> + Send;
+
+    /// Lists an account's messages after a number, in the order of acceptance. Nothing is ever inserted before what this
+    /// has shown.
+    fn list(
+        &self,
+        account: AccountId,
+        after: Option<MessageNumber>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Waiting>, QueueError>> + Send;
+
+    /// Reads a message; `None` if it is gone.
+    fn message(
+        &self,
+        account: AccountId,
+        number: MessageNumber,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, QueueError>> + Send;
+
+    /// Deletes messages; those that are gone already are no error.
+    fn delete(
+        &self,
+        account: AccountId,
+        numbers: &[MessageNumber],
+    ) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Deletes up to `limit` messages whose retention time is over, with what was remembered about them. Returns how many
+    /// were looked at; `limit` means that more may be left.
+    fn sweep(&self, now: UnixMillis, limit: usize) -> impl Future<Output = Result<usize, QueueError>> + Send;
+
+    /// Watches for arrivals: the value changes when [`list`](Self::list) has more to show. `None` for no account.
+    fn arrivals(&self, account: AccountId) -> Option<watch::Receiver<u64>>;
+
+    /// Tells how the store is doing.
+    fn stats(&self) -> impl Future<Output = Result<QueueStats, QueueError>> + Send;
+
+    /// Returns a number that is greater than every number it returned before, and at least `minimum`.
+    fn next_serial(&self, minimum: u64) -> impl Future<Output = Result<u64, QueueError>> + Send;
+}

@@ -1,0 +1,499 @@
+//! The embedded queue: rows in petmail-store, bodies above its value limit as files, accounts and counts in memory.
+//!
+//! Owns the order of writing (file, then row; row, then file on deletion) and everything that is kept in memory: it is
+//! rebuilt from the rows at opening. Must not know HTTP, boxes or tokens.
+
+mod entry;
+mod rows;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use petmail_proto::{
+    delivery::{Bucket, MsgADigest},
+    keys::AccountVerifyingKey,
+    retrieval::MessageNumber,
+    server::{
+        account::{AccountId, AccountState, RedeemRequest, RekeyRequest},
+        offer::RedeemTokenHash,
+    },
+    time::UnixMillis,
+    token::SlotId,
+    wire::Record,
+};
+use petmail_store::{Batch, BlobDir, BlobName, CommitError, Direction, EngineKind, OpenError, Store};
+use rand_core::{OsRng, RngCore};
+use tokio::sync::watch;
+
+use self::{
+    entry::{Entry, lock},
+    rows::{
+        ACCOUNTS, BODIES, EXPIRY, KEYSPACES, MESSAGES, META, MessageRow, OFFERS, OfferRow, Place, REPLAYS,
+    },
+};
+use super::{
+    Account, AccountSecrets, AccountUsage, DeliverError, Delivered, NewAccount, OfferTerms, QueueError,
+    QueueStats, QueueStore, RedeemError, RekeyError, RetrievalId, Waiting,
+};
+
+/// How many rows are read at a time while memory is rebuilt.
+const SCAN_ROWS: usize = 1_000;
+
+/// The key of the row that holds the last serial.
+const SERIAL: &[u8] = b"serial";
+
+/// A queue in one folder of this machine.
+#[derive(Debug)]
+pub struct EmbeddedQueue {
+    store: Store,
+    blobs: BlobDir,
+    index: RwLock<Index>,
+    /// Held by everything that changes accounts: it is rare, and so one at a time.
+    changing: tokio::sync::Mutex<()>,
+    /// What is being stored at this moment, so that the same bytes are not stored twice at once.
+    arriving: Mutex<HashSet<MsgADigest>>,
+}
+
+/// The accounts, and the ways to find them.
+#[derive(Debug, Default)]
+struct Index {
+    by_id: BTreeMap<AccountId, Arc<Entry>>,
+    by_slot: HashMap<SlotId, Arc<Entry>>,
+    by_token: HashMap<RetrievalId, Arc<Entry>>,
+    by_owner: HashMap<AccountVerifyingKey, Arc<Entry>>,
+}
+
+impl Index {
+    fn add(&mut self, entry: &Arc<Entry>) {
+        let account = entry.account();
+        self.by_id.insert(account.id, Arc::clone(entry));
+        self.by_slot.insert(account.slot.slot_id(), Arc::clone(entry));
+        self.by_token.insert(RetrievalId::of(&account.secrets.retrieval_token), Arc::clone(entry));
+        self.by_owner.insert(account.owner, Arc::clone(entry));
+    }
+}
+
+/// Why a queue cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenQueueError {
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store opens, but cannot be read, or holds what this program did not write.
+    #[error("the queue cannot be read: {0}")]
+    Queue(#[from] QueueError),
+}
+
+impl EmbeddedQueue {
+    /// Opens the queue in `dir`, creating it if absent. `engine` decides how a new one is kept; an existing one is opened
+    /// with its own engine if none is asked for.
+    ///
+    /// # Errors
+    /// [`OpenQueueError`].
+    pub async fn open(dir: &Path, engine: Option<EngineKind>) -> Result<Self, OpenQueueError> {
+        let store_dir = dir.join("store");
+        let store = match Store::open(&store_dir, engine.unwrap_or_default(), KEYSPACES) {
+            Err(OpenError::WrongEngine { found, .. }) if engine.is_none() => {
+                Store::open(&store_dir, found, KEYSPACES)?
+            }
+            other => other?,
+        };
+        let blobs = BlobDir::open(&dir.join("blobs")).map_err(QueueError::new)?;
+        let queue = Self {
+            store,
+            blobs,
+            index: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+            arriving: Mutex::default(),
+        };
+        queue.load_accounts().await?;
+        queue.load_messages().await?;
+        Ok(queue)
+    }
+
+    /// Waits for what is being stored, then closes the store.
+    pub async fn close(&self) {
+        self.store.clone().close().await;
+    }
+
+    async fn load_accounts(&self) -> Result<(), QueueError> {
+        let mut from = Vec::new();
+        loop {
+            let rows = self.scan(ACCOUNTS, from).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            from = after_key(last);
+            let mut index = self.index_mut();
+            for (_, bytes) in rows {
+                let account = Account::decode_record(&bytes).map_err(QueueError::new)?;
+                index.add(&Arc::new(Entry::new(account)));
+            }
+        }
+    }
+
+    async fn load_messages(&self) -> Result<(), QueueError> {
+        let mut blobs = HashSet::new();
+        let mut from = Vec::new();
+        loop {
+            let rows = self.scan(MESSAGES, from).await?;
+            let Some((last, _)) = rows.last() else { break };
+            from = after_key(last);
+            for (key, bytes) in rows {
+                let row = MessageRow::decode_record(&bytes).map_err(QueueError::new)?;
+                let (account, number) = rows::parse_message_key(&key)?;
+                if let Some(entry) = self.entry(&account) {
+                    entry.restore(number, &row);
+                }
+                blobs.extend(row.place.blob());
+            }
+        }
+        let swept = self.blobs.sweep(move |name| blobs.contains(name)).await.map_err(QueueError::new)?;
+        if !swept.orphans.is_empty() {
+            tracing::info!(files = swept.orphans.len(), "removed files that belonged to no message");
+        }
+        Ok(())
+    }
+
+    async fn scan(
+        &self,
+        keyspace: petmail_store::Keyspace,
+        from: Vec<u8>,
+    ) -> Result<Vec<petmail_store::Row>, QueueError> {
+        self.store.range(keyspace, from.., Direction::Ascending, SCAN_ROWS).await.map_err(QueueError::new)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), QueueError> {
+        self.store.commit(batch).await.map_err(QueueError::new)
+    }
+
+    async fn get(
+        &self,
+        keyspace: petmail_store::Keyspace,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, QueueError> {
+        self.store.get(keyspace, key).await.map_err(QueueError::new)
+    }
+
+    async fn message_row(&self, key: &[u8]) -> Result<Option<MessageRow>, QueueError> {
+        let row = self.get(MESSAGES, key).await?;
+        row.map(|bytes| MessageRow::decode_record(&bytes).map_err(QueueError::new)).transpose()
+    }
+
+    fn entry(&self, id: &AccountId) -> Option<Arc<Entry>> {
+        self.index().by_id.get(id).cloned()
+    }
+
+    fn index(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, HashSet<MsgADigest>> {
+        lock(&self.arriving)
+    }
+
+    /// Stores a message under a number that is the caller's alone; `Busy` if the store's queue is full.
+    async fn store_message(
+        &self,
+        account: &Account,
+        number: MessageNumber,
+        digest: MsgADigest,
+        msg_c: Vec<u8>,
+        now: UnixMillis,
+    ) -> Result<(), DeliverError> {
+        let length = rows::length_of(&msg_c)?;
+        let key = rows::message_key(&account.id, number);
+        let expiry = now.plus(std::time::Duration::from_secs(account.retention_seconds));
+        let batch = Batch::new().put(REPLAYS, *digest.as_bytes(), expiry.0.to_be_bytes()).put(
+            EXPIRY,
+            rows::expiry_key(expiry, &digest),
+            key.clone(),
+        );
+        let (batch, place) = if msg_c.len() <= petmail_store::MAX_VALUE_BYTES {
+            (batch.put(BODIES, key.clone(), msg_c), Place::Row)
+        } else {
+            let name = random_blob_name();
+            self.blobs.put(name, msg_c).await.map_err(QueueError::new)?;
+            (batch, Place::File(*name.as_bytes()))
+        };
+        let row = MessageRow { received: now, length, place }.encode_record().map_err(QueueError::new)?;
+        let committed = self.store.try_commit(batch.put(MESSAGES, key, row)).await;
+        committed.map_err(|error| match error {
+            CommitError::Overloaded => DeliverError::Busy,
+            other => QueueError::new(other).into(),
+        })
+    }
+
+    /// Deletes messages of one account with its lock held, in one batch, and their files after it.
+    async fn delete_from(
+        &self,
+        entry: &Entry,
+        numbers: &[MessageNumber],
+        batch: Batch,
+    ) -> Result<(), QueueError> {
+        let _one_at_a_time = entry.deleting.lock().await;
+        let id = entry.account().id;
+        let mut batch = batch;
+        let mut gone: BTreeMap<MessageNumber, MessageRow> = BTreeMap::new();
+        for number in numbers {
+            let key = rows::message_key(&id, *number);
+            if let Some(row) = self.message_row(&key).await? {
+                gone.insert(*number, row);
+                batch = batch.delete(MESSAGES, key.clone()).delete(BODIES, key);
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.commit(batch).await?;
+        for row in gone.values() {
+            entry.forget(row);
+            if let Some(name) = row.place.blob() {
+                self.remove_file(name).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its row is gone: a file that stays is an orphan, removed at the next start.
+    async fn remove_file(&self, name: BlobName) {
+        if let Err(error) = self.blobs.remove(name).await {
+            tracing::warn!(%error, "cannot remove the file of a deleted message");
+        }
+    }
+}
+
+impl QueueStore for EmbeddedQueue {
+    async fn add_offers(&self, offers: &[RedeemTokenHash], terms: OfferTerms) -> Result<(), QueueError> {
+        let row = OfferRow { terms, redeemed: None }.encode_record().map_err(QueueError::new)?;
+        let add = |batch: Batch, offer: &RedeemTokenHash| batch.put(OFFERS, *offer.as_bytes(), row.clone());
+        self.commit(offers.iter().fold(Batch::new(), add)).await
+    }
+
+    async fn redeem(
+        &self,
+        request: &RedeemRequest,
+        new: NewAccount,
+        now: UnixMillis,
+    ) -> Result<Arc<Account>, RedeemError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let row = self.get(OFFERS, request.offer.as_bytes()).await?.ok_or(RedeemError::UnknownOffer)?;
+        let offer = OfferRow::decode_record(&row).map_err(QueueError::new)?;
+        let owned = self.index().by_owner.get(&request.owner).map(|entry| entry.account());
+        match (offer.redeemed, owned) {
+            (Some(id), Some(account)) if account.id == id => return Ok(account),
+            (Some(_), _) => return Err(RedeemError::UsedByAnother),
+            (None, Some(_)) => return Err(RedeemError::KeyInUse),
+            (None, None) if offer.terms.expires < now => return Err(RedeemError::Expired),
+            (None, None) => {}
+        }
+        let account = open_account(request, new, offer.terms, now);
+        let redeemed = OfferRow { redeemed: Some(account.id), ..offer };
+        let batch = Batch::new()
+            .put(OFFERS, *request.offer.as_bytes(), redeemed.encode_record().map_err(QueueError::new)?)
+            .put(ACCOUNTS, *account.id.as_bytes(), account.encode_record().map_err(QueueError::new)?);
+        self.commit(batch).await?;
+        let entry = Arc::new(Entry::new(account));
+        self.index_mut().add(&entry);
+        Ok(entry.account())
+    }
+
+    async fn rekey(
+        &self,
+        request: &RekeyRequest,
+        secrets: AccountSecrets,
+    ) -> Result<Arc<Account>, RekeyError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let found = self.index().by_owner.get(&request.owner).cloned();
+        let entry = found.ok_or(RekeyError::UnknownAccount)?;
+        let old = entry.account();
+        if request.generation == old.generation && request.answer_key == old.answer_key {
+            return Ok(old);
+        }
+        if request.generation <= old.generation {
+            return Err(RekeyError::StaleGeneration);
+        }
+        let account = Account {
+            generation: request.generation,
+            answer_key: request.answer_key,
+            secrets,
+            ..Account::clone(&old)
+        };
+        let row = account.encode_record().map_err(QueueError::new)?;
+        self.commit(Batch::new().put(ACCOUNTS, *account.id.as_bytes(), row)).await?;
+        let mut index = self.index_mut();
+        index.by_token.remove(&RetrievalId::of(&old.secrets.retrieval_token));
+        entry.replace(account);
+        index.add(&entry);
+        Ok(entry.account())
+    }
+
+    async fn find(&self, token: RetrievalId) -> Result<Option<Arc<Account>>, QueueError> {
+        Ok(self.index().by_token.get(&token).map(|entry| entry.account()))
+    }
+
+    async fn accounts(&self) -> Result<Vec<AccountUsage>, QueueError> {
+        let index = self.index();
+        let usage = |entry: &Arc<Entry>| AccountUsage { account: entry.account(), usage: entry.usage() };
+        Ok(index.by_id.values().map(usage).collect())
+    }
+
+    async fn deliver(
+        &self,
+        slots: &[SlotId],
+        digest: MsgADigest,
+        msg_c: Vec<u8>,
+        now: UnixMillis,
+    ) -> Result<Delivered, DeliverError> {
+        let found = slots.iter().find_map(|slot| self.index().by_slot.get(slot).cloned());
+        let entry = found.ok_or(DeliverError::UnknownSlot)?;
+        let _arrival = Arrival::begin(self, digest)?;
+        let known = self.get(REPLAYS, digest.as_bytes()).await?;
+        if known.is_some_and(|expiry| expiry.as_slice() >= now.0.to_be_bytes().as_slice()) {
+            return Ok(Delivered::Repeated);
+        }
+        let account = entry.account();
+        if account.state != AccountState::Active {
+            return Err(DeliverError::Full);
+        }
+        let reserved = entry.reserve(rows::length_of(&msg_c)?).ok_or(DeliverError::Full)?;
+        let number = reserved.number();
+        self.store_message(&account, number, digest, msg_c, now).await?;
+        reserved.keep();
+        Ok(Delivered::Stored(number))
+    }
+
+    async fn list(
+        &self,
+        account: AccountId,
+        after: Option<MessageNumber>,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, QueueError> {
+        let Some(entry) = self.entry(&account) else { return Ok(Vec::new()) };
+        let end = rows::message_key(&account, MessageNumber(entry.visible_end()));
+        let from = after.map_or(0, |number| number.0.saturating_add(1));
+        let start = rows::message_key(&account, MessageNumber(from));
+        let rows = self.store.range(MESSAGES, start..end, Direction::Ascending, limit).await;
+        rows.map_err(QueueError::new)?.iter().map(|(key, row)| rows::waiting(key, row)).collect()
+    }
+
+    async fn message(
+        &self,
+        account: AccountId,
+        number: MessageNumber,
+    ) -> Result<Option<Vec<u8>>, QueueError> {
+        let key = rows::message_key(&account, number);
+        match self.message_row(&key).await? {
+            None => Ok(None),
+            Some(MessageRow { place: Place::Row, .. }) => self.get(BODIES, &key).await,
+            Some(MessageRow { place: Place::File(name), .. }) => {
+                let max = u64::try_from(Bucket::Kib256.msg_c_bytes()).map_err(QueueError::new)?;
+                self.blobs.get(BlobName::from_bytes(name), max).await.map_err(QueueError::new)
+            }
+        }
+    }
+
+    async fn delete(&self, account: AccountId, numbers: &[MessageNumber]) -> Result<(), QueueError> {
+        match self.entry(&account) {
+            Some(entry) => self.delete_from(&entry, numbers, Batch::new()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn sweep(&self, now: UnixMillis, limit: usize) -> Result<usize, QueueError> {
+        let due = ..now.0.to_be_bytes().to_vec();
+        let rows =
+            self.store.range(EXPIRY, due, Direction::Ascending, limit).await.map_err(QueueError::new)?;
+        let mut due: BTreeMap<AccountId, (Vec<MessageNumber>, Batch)> = BTreeMap::new();
+        for (key, message) in &rows {
+            let (account, number) = rows::parse_message_key(message)?;
+            let digest = rows::parse_expiry_key(key)?;
+            let (numbers, batch) = due.entry(account).or_default();
+            numbers.push(number);
+            *batch = std::mem::take(batch).delete(EXPIRY, key.clone()).delete(REPLAYS, *digest.as_bytes());
+        }
+        for (account, (numbers, batch)) in due {
+            match self.entry(&account) {
+                Some(entry) => self.delete_from(&entry, &numbers, batch).await?,
+                None => self.commit(batch).await?,
+            }
+        }
+        Ok(rows.len())
+    }
+
+    fn arrivals(&self, account: AccountId) -> Option<watch::Receiver<u64>> {
+        self.entry(&account).map(|entry| entry.arrivals())
+    }
+
+    async fn stats(&self) -> Result<QueueStats, QueueError> {
+        let stats = self.store.stats().await.map_err(QueueError::new)?;
+        Ok(QueueStats {
+            commits: stats.commits,
+            flushes: stats.groups,
+            disk_bytes: stats.disk_bytes,
+            healthy: !stats.failed && !stats.alarm,
+        })
+    }
+
+    async fn next_serial(&self, minimum: u64) -> Result<u64, QueueError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let last = match self.get(META, SERIAL).await? {
+            Some(bytes) => u64::from_be_bytes(bytes.as_slice().try_into().map_err(QueueError::new)?),
+            None => 0,
+        };
+        let serial = minimum.max(last.saturating_add(1));
+        self.commit(Batch::new().put(META, SERIAL, serial.to_be_bytes())).await?;
+        Ok(serial)
+    }
+}
+
+/// Marks a digest as arriving until it is dropped.
+struct Arrival<'q> {
+    queue: &'q EmbeddedQueue,
+    digest: MsgADigest,
+}
+
+impl<'q> Arrival<'q> {
+    fn begin(queue: &'q EmbeddedQueue, digest: MsgADigest) -> Result<Self, DeliverError> {
+        if queue.arriving().insert(digest) { Ok(Self { queue, digest }) } else { Err(DeliverError::Busy) }
+    }
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.queue.arriving().remove(&self.digest);
+    }
+}
+
+fn open_account(request: &RedeemRequest, new: NewAccount, terms: OfferTerms, now: UnixMillis) -> Account {
+    Account {
+        id: new.id,
+        owner: request.owner,
+        answer_key: request.answer_key,
+        generation: 0,
+        secrets: new.secrets,
+        slot: new.slot,
+        token: new.token,
+        kid: new.kid,
+        quota: terms.quota,
+        retention_seconds: terms.retention_seconds,
+        state: AccountState::Active,
+        created: now,
+    }
+}
+
+fn random_blob_name() -> BlobName {
+    let mut name = [0; 16];
+    OsRng.fill_bytes(&mut name);
+    BlobName::from_bytes(name)
+}
+
+fn after_key(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}

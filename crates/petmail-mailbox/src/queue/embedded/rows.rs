@@ -1,0 +1,128 @@
+//! The rows of the embedded queue: keyspaces, keys and records.
+
+use petmail_proto::{
+    delivery::MsgADigest, retrieval::MessageNumber, server::account::AccountId, time::UnixMillis,
+    wire::Reader, wire::Record,
+};
+use petmail_store::{BlobName, Keyspace};
+use serde::{Deserialize, Serialize};
+
+use crate::queue::{OfferTerms, QueueError, Waiting};
+
+/// Account id → [`Account`](crate::queue::Account).
+pub(super) const ACCOUNTS: Keyspace = Keyspace::new("accounts");
+/// Hash of a redeem token → [`OfferRow`].
+pub(super) const OFFERS: Keyspace = Keyspace::new("offers");
+/// Account id ‖ number → [`MessageRow`]. Apart from the bodies, so that counting at start reads little.
+pub(super) const MESSAGES: Keyspace = Keyspace::new("messages");
+/// Account id ‖ number → msgC, if it is no file.
+pub(super) const BODIES: Keyspace = Keyspace::new("bodies");
+/// Digest of a msgA → when it is forgotten.
+pub(super) const REPLAYS: Keyspace = Keyspace::new("replays");
+/// When ‖ digest of a msgA → account id ‖ number: what is to be forgotten, soonest first.
+pub(super) const EXPIRY: Keyspace = Keyspace::new("expiry");
+/// The server's own numbers.
+pub(super) const META: Keyspace = Keyspace::new("meta");
+
+pub(super) const KEYSPACES: &[Keyspace] = &[ACCOUNTS, OFFERS, MESSAGES, BODIES, REPLAYS, EXPIRY, META];
+
+/// An offer that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OfferRow {
+    pub(super) terms: OfferTerms,
+    /// The account that it became.
+    pub(super) redeemed: Option<AccountId>,
+}
+
+impl Record for OfferRow {
+    const VERSION: u16 = 1;
+}
+
+/// A message that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MessageRow {
+    pub(super) received: UnixMillis,
+    /// Bytes of msgC.
+    pub(super) length: u32,
+    pub(super) place: Place,
+}
+
+impl Record for MessageRow {
+    const VERSION: u16 = 1;
+}
+
+/// Where a msgC is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Place {
+    /// In [`BODIES`].
+    Row,
+    /// In a file of this name.
+    File([u8; 16]),
+}
+
+impl Place {
+    pub(super) fn blob(&self) -> Option<BlobName> {
+        match self {
+            Self::Row => None,
+            Self::File(name) => Some(BlobName::from_bytes(*name)),
+        }
+    }
+}
+
+pub(super) fn message_key(account: &AccountId, number: MessageNumber) -> Vec<u8> {
+    [account.as_bytes().as_slice(), &number.0.to_be_bytes()].concat()
+}
+
+pub(super) fn parse_message_key(key: &[u8]) -> Result<(AccountId, MessageNumber), QueueError> {
+    let mut reader = Reader::new(key);
+    let account = AccountId::from_bytes(reader.array().map_err(QueueError::new)?);
+    let number = MessageNumber(reader.u64().map_err(QueueError::new)?);
+    reader.finish().map_err(QueueError::new)?;
+    Ok((account, number))
+}
+
+pub(super) fn expiry_key(expiry: UnixMillis, digest: &MsgADigest) -> Vec<u8> {
+    [expiry.0.to_be_bytes().as_slice(), digest.as_bytes()].concat()
+}
+
+pub(super) fn parse_expiry_key(key: &[u8]) -> Result<MsgADigest, QueueError> {
+    let mut reader = Reader::new(key);
+    reader.u64().map_err(QueueError::new)?;
+    let digest = MsgADigest::from_bytes(reader.array().map_err(QueueError::new)?);
+    reader.finish().map_err(QueueError::new)?;
+    Ok(digest)
+}
+
+pub(super) fn waiting(key: &[u8], row: &[u8]) -> Result<Waiting, QueueError> {
+    let (_, number) = parse_message_key(key)?;
+    let row = MessageRow::decode_record(row).map_err(QueueError::new)?;
+    Ok(Waiting { number, length: row.length })
+}
+
+pub(super) fn length_of(msg_c: &[u8]) -> Result<u32, QueueError> {
+    u32::try_from(msg_c.len()).map_err(QueueError::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_version_1_are_read() {
+        let row = MessageRow { received: UnixMillis(1), length: 2, place: Place::File([3; 16]) };
+        let mut bytes = vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1];
+        bytes.extend([3; 16]);
+        assert_eq!(row.encode_record().unwrap(), bytes);
+        assert_eq!(MessageRow::decode_record(&bytes).unwrap(), row);
+    }
+
+    #[test]
+    fn keys_are_taken_apart_and_others_refused() {
+        let (account, number) = (AccountId::from_bytes([7; 16]), MessageNumber(258));
+        assert_eq!(parse_message_key(&message_key(&account, number)).unwrap(), (account, number));
+        let digest = MsgADigest::from_bytes([9; 32]);
+        assert_eq!(parse_expiry_key(&expiry_key(UnixMillis(5), &digest)).unwrap(), digest);
+        assert!(parse_message_key(&[0; 23]).is_err() && parse_message_key(&[0; 25]).is_err());
+        assert!(parse_expiry_key(&[0; 39]).is_err() && parse_expiry_key(&[0; 41]).is_err());
+    }
+}

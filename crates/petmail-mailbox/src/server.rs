@@ -1,0 +1,334 @@
+//! A mailbox server put together: the basedir's lock, the services, their listeners, and what happens by itself.
+//!
+//! [`Mailbox`] is what the program runs, and what a node runs that hosts a mailbox of its own.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use axum::{Router, body::Bytes};
+use petmail_net::{
+    CancellationToken,
+    program::{DirLock, LockError},
+    server::{BindError, Limits, Server, UnixServer},
+    tls::TlsError,
+};
+use petmail_proto::{
+    base_url::BaseUrl, keys::CertificatePin, server::descriptor::DescriptorError, time::UnixMillis,
+};
+use petmail_store::EngineKind;
+use tokio::time::MissedTickBehavior;
+
+use crate::{
+    accounts::Accounts,
+    admin::{Admin, AdminError, OfferRequest},
+    basedir::Basedir,
+    config::{AdminListen, Settings, TlsChoice, default_listen, default_tls},
+    deliver::Deliveries,
+    http,
+    identity::{Identity, IdentityError},
+    queue::{
+        QueueError, QueueStore,
+        embedded::{EmbeddedQueue, OpenQueueError},
+    },
+    retrieve::Retrieval,
+    work::Workers,
+};
+
+/// How often old messages are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How many are deleted at a time, so that deliveries wait for no more than these.
+const SWEEP_ROWS: usize = 128;
+/// The pause between two such batches.
+const SWEEP_PAUSE: Duration = Duration::from_millis(200);
+/// How often the descriptor is signed anew; it is good for longer.
+const SIGN_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
+
+/// The services of one server, on any queue.
+#[derive(Debug)]
+pub struct Services<Q> {
+    queue: Arc<Q>,
+    identity: Arc<Identity>,
+    pin: Option<CertificatePin>,
+    accounts: Accounts<Q>,
+    deliveries: Deliveries<Q>,
+    retrieval: Arc<Retrieval<Q>>,
+    admin: Admin<Q>,
+    descriptor: RwLock<Bytes>,
+}
+
+/// Why a server does not start, or stops.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MailboxError {
+    /// `init` was not run there.
+    #[error("{} holds no mailbox server", .0.display())]
+    NotInitialised(PathBuf),
+    /// Another process works there.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The queue cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenQueueError),
+    /// The queue failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The descriptor cannot be made.
+    #[error("cannot make the server's descriptor: {0}")]
+    Descriptor(#[from] DescriptorError),
+    /// The certificate cannot be made or read.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address is taken, or a certificate unusable.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Something beside the queue cannot be written.
+    #[error("cannot write to the basedir: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl<Q: QueueStore> Services<Q> {
+    /// Puts the services together and signs the first descriptor.
+    ///
+    /// # Errors
+    /// [`MailboxError`].
+    pub async fn new(
+        queue: Arc<Q>,
+        identity: Identity,
+        pin: Option<CertificatePin>,
+        now: UnixMillis,
+    ) -> Result<Self, MailboxError> {
+        let (identity, workers) = (Arc::new(identity), Workers::default());
+        let services = Self {
+            accounts: Accounts::new(Arc::clone(&queue), Arc::clone(&identity), workers.clone()),
+            deliveries: Deliveries::new(Arc::clone(&queue), Arc::clone(&identity), workers.clone()),
+            retrieval: Arc::new(Retrieval::new(Arc::clone(&queue), Arc::clone(&identity), workers, now)),
+            admin: Admin::new(Arc::clone(&queue), Arc::clone(&identity), pin),
+            queue,
+            identity,
+            pin,
+            descriptor: RwLock::default(),
+        };
+        services.sign_descriptor(now).await?;
+        Ok(services)
+    }
+
+    /// Returns the address that clients use.
+    #[must_use]
+    pub fn url(&self) -> &BaseUrl {
+        self.identity.url()
+    }
+
+    /// Returns the service for accounts.
+    #[must_use]
+    pub const fn accounts(&self) -> &Accounts<Q> {
+        &self.accounts
+    }
+
+    /// Returns the service for deliveries.
+    #[must_use]
+    pub const fn deliveries(&self) -> &Deliveries<Q> {
+        &self.deliveries
+    }
+
+    /// Returns the service for retrieval.
+    #[must_use]
+    pub const fn retrieval(&self) -> &Arc<Retrieval<Q>> {
+        &self.retrieval
+    }
+
+    /// Returns the service for the operator.
+    #[must_use]
+    pub const fn admin(&self) -> &Admin<Q> {
+        &self.admin
+    }
+
+    /// Returns the signed descriptor.
+    #[must_use]
+    pub fn descriptor(&self) -> Bytes {
+        self.descriptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells whether messages can be stored.
+    ///
+    /// # Errors
+    /// [`QueueError`] if the store cannot even tell.
+    pub async fn healthy(&self) -> Result<bool, QueueError> {
+        Ok(self.queue.stats().await?.healthy)
+    }
+
+    /// Deletes a few of the messages whose time is over; tells whether more may be left.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn sweep(&self, now: UnixMillis) -> Result<bool, QueueError> {
+        Ok(self.queue.sweep(now, SWEEP_ROWS).await? == SWEEP_ROWS)
+    }
+
+    async fn sign_descriptor(&self, now: UnixMillis) -> Result<(), MailboxError> {
+        let seconds = Duration::from_millis(now.0).as_secs();
+        let serial = self.queue.next_serial(seconds).await?;
+        let signed = self.identity.descriptor(serial, self.pin, now)?;
+        *self.descriptor.write().unwrap_or_else(PoisonError::into_inner) = signed.into();
+        Ok(())
+    }
+
+    /// Signs and sweeps until `shutdown`.
+    async fn maintain(&self, shutdown: &CancellationToken) {
+        let mut signing = tokio::time::interval(SIGN_INTERVAL);
+        signing.reset();
+        let mut sweeping = tokio::time::interval(SWEEP_INTERVAL);
+        sweeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = signing.tick() => {
+                    if let Err(error) = self.sign_descriptor(http::now()).await {
+                        tracing::error!(%error, "cannot renew the descriptor");
+                    }
+                }
+                _ = sweeping.tick() => match self.sweep(http::now()).await {
+                    Ok(true) => sweeping.reset_after(SWEEP_PAUSE),
+                    Ok(false) => {}
+                    Err(error) => tracing::error!(%error, "cannot delete old messages"),
+                },
+            }
+        }
+    }
+}
+
+/// A server on its basedir. No other process can open it meanwhile.
+#[derive(Debug)]
+pub struct Mailbox {
+    basedir: Basedir,
+    services: Arc<Services<EmbeddedQueue>>,
+    settings: Settings,
+    tls: TlsChoice,
+    _lock: DirLock,
+}
+
+impl Mailbox {
+    /// Opens the server in `basedir` with complete `settings`, to serve it.
+    ///
+    /// # Errors
+    /// [`MailboxError`].
+    pub async fn open(basedir: Basedir, settings: Settings) -> Result<Self, MailboxError> {
+        Self::open_as(basedir, settings, false).await
+    }
+
+    /// Opens the server while nobody serves it, to administer it: offers are as if it were served as it was last.
+    ///
+    /// # Errors
+    /// [`MailboxError`].
+    pub async fn open_stopped(basedir: Basedir, settings: Settings) -> Result<Self, MailboxError> {
+        Self::open_as(basedir, settings, true).await
+    }
+
+    async fn open_as(basedir: Basedir, settings: Settings, as_last: bool) -> Result<Self, MailboxError> {
+        if !basedir.is_initialised() {
+            return Err(MailboxError::NotInitialised(basedir.path().to_owned()));
+        }
+        let lock = DirLock::acquire(basedir.path())?;
+        let identity = Identity::load(&basedir.identity_file())?;
+        let last_had_pin = if as_last { basedir.was_self_signed() } else { None };
+        let tls = match (settings.tls(), last_had_pin) {
+            (Some(tls), _) => tls,
+            (None, Some(true)) => TlsChoice::SelfSigned,
+            (None, Some(false)) => TlsChoice::PlainHttp,
+            (None, None) => default_tls(identity.url()),
+        };
+        let pin = basedir.pin(&tls, identity.url())?;
+        let queue = open_queue(&basedir, settings.store).await?;
+        let services = Services::new(Arc::new(queue), identity, pin, http::now()).await?;
+        Ok(Self { basedir, services: Arc::new(services), settings, tls, _lock: lock })
+    }
+
+    /// Returns the services.
+    #[must_use]
+    pub const fn services(&self) -> &Arc<Services<EmbeddedQueue>> {
+        &self.services
+    }
+
+    /// Returns the public routes.
+    pub fn router(&self) -> Router {
+        http::router(Arc::clone(&self.services))
+    }
+
+    /// Mints one offer.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn mint_offer(&self, request: OfferRequest) -> Result<String, AdminError> {
+        let request = OfferRequest { count: 1, ..request };
+        let offers = self.services.admin().mint_offers(&request, http::now()).await?.offers;
+        Ok(offers.into_iter().next().unwrap_or_default())
+    }
+
+    /// Serves until `shutdown`. `ready` is called once with the URL that was bound, when connections are accepted.
+    ///
+    /// # Errors
+    /// [`MailboxError`]; nothing was served then.
+    pub async fn run(
+        self,
+        shutdown: CancellationToken,
+        ready: impl FnOnce(&str) -> std::io::Result<()>,
+    ) -> Result<(), MailboxError> {
+        let url = self.services.url();
+        let listen = self.settings.listen.unwrap_or_else(|| default_listen(url));
+        let limits = self.settings.limits.clone();
+        let server = Server::bind(listen, &self.tls.mode(&self.basedir, url), limits.clone()).await?;
+        let socket = AdminListen::Unix(self.basedir.admin_socket());
+        let admin = AdminServer::bind(self.settings.admin_listen.as_ref().unwrap_or(&socket), limits).await?;
+        self.basedir.remember_tls(&self.tls)?;
+        let scheme = server.base_scheme();
+        ready(&format!("{scheme}://{}{}/", server.local_addr(), http::base_path(url)))?;
+        tokio::join!(
+            server.serve(self.router(), shutdown.clone()),
+            admin.serve(http::admin::router(Arc::clone(&self.services)), shutdown.clone()),
+            self.services.maintain(&shutdown),
+        );
+        self.close().await;
+        Ok(())
+    }
+
+    /// Closes the store, and gives the basedir free.
+    pub async fn close(self) {
+        self.services.queue.close().await;
+    }
+}
+
+async fn open_queue(basedir: &Basedir, engine: Option<EngineKind>) -> Result<EmbeddedQueue, MailboxError> {
+    let dir = basedir.queue_dir();
+    petmail_net::program::create_private_dir(&dir)?;
+    Ok(EmbeddedQueue::open(&dir, engine).await?)
+}
+
+/// The listener for the operator.
+enum AdminServer {
+    Unix(UnixServer),
+    Loopback(Server),
+}
+
+impl AdminServer {
+    async fn bind(listen: &AdminListen, limits: Limits) -> Result<Self, BindError> {
+        match listen {
+            AdminListen::Unix(path) => UnixServer::bind(path, limits).map(Self::Unix),
+            AdminListen::Loopback(address) => {
+                let plain = petmail_net::tls::TlsMode::PlainHttp;
+                Server::bind(*address, &plain, limits).await.map(Self::Loopback)
+            }
+        }
+    }
+
+    async fn serve(self, router: Router, shutdown: CancellationToken) {
+        match self {
+            Self::Unix(server) => server.serve(router, shutdown).await,
+            Self::Loopback(server) => server.serve(router, shutdown).await,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Offers, accounts and their keys.
+
+use petmail_mailbox::admin::OfferRequest;
+use petmail_proto::{
+    delivery::Bucket,
+    keys::{AccountSecretKey, RedeemToken},
+    server::account::{AccountKeys, AccountRecord},
+};
+use rand_core::OsRng;
+use reqwest::StatusCode;
+use subtle::ConstantTimeEq;
+
+use crate::support::{Owner, TestServer, descriptor, now, post, redeem_body};
+
+#[tokio::test]
+async fn an_offer_is_redeemed_once_but_answered_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::start(dir.path()).await;
+    let owner = server.redeemed().await;
+    assert_eq!(owner.record.quota.bytes, OfferRequest::default().mailbox_quota.0);
+    let again = redeem_body(&owner.keys, &owner.offer.token, &owner.offer, &owner.descriptor);
+    let response = post(server.url("redeem"), again).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer = response.bytes().await.unwrap();
+    let key = &owner.descriptor.retrieval_key;
+    let record = AccountRecord::open_answer(&answer, key, &owner.keys.answers).unwrap();
+    assert_eq!(record.account, owner.record.account);
+    assert!(bool::from(record.retrieval_token.ct_eq(&owner.record.retrieval_token)));
+    let other = AccountKeys::generate(&mut OsRng);
+    let body = redeem_body(&other, &owner.offer.token, &owner.offer, &owner.descriptor);
+    let response = post(server.url("redeem"), body).await;
+    assert_eq!(response.status(), StatusCode::GONE);
+    assert_eq!(response.text().await.unwrap(), "offer-used: the offer is already used by someone else\n");
+    assert_eq!(server.services.admin().accounts().await.unwrap().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn offers_that_are_not_ours_or_too_old_give_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::start(dir.path()).await;
+    let offer = server.offer(OfferRequest::default()).await;
+    let descriptor = descriptor(&server.base, &offer).await;
+    let keys = AccountKeys::generate(&mut OsRng);
+    let unknown = redeem_body(&keys, &RedeemToken::generate(&mut OsRng), &offer, &descriptor);
+    assert_eq!(post(server.url("redeem"), unknown).await.status(), StatusCode::NOT_FOUND);
+    let long_ago = petmail_proto::time::UnixMillis(now().0 - 2 * 24 * 3_600_000);
+    let request = OfferRequest { expires_days: 1, ..OfferRequest::default() };
+    let old = server.services.admin().mint_offers(&request, long_ago).await.unwrap();
+    let old: petmail_proto::server::offer::Offer = old.offers[0].parse().unwrap();
+    let body = redeem_body(&keys, &old.token, &old, &descriptor);
+    let response = post(server.url("redeem"), body).await;
+    assert_eq!(response.status(), StatusCode::GONE);
+    assert!(response.text().await.unwrap().starts_with("offer-expired:"));
+    assert!(server.services.admin().accounts().await.unwrap().is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_key_owns_one_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::start(dir.path()).await;
+    let owner = server.redeemed().await;
+    let second = server.offer(OfferRequest::default()).await;
+    let body = redeem_body(&owner.keys, &second.token, &second, &owner.descriptor);
+    assert_eq!(post(server.url("redeem"), body).await.status(), StatusCode::CONFLICT);
+    let other = Owner::redeem(&server.base, &second).await;
+    assert_ne!(other.record.account, owner.record.account);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_rekey_replaces_the_secrets_and_ends_the_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::start(dir.path()).await;
+    let mut owner = server.redeemed().await;
+    assert_eq!(owner.deliver(Bucket::Kib4, 1).await, StatusCode::NO_CONTENT);
+    let mut stream = owner.open_stream().await;
+    assert_eq!(stream.event().await.entries.len(), 1);
+    let answers = AccountSecretKey::generate(&mut OsRng);
+    let body = owner.rekey_body(1, &answers);
+    let response = post(server.url("rekey"), body.clone()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer = response.bytes().await.unwrap();
+    let record = AccountRecord::open_answer(&answer, &owner.descriptor.retrieval_key, &answers).unwrap();
+    assert_eq!(record.generation, 1);
+    assert!(!bool::from(record.retrieval_token.ct_eq(&owner.record.retrieval_token)));
+    assert_eq!(stream.block().await.unwrap(), "event: superseded\ndata: superseded");
+    let (old, _) = owner.list_request(now());
+    assert_eq!(post(server.url("list"), old).await.status(), StatusCode::FORBIDDEN);
+    let repeated = post(server.url("rekey"), body).await.bytes().await.unwrap();
+    let repeated = AccountRecord::open_answer(&repeated, &owner.descriptor.retrieval_key, &answers).unwrap();
+    assert!(bool::from(record.retrieval_token.ct_eq(&repeated.retrieval_token)));
+    for (generation, answers) in [(0, &answers), (1, &AccountSecretKey::generate(&mut OsRng))] {
+        let stale = post(server.url("rekey"), owner.rekey_body(generation, answers)).await;
+        assert_eq!(stale.status(), StatusCode::CONFLICT);
+    }
+    owner.record = record;
+    assert_eq!(owner.poll().await.entries.len(), 1);
+    let stranger = AccountKeys::generate(&mut OsRng);
+    let key = &owner.descriptor.retrieval_key;
+    let body = stranger.seal_rekey(2, &answers, &owner.offer.identity, key, &mut OsRng).unwrap();
+    assert_eq!(post(server.url("rekey"), body).await.status(), StatusCode::FORBIDDEN);
+    server.stop().await;
+}
