@@ -157,7 +157,9 @@ mod tests {
         assert_eq!(mode(&base), 0o700);
         let path = base.join("token");
         write_private_file(&path, b"old, and longer").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let leftover = base.join("token.tmp");
+        fs::write(&leftover, "of a crash").unwrap();
+        fs::set_permissions(&leftover, fs::Permissions::from_mode(0o644)).unwrap();
         write_private_file(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(mode(&path), 0o600);

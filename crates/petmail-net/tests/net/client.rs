@@ -127,6 +127,17 @@ async fn learnt_private_addresses_are_refused() {
 }
 
 #[tokio::test]
+async fn a_learnt_private_address_is_not_even_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let learnt = Target::new(TargetUrl::parse(&url, UrlPolicy::PublicOnly).unwrap(), vec![]);
+    let settings = ClientSettings { connect_timeout: SOON, ..ClientSettings::default() };
+    // Nobody answers there: a client that connected would wait for the handshake in vain.
+    let refused = deliver(&DeliveryClient::new(settings), &learnt, "echo").await;
+    assert_eq!(refused, Err(UrlError::PrivateAddress("localhost".into()).into()));
+}
+
+#[tokio::test]
 async fn redirects_are_answers_and_not_followed() {
     let (_server, target) = plain().await;
     assert_eq!(deliver(&delivery(), &target, "away").await, Ok(307));
@@ -163,6 +174,7 @@ async fn answers_are_bounded() {
     assert_eq!(client.get(ME, &target, "endless", 5000).await.unwrap_err(), too_large(5000));
     // A delivery takes no interest in the body at all.
     assert_eq!(within(deliver(&delivery(), &target, "endless")).await, Ok(200));
+    assert_eq!(within(deliver(&delivery(), &target, "silent")).await, Ok(200));
 }
 
 #[tokio::test]
