@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use petmail_proto::wire::Record;
-use petmail_store::Keyspace;
 use serde_json::{Map, Value};
 
 use super::{
@@ -24,32 +23,68 @@ pub(super) type Row = (MessageKey, Message, Map<String, Value>);
 
 /// Reads everything that the agent holds in memory.
 pub(super) async fn load(db: &Db) -> anyhow::Result<Stored> {
-    let settings = match db.get(AGENT, SETTINGS_KEY).await? {
-        Some(row) => decode(&row)?,
-        None => Settings::default(),
-    };
-    let mut queued = Vec::new();
-    for (key, row) in db.scan(OUTBOX, &[]).await? {
-        queued.push((cid_of(&key)?, decode::<Queued>(&row)?.0));
+    Rows::read(db).await?.decode()
+}
+
+/// Keys with their values, in the order of keys.
+pub(super) type Table = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The rows that the agent's state is made of, as they were read.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) settings: Option<Vec<u8>>,
+    pub(super) contacts: Table,
+    pub(super) progress: Table,
+    pub(super) outbox: Table,
+    pub(super) invitations: Table,
+    pub(super) mailboxes: Table,
+    pub(super) quarantine: Table,
+    /// The last key of [`MESSAGE_IDS`].
+    pub(super) last_message_id: Option<Vec<u8>>,
+}
+
+impl Rows {
+    async fn read(db: &Db) -> anyhow::Result<Self> {
+        Ok(Self {
+            settings: db.get(AGENT, SETTINGS_KEY).await?,
+            contacts: db.scan(CONTACTS, &[]).await?,
+            progress: db.scan(PROGRESS, &[]).await?,
+            outbox: db.scan(OUTBOX, &[]).await?,
+            invitations: db.scan(INVITATIONS, &[]).await?,
+            mailboxes: db.scan(MAILBOXES, &[]).await?,
+            quarantine: db.scan(QUARANTINE, &[]).await?,
+            last_message_id: db.last_key(MESSAGE_IDS).await?,
+        })
     }
-    let mut progress = BTreeMap::new();
-    for (key, row) in db.scan(PROGRESS, &[]).await? {
-        progress.insert(cid_of(&key)?, decode(&row)?);
+
+    /// Decodes the rows, wherever they were read.
+    ///
+    /// # Errors
+    /// If a row is damaged, or a newer program wrote it.
+    pub(super) fn decode(self) -> anyhow::Result<Stored> {
+        let mut queued = Vec::new();
+        for (key, row) in self.outbox {
+            queued.push((cid_of(&key)?, decode::<Queued>(&row)?.0));
+        }
+        let mut progress = BTreeMap::new();
+        for (key, row) in self.progress {
+            progress.insert(cid_of(&key)?, decode(&row)?);
+        }
+        let mut quarantine = BTreeMap::new();
+        for (key, row) in self.quarantine {
+            quarantine.insert(number(key)?, row.len());
+        }
+        Ok(Stored {
+            settings: self.settings.map_or(Ok(Settings::default()), |row| decode(&row))?,
+            contacts: all(&self.contacts)?,
+            progress,
+            queued,
+            invitations: all(&self.invitations)?,
+            mailboxes: all(&self.mailboxes)?,
+            last_message_id: self.last_message_id.map_or(Ok(0), number)?,
+            quarantine,
+        })
     }
-    let mut quarantine = BTreeMap::new();
-    for (key, row) in db.scan(QUARANTINE, &[]).await? {
-        quarantine.insert(number(key)?, row.len());
-    }
-    Ok(Stored {
-        settings,
-        contacts: all(db, CONTACTS).await?,
-        progress,
-        queued,
-        invitations: all(db, INVITATIONS).await?,
-        mailboxes: all(db, MAILBOXES).await?,
-        last_message_id: last_number(db, MESSAGE_IDS).await?,
-        quarantine,
-    })
 }
 
 /// Reads the messages that a query asks for: contact by contact; each way in the order of numbers, both merged by id.
@@ -112,14 +147,8 @@ fn merge(rows: Vec<(MessageKey, Message)>) -> Vec<(MessageKey, Message)> {
     merged
 }
 
-async fn all<T: Record>(db: &Db, keyspace: Keyspace) -> anyhow::Result<Vec<T>> {
-    let rows = db.scan(keyspace, &[]).await?;
+fn all<T: Record>(rows: &Table) -> anyhow::Result<Vec<T>> {
     rows.iter().map(|(_, row)| decode(row)).collect()
-}
-
-async fn last_number(db: &Db, keyspace: Keyspace) -> anyhow::Result<u64> {
-    let key = db.last_key(keyspace).await?;
-    key.map_or(Ok(0), number)
 }
 
 fn number(key: Vec<u8>) -> anyhow::Result<u64> {
