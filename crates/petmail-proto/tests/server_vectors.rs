@@ -1,0 +1,296 @@
+//! Tokens, deliveries, retrieval, descriptors, offers and accounts against vectors that `vectors/make_server.py` made
+//! without this crate: the same bytes from the same randomness, and a refusal for each fault.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use core::fmt::Debug;
+
+use data_encoding::HEXLOWER;
+use petmail_proto::{
+    delivery::{Bucket, open_delivery, seal_delivery},
+    keys::{
+        AccountSecretKey, AccountSigningKey, CertificatePin, DeliverySecretKey, RedeemToken,
+        RetrievalSecretKey, RetrievalToken, ServerSigningKey, SymmetricKey,
+    },
+    retrieval::{
+        Answer, DeleteRequest, DeleteToken, Entry, Event, EventReader, FetchAnswer, FetchRequest, FetchToken,
+        ListRequest, MessageNumber, Refusal, RefusalReason, RequestKey, TicketKey, seal_event,
+        seal_list_request, seal_refusal,
+    },
+    server::{
+        account::{AccountId, AccountKeys, AccountRecord, RedeemRequest, RekeyRequest},
+        descriptor::Descriptor,
+        offer::Offer,
+    },
+    time::UnixMillis,
+    token::{MessageToken, SlotElement, TokenSecretKey},
+};
+use rand_core::{CryptoRng, RngCore};
+use serde_json::Value;
+use sha2::{Digest, Sha256, Sha512};
+
+/// "Randomness" that was written down before; running out of it fails the test.
+struct Recorded(Vec<u8>);
+
+impl Recorded {
+    fn new(parts: &[&[u8]]) -> Self {
+        Self(parts.concat())
+    }
+}
+
+impl RngCore for Recorded {
+    fn next_u32(&mut self) -> u32 {
+        rand_core::impls::next_u32_via_fill(self)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        rand_core::impls::next_u64_via_fill(self)
+    }
+
+    fn fill_bytes(&mut self, dest: &mut [u8]) {
+        let rest = self.0.split_off(dest.len());
+        dest.copy_from_slice(&self.0);
+        self.0 = rest;
+    }
+
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(dest);
+        Ok(())
+    }
+}
+
+impl CryptoRng for Recorded {}
+
+struct Vectors(Value);
+
+impl Vectors {
+    fn new(json: &str) -> Self {
+        Self(serde_json::from_str(json).unwrap())
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.0[name].as_str().unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        HEXLOWER.decode(self.text(name).as_bytes()).unwrap()
+    }
+
+    fn array<const N: usize>(&self, name: &str) -> [u8; N] {
+        self.bytes(name).try_into().unwrap()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.0[name].as_u64().unwrap()
+    }
+
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.number("now"))
+    }
+
+    /// Checks that each bad input of a list gives exactly its error.
+    fn check_refused<T: Debug, E: Debug>(&self, list: &str, open: impl Fn(&[u8]) -> Result<T, E>) {
+        let cases = self.0[list].as_array().unwrap();
+        assert!(!cases.is_empty());
+        for case in cases {
+            let fault = case["fault"].as_str().unwrap();
+            let bytes = HEXLOWER.decode(case["bytes"].as_str().unwrap().as_bytes()).unwrap();
+            match open(&bytes) {
+                Ok(opened) => panic!("{list}: {fault}: opened as {opened:?}"),
+                Err(error) => assert_eq!(format!("{error:?}"), case["error"], "{list}: {fault}"),
+            }
+        }
+    }
+}
+
+fn labelled(label: &str, length: usize) -> Vec<u8> {
+    let blocks =
+        (0..).flat_map(|counter| Sha512::digest(format!("petmail vector {label} {counter}")).to_vec());
+    blocks.take(length).collect()
+}
+
+fn sha256(bytes: &[u8]) -> Vec<u8> {
+    Sha256::digest(bytes).to_vec()
+}
+
+#[test]
+fn tokens() {
+    let vectors = Vectors::new(include_str!("vectors/token.json"));
+    let random = |name: &str| Recorded::new(&[&vectors.bytes(name)]);
+    let secret = TokenSecretKey::generate(&mut random("secret_key_uniform"));
+    assert_eq!(secret.expose_bytes(), &vectors.array("secret_key"));
+    let key = secret.public_key();
+    assert_eq!(key.as_bytes(), &vectors.array("public_key"));
+    let slot = SlotElement::generate(&mut random("slot_uniform"));
+    assert_eq!(slot.expose_bytes(), &vectors.array("slot"));
+    assert_eq!(slot.slot_id().as_bytes(), &vectors.array("slot_id"));
+    let account = slot.seal(&key, &mut random("account_randomness")).unwrap();
+    assert_eq!(account.as_bytes(), &vectors.array("account_token"));
+    let sender = account.for_contact(&key, &mut random("sender_randomness")).unwrap();
+    assert_eq!(sender.as_bytes(), &vectors.array("sender_token"));
+    let message = sender.for_message(&key, &mut random("message_randomness")).unwrap();
+    assert_eq!(message.as_bytes(), &vectors.array("message_token"));
+    assert_eq!(secret.open(&message).unwrap(), slot.slot_id());
+    vectors
+        .check_refused("refused", |bytes| secret.open(&MessageToken::from_bytes(bytes.try_into().unwrap())));
+}
+
+#[test]
+fn deliveries() {
+    let vectors = Vectors::new(include_str!("vectors/delivery.json"));
+    let keys = [DeliverySecretKey::from_bytes(vectors.array("delivery_key"))];
+    let public = keys[0].public_key();
+    assert_eq!(public.as_bytes(), &vectors.array("delivery_public_key"));
+    let token = MessageToken::from_bytes(vectors.array("token"));
+    for (case, bucket) in vectors.0["delivered"].as_array().unwrap().iter().zip(Bucket::ALL) {
+        let case = Vectors(case.clone());
+        assert_eq!(case.text("bucket"), format!("{bucket:?}"));
+        let msg_c = labelled(case.text("msg_c_label"), bucket.msg_c_bytes());
+        assert_eq!(sha256(&msg_c), case.bytes("msg_c_sha256"));
+        let rng = &mut Recorded::new(&[&case.bytes("ephemeral")]);
+        let msg_a = seal_delivery(&msg_c, &token, &public, rng).unwrap();
+        assert_eq!(sha256(msg_a.as_bytes()), case.bytes("msg_a_sha256"));
+        let opened = open_delivery(msg_a.as_bytes(), &keys).unwrap();
+        assert_eq!((opened.token, opened.msg_c), (token, msg_c));
+    }
+    vectors.check_refused("refused", |bytes| open_delivery(bytes, &keys));
+}
+
+#[test]
+fn list_requests() {
+    let vectors = Vectors::new(include_str!("vectors/retrieval.json"));
+    let keys = [RetrievalSecretKey::from_bytes(vectors.array("retrieval_key"))];
+    let token = RetrievalToken::from_bytes(vectors.array("retrieval_token"));
+    let rng = &mut Recorded::new(&[&vectors.bytes("list_ephemeral")]);
+    let (bytes, request_key) = seal_list_request(vectors.now(), &token, &keys[0].public_key(), rng).unwrap();
+    assert_eq!(bytes, vectors.bytes("list_request"));
+    assert_eq!(request_key.as_bytes(), &vectors.array("request_key"));
+    let request = ListRequest::open(&bytes, &keys).unwrap();
+    assert_eq!((request.time, request.request_key), (vectors.now(), request_key));
+    assert_eq!(request.token.expose_bytes(), token.expose_bytes());
+    vectors.check_refused("list_refused", |bytes| ListRequest::open(bytes, &keys));
+}
+
+#[test]
+fn tickets() {
+    let vectors = Vectors::new(include_str!("vectors/retrieval.json"));
+    let key = TicketKey::from_bytes(vectors.array("ticket_key"));
+    let account = AccountId::from_bytes(vectors.array("account"));
+    let number = MessageNumber(vectors.number("number"));
+    let rng = &mut Recorded::new(&[&vectors.bytes("fetch_nonce"), &vectors.bytes("delete_nonce")]);
+    let fetch = FetchToken::seal(&key, &account, number, vectors.now(), rng);
+    assert_eq!(fetch.as_bytes().as_slice(), vectors.bytes("fetch_token"));
+    let delete = DeleteToken::seal(&key, &account, number, vectors.now(), rng);
+    assert_eq!(delete.as_bytes().as_slice(), vectors.bytes("delete_token"));
+    assert_eq!(delete.open(&key, vectors.now()), Ok((account, number)));
+    vectors.check_refused("fetch_token_refused", |bytes| {
+        FetchToken::from_bytes(bytes.try_into().unwrap()).open(&key, vectors.now())
+    });
+}
+
+#[test]
+fn events() {
+    let vectors = Vectors::new(include_str!("vectors/retrieval.json"));
+    let key = SymmetricKey::from_bytes(vectors.array("symmetric_key"));
+    let request_key = RequestKey::from_bytes(vectors.array("request_key"));
+    let entry = |length, message: Option<&[u8]>| Entry {
+        fetch: FetchToken::from_bytes(vectors.array("fetch_token")),
+        delete: DeleteToken::from_bytes(vectors.array("delete_token")),
+        length,
+        message: message.map(<[u8]>::to_vec),
+    };
+    let event =
+        Event { number: 0, entries: vec![entry(5, Some(b"hello")), entry(200_000, None)], more: false };
+    let nonce = || Recorded::new(&[&vectors.bytes("event_nonce")]);
+    let sealed = seal_event(&event, &request_key, &key, &mut nonce()).unwrap();
+    assert_eq!(sealed, vectors.bytes("event"));
+    let open = |bytes: &[u8]| EventReader::new(request_key, key.clone()).open(bytes);
+    assert_eq!(open(&sealed), Ok(Answer::Event(event)));
+    let refusal = Refusal { server_time: vectors.now(), reason: RefusalReason::Clock };
+    let sealed = seal_refusal(refusal, &request_key, &key, &mut nonce());
+    assert_eq!(sealed, vectors.bytes("refusal"));
+    assert_eq!(open(&sealed), Ok(Answer::Refused(refusal)));
+    vectors.check_refused("event_refused", open);
+}
+
+#[test]
+fn fetching_and_deleting() {
+    let vectors = Vectors::new(include_str!("vectors/retrieval.json"));
+    let fetch = FetchToken::from_bytes(vectors.array("fetch_token"));
+    let delete = DeleteToken::from_bytes(vectors.array("delete_token"));
+    let request = FetchRequest { tokens: vec![fetch; 2] };
+    assert_eq!(request.encode().unwrap(), vectors.bytes("fetch_request"));
+    assert_eq!(FetchRequest::decode(&vectors.bytes("fetch_request")), Ok(request));
+    let request = DeleteRequest { tokens: vec![delete] };
+    assert_eq!(request.encode().unwrap(), vectors.bytes("delete_request"));
+    assert_eq!(DeleteRequest::decode(&vectors.bytes("delete_request")), Ok(request));
+    let answer = FetchAnswer { messages: vec![Some(b"hello".to_vec()), None] };
+    assert_eq!(answer.encode().unwrap(), vectors.bytes("fetch_answer"));
+    assert_eq!(FetchAnswer::decode(&vectors.bytes("fetch_answer")), Ok(answer));
+    vectors.check_refused("fetch_request_refused", FetchRequest::decode);
+    vectors.check_refused("fetch_answer_refused", FetchAnswer::decode);
+}
+
+#[test]
+fn descriptors() {
+    let vectors = Vectors::new(include_str!("vectors/server.json"));
+    let key = ServerSigningKey::from_bytes(vectors.array("identity_seed"));
+    let identity = key.verifying_key();
+    assert_eq!(identity.as_bytes(), &vectors.array("identity_key"));
+    let bytes = vectors.text("descriptor").as_bytes();
+    let descriptor = Descriptor::verify(bytes, &identity, vectors.now()).unwrap();
+    assert_eq!((descriptor.serial, descriptor.url.as_str()), (7, vectors.text("url")));
+    assert_eq!(descriptor.pins[0].as_bytes(), &vectors.array("pin"));
+    assert_eq!(descriptor.sign(&key).unwrap(), bytes);
+    let open = |bytes: &[u8]| Descriptor::verify(bytes, &identity, vectors.now());
+    vectors.check_refused("descriptor_refused", open);
+}
+
+#[test]
+fn offers() {
+    let vectors = Vectors::new(include_str!("vectors/server.json"));
+    let identity = ServerSigningKey::from_bytes(vectors.array("identity_seed")).verifying_key();
+    for (name, pin) in
+        [("offer", Some(CertificatePin::from_bytes(vectors.array("pin")))), ("offer_without_pin", None)]
+    {
+        let offer: Offer = vectors.text(name).parse().unwrap();
+        assert_eq!((offer.url.as_str(), offer.identity, offer.pin), (vectors.text("url"), identity, pin));
+        assert_eq!(offer.token.expose_bytes(), &vectors.array("redeem_token"));
+        assert_eq!(offer.token.hash().as_bytes(), &vectors.array("redeem_token_hash"));
+        assert_eq!(offer.expose_text(), vectors.text(name));
+    }
+    vectors.check_refused("offer_refused", |bytes| core::str::from_utf8(bytes).unwrap().parse::<Offer>());
+}
+
+#[test]
+fn accounts() {
+    let vectors = Vectors::new(include_str!("vectors/server.json"));
+    let server = ServerSigningKey::from_bytes(vectors.array("identity_seed")).verifying_key();
+    let keys = [RetrievalSecretKey::from_bytes(vectors.array("retrieval_key"))];
+    let public = keys[0].public_key();
+    let owner = AccountKeys {
+        signing: AccountSigningKey::from_bytes(vectors.array("account_signing_seed")),
+        answers: AccountSecretKey::from_bytes(vectors.array("account_answers_key")),
+    };
+    let token = RedeemToken::from_bytes(vectors.array("redeem_token"));
+    let rng = &mut Recorded::new(&[&vectors.bytes("redeem_ephemeral")]);
+    let bytes = owner.seal_redeem(&token, &server, &public, rng).unwrap();
+    assert_eq!(bytes, vectors.bytes("redeem_request"));
+    let (request, _) = RedeemRequest::open(&bytes, &keys, &server).unwrap();
+    assert_eq!((request.offer, request.owner), (token.hash(), owner.signing.verifying_key()));
+    vectors.check_refused("redeem_refused", |bytes| RedeemRequest::open(bytes, &keys, &server));
+
+    let new = AccountSecretKey::from_bytes(vectors.array("new_answers_key"));
+    let rng = &mut Recorded::new(&[&vectors.bytes("rekey_ephemeral")]);
+    let bytes = owner.seal_rekey(vectors.number("generation"), &new, &server, &public, rng).unwrap();
+    assert_eq!(bytes, vectors.bytes("rekey_request"));
+    let (request, _) = RekeyRequest::open(&bytes, &keys, &server).unwrap();
+    assert_eq!((request.generation, request.answer_key), (3, new.public_key()));
+    vectors.check_refused("rekey_refused", |bytes| RekeyRequest::open(bytes, &keys, &server));
+
+    let answer = vectors.bytes("answer");
+    let record = AccountRecord::open_answer(&answer, &public, &owner.answers).unwrap();
+    let rng = &mut Recorded::new(&[&vectors.bytes("answer_nonce")]);
+    assert_eq!(record.seal_answer(&owner.answers.public_key(), &keys[0], rng).unwrap(), answer);
+    vectors
+        .check_refused("answer_refused", |bytes| AccountRecord::open_answer(bytes, &public, &owner.answers));
+}
