@@ -1,0 +1,282 @@
+//! What every queue must do, run on each engine: the contract of `QueueStore`.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::{path::Path, sync::Arc};
+
+use petmail_mailbox::queue::{
+    AccountSecrets, DeliverError, Delivered, NewAccount, OfferTerms, QueueStore, RedeemError, RekeyError,
+    RetrievalId, Usage, embedded::EmbeddedQueue,
+};
+use petmail_proto::{
+    delivery::{Bucket, MsgADigest},
+    keys::{AccountSecretKey, AccountSigningKey, RedeemToken, RetrievalToken, SymmetricKey},
+    retrieval::MessageNumber,
+    server::account::{AccountId, Quota, RedeemRequest, RekeyRequest},
+    time::UnixMillis,
+    token::{SlotElement, SlotId, TokenKeyId, TokenSecretKey},
+};
+use petmail_store::EngineKind;
+use rand_core::OsRng;
+
+const NOW: UnixMillis = UnixMillis(1_000_000);
+const RETENTION_SECONDS: u64 = 1_000;
+const SMALL: usize = 3_978;
+const LARGE: usize = 65_418;
+
+fn terms(bytes: u64, messages: u64) -> OfferTerms {
+    OfferTerms {
+        quota: Quota { bytes, messages },
+        retention_seconds: RETENTION_SECONDS,
+        expires: UnixMillis(NOW.0 + 1_000),
+    }
+}
+
+fn secrets() -> AccountSecrets {
+    let rng = &mut OsRng;
+    AccountSecrets {
+        retrieval_token: RetrievalToken::generate(rng),
+        symmetric_key: SymmetricKey::generate(rng),
+    }
+}
+
+fn new_account() -> NewAccount {
+    let rng = &mut OsRng;
+    let slot = SlotElement::generate(rng);
+    let token = slot.seal(&TokenSecretKey::generate(rng).public_key(), rng).unwrap();
+    NewAccount { id: AccountId::generate(rng), secrets: secrets(), slot, token, kid: TokenKeyId(1) }
+}
+
+fn request(offer: &RedeemToken) -> RedeemRequest {
+    RedeemRequest {
+        offer: offer.hash(),
+        owner: AccountSigningKey::generate(&mut OsRng).verifying_key(),
+        answer_key: AccountSecretKey::generate(&mut OsRng).public_key(),
+    }
+}
+
+fn digest(number: u8) -> MsgADigest {
+    MsgADigest::from_bytes([number; 32])
+}
+
+/// A queue with one account that may hold `bytes` and `messages`.
+struct Made<Q> {
+    queue: Arc<Q>,
+    id: AccountId,
+    slot: SlotId,
+    request: RedeemRequest,
+}
+
+impl<Q: QueueStore> Made<Q> {
+    async fn new(queue: Q, bytes: u64, messages: u64) -> Self {
+        let offer = RedeemToken::generate(&mut OsRng);
+        queue.add_offers(&[offer.hash()], terms(bytes, messages)).await.unwrap();
+        let (request, new) = (request(&offer), new_account());
+        let (id, slot) = (new.id, new.slot.slot_id());
+        queue.redeem(&request, new, NOW).await.unwrap();
+        Self { queue: Arc::new(queue), id, slot, request }
+    }
+
+    async fn deliver(&self, number: u8, length: usize) -> Result<Delivered, DeliverError> {
+        self.queue.deliver(&[self.slot], digest(number), vec![number; length], NOW).await
+    }
+
+    async fn stored(&self, number: u8, length: usize) -> MessageNumber {
+        match self.deliver(number, length).await.unwrap() {
+            Delivered::Stored(number) => number,
+            Delivered::Repeated => panic!("{number} was new"),
+        }
+    }
+
+    async fn numbers(&self) -> Vec<MessageNumber> {
+        let waiting = self.queue.list(self.id, None, 1_000).await.unwrap();
+        waiting.into_iter().map(|message| message.number).collect()
+    }
+
+    async fn usage(&self) -> Usage {
+        self.queue.accounts().await.unwrap()[0].usage
+    }
+}
+
+async fn offers_become_accounts_once(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    let same = made.queue.redeem(&made.request, new_account(), NOW).await.unwrap();
+    assert_eq!(same.id, made.id);
+    let another = RedeemRequest {
+        owner: AccountSigningKey::generate(&mut OsRng).verifying_key(),
+        ..made.request.clone()
+    };
+    let refused = made.queue.redeem(&another, new_account(), NOW).await;
+    assert!(matches!(refused, Err(RedeemError::UsedByAnother)), "{refused:?}");
+    let offer = RedeemToken::generate(&mut OsRng);
+    let refused = made.queue.redeem(&request(&offer), new_account(), NOW).await;
+    assert!(matches!(refused, Err(RedeemError::UnknownOffer)), "{refused:?}");
+    made.queue.add_offers(&[offer.hash()], terms(1, 1)).await.unwrap();
+    let greedy = RedeemRequest { offer: offer.hash(), ..made.request.clone() };
+    let refused = made.queue.redeem(&greedy, new_account(), NOW).await;
+    assert!(matches!(refused, Err(RedeemError::KeyInUse)), "{refused:?}");
+    let late = UnixMillis(NOW.0 + 1_001);
+    let refused = made.queue.redeem(&request(&offer), new_account(), late).await;
+    assert!(matches!(refused, Err(RedeemError::Expired)), "{refused:?}");
+    let still = made.queue.redeem(&made.request, new_account(), late).await.unwrap();
+    assert_eq!(still.id, made.id, "who has redeemed keeps the account");
+    assert_eq!(made.queue.accounts().await.unwrap().len(), 1);
+}
+
+async fn secrets_are_replaced_by_generation(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    let old = made.queue.accounts().await.unwrap()[0].account.clone();
+    let old_id = RetrievalId::of(&old.secrets.retrieval_token);
+    assert_eq!(made.queue.find(old_id).await.unwrap().unwrap().id, made.id);
+    let answer_key = AccountSecretKey::generate(&mut OsRng).public_key();
+    let rekey = RekeyRequest { owner: made.request.owner, generation: 2, answer_key };
+    let new = made.queue.rekey(&rekey, secrets()).await.unwrap();
+    let new_id = RetrievalId::of(&new.secrets.retrieval_token);
+    assert!(made.queue.find(old_id).await.unwrap().is_none());
+    assert_eq!(made.queue.find(new_id).await.unwrap().unwrap().generation, 2);
+    let again = made.queue.rekey(&rekey, secrets()).await.unwrap();
+    assert!(RetrievalId::of(&again.secrets.retrieval_token) == new_id);
+    let stale = RekeyRequest { generation: 1, ..rekey.clone() };
+    assert!(matches!(made.queue.rekey(&stale, secrets()).await, Err(RekeyError::StaleGeneration)));
+    let stranger = RekeyRequest { owner: AccountSigningKey::generate(&mut OsRng).verifying_key(), ..rekey };
+    assert!(matches!(made.queue.rekey(&stranger, secrets()).await, Err(RekeyError::UnknownAccount)));
+    assert!(matches!(made.deliver(1, SMALL).await, Ok(Delivered::Stored(_))), "the slot stays");
+}
+
+async fn messages_come_in_order_and_once(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    let first = made.stored(1, SMALL).await;
+    let second = made.stored(2, LARGE).await;
+    assert_eq!(made.deliver(1, SMALL).await.unwrap(), Delivered::Repeated);
+    assert_eq!(made.numbers().await, [first, second]);
+    assert_eq!(made.queue.message(made.id, first).await.unwrap().unwrap(), vec![1; SMALL]);
+    assert_eq!(made.queue.message(made.id, second).await.unwrap().unwrap(), vec![2; LARGE]);
+    let after = made.queue.list(made.id, Some(first), 1_000).await.unwrap();
+    assert_eq!((after[0].number, after[0].length as usize), (second, LARGE));
+    assert_eq!(made.queue.list(made.id, None, 1).await.unwrap().len(), 1);
+    let nowhere = made.queue.deliver(&[SlotId::from_bytes([0; 32])], digest(3), vec![0], NOW).await;
+    assert!(matches!(nowhere, Err(DeliverError::UnknownSlot)), "{nowhere:?}");
+    let older_key =
+        made.queue.deliver(&[SlotId::from_bytes([0; 32]), made.slot], digest(3), vec![0], NOW).await;
+    assert!(matches!(older_key, Ok(Delivered::Stored(_))), "{older_key:?}");
+    assert!(made.queue.list(AccountId::from_bytes([0; 16]), None, 10).await.unwrap().is_empty());
+}
+
+async fn quotas_hold_in_bytes_and_messages(queue: impl QueueStore) {
+    let made = Made::new(queue, 2 * SMALL as u64, 2).await;
+    let first = made.stored(1, SMALL).await;
+    assert!(matches!(made.deliver(2, SMALL + 1).await, Err(DeliverError::Full)));
+    made.stored(3, 1).await;
+    assert!(matches!(made.deliver(4, 1).await, Err(DeliverError::Full)));
+    assert_eq!(made.usage().await, Usage { bytes: SMALL as u64 + 1, messages: 2 });
+    for _ in 0..2 {
+        made.queue.delete(made.id, &[first]).await.unwrap();
+        assert_eq!(made.usage().await, Usage { bytes: 1, messages: 1 });
+    }
+    assert!(made.queue.message(made.id, first).await.unwrap().is_none());
+    made.stored(4, SMALL).await;
+    assert!(matches!(made.deliver(1, SMALL).await, Ok(Delivered::Repeated)), "a repeat needs no room");
+}
+
+async fn what_is_due_is_swept_and_nothing_else(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    for number in 1..=5 {
+        made.stored(number, if number == 5 { LARGE } else { SMALL }).await;
+    }
+    let later = UnixMillis(NOW.0 + 1);
+    made.queue.deliver(&[made.slot], digest(6), vec![6], later).await.unwrap();
+    let due = UnixMillis(NOW.0 + RETENTION_SECONDS * 1_000);
+    assert_eq!(made.queue.sweep(due, 10).await.unwrap(), 0, "kept until the last moment");
+    let over = UnixMillis(due.0 + 1);
+    assert_eq!(made.queue.sweep(over, 2).await.unwrap(), 2);
+    assert_eq!(made.queue.sweep(over, 10).await.unwrap(), 3);
+    assert_eq!(made.numbers().await.len(), 1);
+    assert_eq!(made.usage().await, Usage { bytes: 1, messages: 1 });
+    let again = made.queue.deliver(&[made.slot], digest(1), vec![1], over).await.unwrap();
+    assert!(matches!(again, Delivered::Stored(_)), "what is forgotten counts as new");
+}
+
+/// Whoever follows the arrivals sees every message, in order, although many are stored at once.
+async fn followers_miss_nothing(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 30, 1_000).await;
+    let mut arrivals = made.queue.arrivals(made.id).unwrap();
+    let deliveries = (0..200).map(|number| {
+        let (queue, slot) = (Arc::clone(&made.queue), made.slot);
+        tokio::spawn(async move {
+            queue.deliver(&[slot], digest(number), vec![number; SMALL], NOW).await.unwrap()
+        })
+    });
+    let deliveries: Vec<_> = deliveries.collect();
+    let (mut seen, mut last) = (Vec::new(), None);
+    while seen.len() < 200 {
+        arrivals.changed().await.unwrap();
+        for message in made.queue.list(made.id, last, 1_000).await.unwrap() {
+            assert!(last < Some(message.number));
+            last = Some(message.number);
+            seen.push(message.number);
+        }
+    }
+    for delivery in deliveries {
+        assert!(matches!(delivery.await.unwrap(), Delivered::Stored(number) if seen.contains(&number)));
+    }
+}
+
+async fn serials_only_rise(queue: impl QueueStore) {
+    assert_eq!(queue.next_serial(5).await.unwrap(), 5);
+    assert_eq!(queue.next_serial(5).await.unwrap(), 6);
+    assert_eq!(queue.next_serial(0).await.unwrap(), 7);
+    assert_eq!(queue.next_serial(100).await.unwrap(), 100);
+}
+
+async fn open(dir: &Path, engine: EngineKind) -> EmbeddedQueue {
+    EmbeddedQueue::open(dir, Some(engine)).await.unwrap()
+}
+
+macro_rules! contract {
+    ($engine:ident, $kind:expr, $($check:ident),*) => {
+        mod $engine {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $check() {
+                    let dir = tempfile::tempdir().unwrap();
+                    super::$check(super::open(dir.path(), $kind).await).await;
+                }
+            )*
+        }
+    };
+    ($($check:ident),* $(,)?) => {
+        contract!(sled, petmail_store::EngineKind::Sled, $($check),*);
+        contract!(redb, petmail_store::EngineKind::Redb, $($check),*);
+    };
+}
+
+contract!(
+    offers_become_accounts_once,
+    secrets_are_replaced_by_generation,
+    messages_come_in_order_and_once,
+    quotas_hold_in_bytes_and_messages,
+    what_is_due_is_swept_and_nothing_else,
+    followers_miss_nothing,
+    serials_only_rise,
+);
+
+/// The embedded queue counts in memory: after reopening it must come to the same numbers.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_queue_is_the_same_after_reopening() {
+    for engine in [EngineKind::Sled, EngineKind::Redb] {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Made::new(open(dir.path(), engine).await, 1 << 20, 100).await;
+        let first = made.stored(1, SMALL).await;
+        let second = made.stored(2, LARGE).await;
+        made.queue.delete(made.id, &[first]).await.unwrap();
+        let usage = made.usage().await;
+        made.queue.close().await;
+        std::fs::write(dir.path().join("blobs").join("0".repeat(32)), b"orphan").unwrap();
+        let queue = Arc::new(EmbeddedQueue::open(dir.path(), None).await.unwrap());
+        let made = Made { queue, ..made };
+        assert_eq!(made.usage().await, usage);
+        assert_eq!(made.numbers().await, [second]);
+        assert_eq!(made.deliver(1, SMALL).await.unwrap(), Delivered::Repeated);
+        assert!(made.stored(3, Bucket::Kib256.msg_c_bytes()).await > second);
+        assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 2, "the orphan is gone");
+    }
+}
