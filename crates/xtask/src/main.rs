@@ -1,2 +1,40 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: how people develop Petmail. One file for each command; `docs/build.md` describes them.
+//!
+//! Runs programs, cargo above all, and shows what they say. Knows nothing of Petmail's code.
+
+#![expect(clippy::print_stdout, reason = "a program that talks to the developer who started it")]
+
+mod arrows;
+mod demo;
+mod fuzz;
+mod gate;
+mod shell;
+mod soak;
+
+use clap::{Parser, Subcommand};
+
+/// How people develop Petmail
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every check that a change has to pass, and say which one it does not
+    Test,
+    Demo(demo::Demo),
+    Fuzz(fuzz::Fuzz),
+    Soak(soak::Soak),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Test => gate::run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Soak(soak) => soak.run(),
+    }
+}
