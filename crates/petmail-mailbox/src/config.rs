@@ -40,7 +40,7 @@ pub struct Settings {
     pub store: Option<EngineKind>,
     /// The bounds on connections and requests, in the file only
     #[arg(skip)]
-    pub limits: Limits,
+    pub network: Limits,
     /// Where administration happens, in the file (a flag of every command)
     #[arg(skip)]
     pub admin_listen: Option<AdminListen>,
@@ -196,7 +196,7 @@ impl Settings {
             self_signed: tls.self_signed,
             plain_http: tls.plain_http,
             store: self.store.or(file.store),
-            limits: file.limits,
+            network: file.network,
             admin_listen: self.admin_listen.or(file.admin_listen),
         }
     }

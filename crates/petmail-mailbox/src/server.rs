@@ -280,7 +280,7 @@ impl Mailbox {
     ) -> Result<(), MailboxError> {
         let url = self.services.url();
         let listen = self.settings.listen.unwrap_or_else(|| default_listen(url));
-        let limits = self.settings.limits.clone();
+        let limits = self.settings.network.clone();
         let server = Server::bind(listen, &self.tls.mode(&self.basedir, url), limits.clone()).await?;
         let socket = AdminListen::Unix(self.basedir.admin_socket());
         let admin = AdminServer::bind(self.settings.admin_listen.as_ref().unwrap_or(&socket), limits).await?;

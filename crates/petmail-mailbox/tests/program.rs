@@ -232,6 +232,29 @@ fn wrong_usage_is_told_with_status_2_and_failures_with_1() {
     assert!(String::from_utf8_lossy(&configured.stderr).contains("colour"));
 }
 
+/// Refused input leaves one line, which holds neither contents nor addresses.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_input_is_logged_in_one_line_without_contents() {
+    let dir = tempfile::tempdir().unwrap();
+    let basedir = made(dir.path(), "http://127.0.0.1:1");
+    let log = dir.path().join("log");
+    let mut command = program(&basedir);
+    command.args(["serve", "--listen", "127.0.0.1:0"]).env("RUST_LOG", "info").stdout(Stdio::piped());
+    let mut child = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let serving = Serving { child, base: line.trim_end().strip_prefix("ready ").unwrap().to_owned() };
+    let http = reqwest::Client::new();
+    for endpoint in ["deliver", "list", "redeem", "secret-path?secret-query"] {
+        let url = format!("{}{endpoint}", serving.base);
+        http.post(url).body("secret body").send().await.unwrap();
+    }
+    serving.terminate();
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("request refused").count(), 4, "{log}");
+    assert!(!log.contains("secret") && !log.contains("127.0.0.1"), "{log}");
+}
+
 #[test]
 fn completions_are_printed() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::*;
 
@@ -21,7 +21,8 @@ fn flags(flags: &[&str]) -> Settings {
 
 #[test]
 fn flags_win_over_the_file() {
-    let file = load("listen = '127.0.0.1:1'\nstore = 'redb'\nplain-http = true\n[limits]\nmax_headers = 9\n");
+    let file =
+        load("listen = '127.0.0.1:1'\nstore = 'redb'\nplain-http = true\n[network]\nmax_headers = 9\n");
     let file = file.unwrap();
     assert_eq!(file.tls(), Some(TlsChoice::PlainHttp));
     let settings =
@@ -29,7 +30,7 @@ fn flags_win_over_the_file() {
     assert_eq!(settings.listen.unwrap().port(), 2);
     assert_eq!(settings.tls(), Some(TlsChoice::Certificate { cert: "c".into(), key: "k".into() }));
     assert_eq!(settings.store, Some(EngineKind::Redb));
-    assert_eq!(settings.limits.max_headers, 9);
+    assert_eq!(settings.network.max_headers, 9);
     let settings = flags(&[]).over(file);
     assert_eq!(settings.tls(), Some(TlsChoice::PlainHttp));
     assert_eq!(settings.listen.unwrap().port(), 1);
@@ -37,7 +38,7 @@ fn flags_win_over_the_file() {
 
 #[test]
 fn mistakes_in_the_file_are_refused() {
-    for text in ["lisen = '127.0.0.1:1'", "store = 'etcd'", "listen = 5", "[limits]\nmax_heads = 9", "="] {
+    for text in ["lisen = '127.0.0.1:1'", "store = 'etcd'", "listen = 5", "[network]\nmax_heads = 9", "="] {
         assert!(matches!(load(text), Err(ConfigError::Malformed { .. })), "{text}");
     }
     for text in ["tls-cert = 'c'", "self-signed = true\nplain-http = true"] {
@@ -75,5 +76,24 @@ fn administration_stays_on_this_machine() {
     assert!(matches!("127.0.0.1:0".parse(), Ok(AdminListen::Loopback(_))));
     for text in ["", "unix:", "/run/x", "0.0.0.0:1", "192.0.2.1:1"] {
         assert_eq!(text.parse::<AdminListen>(), Err(ParseAdminListenError), "{text}");
+    }
+}
+
+#[test]
+fn the_shipped_example_names_every_setting_and_equals_the_defaults() {
+    let text = include_str!("../../../../deploy/petmail-mailbox.toml");
+    let example: Settings = toml::from_str(text).unwrap();
+    assert_eq!(
+        format!("{example:?}"),
+        format!("{:?}", Settings { store: Some(EngineKind::Sled), ..Settings::default() })
+    );
+    let complete: toml::Table = toml::from_str(&text.replace("#! ", "")).unwrap();
+    assert!(toml::from_str::<Settings>(&text.replace("#! ", "")).is_ok());
+    for flag in Command::command().get_arguments().filter_map(clap::Arg::get_long) {
+        assert!(complete.contains_key(flag), "{flag} is missing");
+    }
+    let network = toml::Table::try_from(Limits::default()).unwrap();
+    for key in network.keys() {
+        assert!(complete["network"].get(key).is_some(), "{key} is missing");
     }
 }

@@ -74,8 +74,8 @@ async fn wrong_methods_and_paths_are_told() {
 #[tokio::test]
 async fn a_slow_body_is_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = Limits { body_timeout: std::time::Duration::from_millis(50), ..Limits::default() };
-    let server = TestServer::start_with(dir.path(), Settings { limits, ..Settings::default() }).await;
+    let network = Limits { body_timeout: std::time::Duration::from_millis(50), ..Limits::default() };
+    let server = TestServer::start_with(dir.path(), Settings { network, ..Settings::default() }).await;
     let authority = server.base.strip_prefix("http://").unwrap().split('/').next().unwrap();
     let mut connection = TcpStream::connect(authority).await.unwrap();
     let head = "POST /post/box/deliver HTTP/1.1\r\nhost: x\r\ncontent-length: 4096\r\n\r\na1";
