@@ -472,6 +472,11 @@ impl Agent {
             .collect()
     }
 
+    /// Tells whether the mailbox inside this node has given its account, or is about to.
+    pub(crate) async fn has_local_mailbox(&self) -> bool {
+        self.0.core.lock().await.mailboxes.values().any(|mailbox| mailbox.is_local)
+    }
+
     /// Returns offers that were not redeemed before the node stopped.
     pub(crate) async fn unfinished_offers(&self) -> Vec<Mailbox> {
         let core = self.0.core.lock().await;

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 mod db;
+mod local_mailbox;
 mod network;
 pub mod node;
 mod tasks;

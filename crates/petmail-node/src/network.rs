@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -72,6 +73,8 @@ pub(crate) struct Network {
     delivery: DeliveryClient,
     retrieval: RetrievalClient,
     policy: UrlPolicy,
+    /// Where the mailbox inside this node listens: its public address need not be reachable from here.
+    local_mailbox: Option<SocketAddr>,
     descriptors: Mutex<HashMap<ServerIdentityKey, Arc<Descriptor>>>,
 }
 
@@ -81,15 +84,16 @@ struct Server<'a> {
     url: &'a BaseUrl,
     identity: &'a ServerIdentityKey,
     pin: Option<CertificatePin>,
+    is_local: bool,
 }
 
 impl<'a> Server<'a> {
     fn of_mailbox(mailbox: &'a Mailbox) -> Self {
-        Self { url: &mailbox.url, identity: &mailbox.server, pin: mailbox.pin }
+        Self { url: &mailbox.url, identity: &mailbox.server, pin: mailbox.pin, is_local: mailbox.is_local }
     }
 
     fn of_transport(transport: &'a TransportRecord) -> Self {
-        Self { url: &transport.url, identity: &transport.server, pin: transport.pin }
+        Self { url: &transport.url, identity: &transport.server, pin: transport.pin, is_local: false }
     }
 }
 
@@ -102,11 +106,16 @@ pub(crate) struct MailboxStream {
 
 impl Network {
     /// Makes the clients; nothing is connected yet.
-    pub(crate) fn new(settings: ClientSettings, policy: UrlPolicy) -> Self {
+    pub(crate) fn new(
+        settings: ClientSettings,
+        policy: UrlPolicy,
+        local_mailbox: Option<SocketAddr>,
+    ) -> Self {
         Self {
             delivery: DeliveryClient::new(settings.clone()),
             retrieval: RetrievalClient::new(settings),
             policy,
+            local_mailbox,
             descriptors: Mutex::default(),
         }
     }
@@ -328,7 +337,11 @@ impl Network {
     }
 
     fn target(&self, server: Server<'_>) -> Result<Target, NetworkError> {
-        let url = TargetUrl::parse(server.url.as_str(), self.policy).map_err(ClientError::Refused)?;
+        let url = match self.local_mailbox.filter(|_| server.is_local) {
+            Some(address) => TargetUrl::parse(&format!("https://{address}"), UrlPolicy::AllowPrivate),
+            None => TargetUrl::parse(server.url.as_str(), self.policy),
+        };
+        let url = url.map_err(ClientError::Refused)?;
         let pins = server.pin.map(|pin| petmail_net::tls::Pin::from_bytes(*pin.as_bytes()));
         Ok(Target::new(url, pins.into_iter().collect()))
     }

@@ -9,13 +9,14 @@ use petmail_net::{
     ws::WsSettings,
 };
 
-use crate::{agent::Agent, config::Config, db::Db, network::Network, tasks};
+use crate::{agent::Agent, config::Config, db::Db, local_mailbox::LocalMailbox, network::Network, tasks};
 
 /// A node that has read its state; [`Node::run`] brings it to life.
 #[derive(Debug)]
 pub struct Node {
     agent: Agent,
     rendezvous: WsSettings,
+    local_mailbox: Option<LocalMailbox>,
 }
 
 impl Node {
@@ -28,11 +29,18 @@ impl Node {
             config.socks5.as_deref().map(SocksProxy::parse).transpose().context("socks5 in config.toml")?;
         let policy =
             if config.allow_private_transports { UrlPolicy::AllowPrivate } else { UrlPolicy::PublicOnly };
-        let network =
-            Network::new(ClientSettings { socks5: socks5.clone(), ..ClientSettings::default() }, policy);
+        let local_mailbox = match &config.local_mailbox {
+            Some(local) => Some(LocalMailbox::start(basedir, local).await?),
+            None => None,
+        };
+        let settings = ClientSettings { socks5: socks5.clone(), ..ClientSettings::default() };
+        let network = Network::new(settings, policy, local_mailbox.as_ref().map(|local| local.address));
         let db = Db::open(basedir).await?;
         let agent = Agent::open(db, config.name.clone(), config.rendezvous.clone(), network).await?;
-        Ok(Self { agent, rendezvous: WsSettings { socks5, ..WsSettings::default() } })
+        if let Some(local) = &local_mailbox {
+            local.redeem(&agent).await?;
+        }
+        Ok(Self { agent, rendezvous: WsSettings { socks5, ..WsSettings::default() }, local_mailbox })
     }
 
     /// Returns the node's agent.
@@ -48,6 +56,9 @@ impl Node {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let ended = tasks::run(self.agent.clone(), self.rendezvous, shutdown).await;
         self.agent.close().await;
-        ended
+        match self.local_mailbox {
+            Some(local) => ended.and(local.stop().await),
+            None => ended,
+        }
     }
 }
