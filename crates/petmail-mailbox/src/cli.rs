@@ -5,7 +5,7 @@ mod client;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
 };
 
@@ -56,6 +56,9 @@ const STATUS_EXAMPLES: &str = "Examples:
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   petmail-mailbox completions bash > /etc/bash_completion.d/petmail-mailbox";
+
+const MANPAGES_EXAMPLES: &str = "Examples:
+  petmail-mailbox manpages target/man";
 
 /// Keeps encrypted messages for their owners until they fetch them.
 #[derive(Debug, Parser)]
@@ -108,6 +111,25 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "mailbox", value_parser = ["mailbox"])]
         roles: Vec<String>,
     },
+    #[command(flatten)]
+    Server(ServerCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder (for packagers)
+    #[command(after_help = MANPAGES_EXAMPLES)]
+    Manpages {
+        /// The folder; it is made if it is missing
+        dir: PathBuf,
+    },
+}
+
+/// What needs a server that was made.
+#[derive(Debug, Subcommand)]
+enum ServerCommand {
     /// Run the server until Ctrl-C or SIGTERM
     #[command(after_help = SERVE_EXAMPLES)]
     Serve {
@@ -130,12 +152,6 @@ enum Command {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
-    },
-    /// Print a completion script for a shell
-    #[command(after_help = COMPLETIONS_EXAMPLES)]
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
     },
 }
 
@@ -169,29 +185,31 @@ impl Cli {
     pub fn run(self) -> Result<(), Failure> {
         let Self { common, command } = self;
         match command {
-            Command::Completions { shell } => return completions(shell),
-            Command::Init { path, url, .. } => return init(&common.basedir(path)?, url),
-            Command::Serve { .. } | Command::Offer(_) | Command::Accounts { .. } | Command::Status { .. } => {
+            Command::Init { path, url, .. } => init(&common.basedir(path)?, url),
+            Command::Server(command) => {
+                let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+                runtime.block_on(Box::pin(common.run(command)))
             }
+            Command::Completions { shell } => completions(shell),
+            Command::Manpages { dir } => manpages(&dir),
         }
-        let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
-        runtime.block_on(Box::pin(common.run(command)))
     }
 }
 
 impl Common {
-    async fn run(self, command: Command) -> Result<(), Failure> {
+    async fn run(self, command: ServerCommand) -> Result<(), Failure> {
         let basedir = self.basedir(None)?;
         let file = Settings::load(&basedir.config_file()).map_err(Failure::failed)?;
         let admin_listen = self.admin_listen.or(file.admin_listen.clone());
         let settings = |flags: Settings| Settings { admin_listen: admin_listen.clone(), ..flags.over(file) };
         let operator = |settings| Operator::new(basedir.clone(), settings);
         match command {
-            Command::Serve { settings: flags } => serve(basedir, settings(*flags)).await,
-            Command::Offer(args) => operator(settings(Settings::default())).offer(&args.request()).await,
-            Command::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
-            Command::Status { json } => operator(settings(Settings::default())).status(json).await,
-            Command::Init { .. } | Command::Completions { .. } => Ok(()),
+            ServerCommand::Serve { settings: flags } => serve(basedir, settings(*flags)).await,
+            ServerCommand::Offer(args) => {
+                operator(settings(Settings::default())).offer(&args.request()).await
+            }
+            ServerCommand::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
+            ServerCommand::Status { json } => operator(settings(Settings::default())).status(json).await,
         }
     }
 
@@ -248,6 +266,12 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "petmail-mailbox", &mut script);
     io::stdout().lock().write_all(&script).map_err(Failure::failed)
+}
+
+fn manpages(dir: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
+        .map_err(|error| Failure::failed(format_args!("cannot write to {}: {error}", dir.display())))
 }
 
 fn print(text: impl std::fmt::Display) -> Result<(), Failure> {

@@ -256,8 +256,12 @@ async fn refused_input_is_logged_in_one_line_without_contents() {
 }
 
 #[test]
-fn completions_are_printed() {
+fn completions_and_man_pages_are_made() {
     let dir = tempfile::tempdir().unwrap();
+    let man = dir.path().join("man");
+    text(&run(dir.path(), &["manpages", man.to_str().unwrap()]));
+    let page = std::fs::read_to_string(man.join("petmail-mailbox-offer.1")).unwrap();
+    assert!(page.contains("retention"));
     let script = text(&run(dir.path(), &["completions", "bash"]));
     assert!(script.contains("petmail-mailbox") && script.contains("--mailbox-quota"));
 }
