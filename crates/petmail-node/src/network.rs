@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -75,7 +75,16 @@ pub(crate) struct Network {
     policy: UrlPolicy,
     /// Where the mailbox inside this node listens: its public address need not be reachable from here.
     local_mailbox: Option<SocketAddr>,
-    descriptors: Mutex<HashMap<ServerIdentityKey, Arc<Descriptor>>>,
+    descriptors: Mutex<HashMap<ServerIdentityKey, Known>>,
+}
+
+/// What is known of a server.
+#[derive(Debug)]
+struct Known {
+    /// The greatest serial seen: an older descriptor is a replay, or the server was set back.
+    serial: u64,
+    /// The descriptor in use; none if it may have changed.
+    descriptor: Option<Arc<Descriptor>>,
 }
 
 /// A server as a record names it.
@@ -315,8 +324,8 @@ impl Network {
     }
 
     fn known_descriptor(&self, identity: &ServerIdentityKey) -> Option<Arc<Descriptor>> {
-        let known = self.descriptors.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(identity).filter(|descriptor| now() < descriptor.not_after).cloned()
+        let descriptor = self.descriptors().get(identity)?.descriptor.clone()?;
+        Some(descriptor).filter(|descriptor| now() < descriptor.not_after)
     }
 
     fn learn_descriptor(
@@ -325,15 +334,21 @@ impl Network {
         bytes: &[u8],
     ) -> Result<Arc<Descriptor>, NetworkError> {
         let descriptor = Arc::new(Descriptor::verify(bytes, identity, now())?);
-        self.descriptors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(*identity, Arc::clone(&descriptor));
+        let mut known = self.descriptors();
+        descriptor.check_serial(known.get(identity).map_or(0, |known| known.serial))?;
+        let learnt = Known { serial: descriptor.serial, descriptor: Some(Arc::clone(&descriptor)) };
+        known.insert(*identity, learnt);
         Ok(descriptor)
     }
 
     fn forget_descriptor(&self, identity: &ServerIdentityKey) {
-        self.descriptors.lock().unwrap_or_else(PoisonError::into_inner).remove(identity);
+        if let Some(known) = self.descriptors().get_mut(identity) {
+            known.descriptor = None;
+        }
+    }
+
+    fn descriptors(&self) -> MutexGuard<'_, HashMap<ServerIdentityKey, Known>> {
+        self.descriptors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn target(&self, server: Server<'_>) -> Result<Target, NetworkError> {

@@ -84,7 +84,11 @@ fn describe(status: &StatusView) -> String {
 
 fn rendezvous(status: &StatusView) -> String {
     let rendezvous = &status.rendezvous;
-    let state = if rendezvous.connected { "connected" } else { "not connected" };
+    let state = match (rendezvous.connected, &rendezvous.reason) {
+        (true, _) => "connected",
+        (false, Some(_)) => "not connected",
+        (false, None) => "not needed now",
+    };
     with_reason(format!("{}, {state}", rendezvous.url), rendezvous.reason.as_deref())
 }
 
