@@ -2,9 +2,9 @@
 //! without this crate: the same bytes from the same randomness, and a refusal for each fault.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use core::fmt::Debug;
+#[path = "vectors/reader.rs"]
+mod reader;
 
-use data_encoding::HEXLOWER;
 use petmail_proto::{
     delivery::{Bucket, open_delivery, seal_delivery},
     keys::{
@@ -24,92 +24,17 @@ use petmail_proto::{
     time::UnixMillis,
     token::{MessageToken, SlotElement, TokenSecretKey},
 };
-use rand_core::{CryptoRng, RngCore};
-use serde_json::Value;
-use sha2::{Digest, Sha256, Sha512};
+use reader::{Recorded, Vectors, sha256};
+use sha2::{Digest, Sha512};
 
-/// "Randomness" that was written down before; running out of it fails the test.
-struct Recorded(Vec<u8>);
-
-impl Recorded {
-    fn new(parts: &[&[u8]]) -> Self {
-        Self(parts.concat())
-    }
-}
-
-impl RngCore for Recorded {
-    fn next_u32(&mut self) -> u32 {
-        rand_core::impls::next_u32_via_fill(self)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        rand_core::impls::next_u64_via_fill(self)
-    }
-
-    fn fill_bytes(&mut self, dest: &mut [u8]) {
-        let rest = self.0.split_off(dest.len());
-        dest.copy_from_slice(&self.0);
-        self.0 = rest;
-    }
-
-    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rand_core::Error> {
-        self.fill_bytes(dest);
-        Ok(())
-    }
-}
-
-impl CryptoRng for Recorded {}
-
-struct Vectors(Value);
-
-impl Vectors {
-    fn new(json: &str) -> Self {
-        Self(serde_json::from_str(json).unwrap())
-    }
-
-    fn text(&self, name: &str) -> &str {
-        self.0[name].as_str().unwrap_or_else(|| panic!("no {name}"))
-    }
-
-    fn bytes(&self, name: &str) -> Vec<u8> {
-        HEXLOWER.decode(self.text(name).as_bytes()).unwrap()
-    }
-
-    fn array<const N: usize>(&self, name: &str) -> [u8; N] {
-        self.bytes(name).try_into().unwrap()
-    }
-
-    fn number(&self, name: &str) -> u64 {
-        self.0[name].as_u64().unwrap()
-    }
-
-    fn now(&self) -> UnixMillis {
-        UnixMillis(self.number("now"))
-    }
-
-    /// Checks that each bad input of a list gives exactly its error.
-    fn check_refused<T: Debug, E: Debug>(&self, list: &str, open: impl Fn(&[u8]) -> Result<T, E>) {
-        let cases = self.0[list].as_array().unwrap();
-        assert!(!cases.is_empty());
-        for case in cases {
-            let fault = case["fault"].as_str().unwrap();
-            let bytes = HEXLOWER.decode(case["bytes"].as_str().unwrap().as_bytes()).unwrap();
-            match open(&bytes) {
-                Ok(opened) => panic!("{list}: {fault}: opened as {opened:?}"),
-                Err(error) => assert_eq!(format!("{error:?}"), case["error"], "{list}: {fault}"),
-            }
-        }
-    }
+fn now(vectors: &Vectors) -> UnixMillis {
+    UnixMillis(vectors.number("now"))
 }
 
 fn labelled(label: &str, length: usize) -> Vec<u8> {
     let blocks =
         (0..).flat_map(|counter| Sha512::digest(format!("petmail vector {label} {counter}")).to_vec());
     blocks.take(length).collect()
-}
-
-fn sha256(bytes: &[u8]) -> Vec<u8> {
-    Sha256::digest(bytes).to_vec()
 }
 
 #[test]
@@ -161,11 +86,11 @@ fn list_requests() {
     let keys = [RetrievalSecretKey::from_bytes(vectors.array("retrieval_key"))];
     let token = RetrievalToken::from_bytes(vectors.array("retrieval_token"));
     let rng = &mut Recorded::new(&[&vectors.bytes("list_ephemeral")]);
-    let (bytes, request_key) = seal_list_request(vectors.now(), &token, &keys[0].public_key(), rng).unwrap();
+    let (bytes, request_key) = seal_list_request(now(&vectors), &token, &keys[0].public_key(), rng).unwrap();
     assert_eq!(bytes, vectors.bytes("list_request"));
     assert_eq!(request_key.as_bytes(), &vectors.array("request_key"));
     let request = ListRequest::open(&bytes, &keys).unwrap();
-    assert_eq!((request.time, request.request_key), (vectors.now(), request_key));
+    assert_eq!((request.time, request.request_key), (now(&vectors), request_key));
     assert_eq!(request.token.expose_bytes(), token.expose_bytes());
     vectors.check_refused("list_refused", |bytes| ListRequest::open(bytes, &keys));
 }
@@ -177,13 +102,13 @@ fn tickets() {
     let account = AccountId::from_bytes(vectors.array("account"));
     let number = MessageNumber(vectors.number("number"));
     let rng = &mut Recorded::new(&[&vectors.bytes("fetch_nonce"), &vectors.bytes("delete_nonce")]);
-    let fetch = FetchToken::seal(&key, &account, number, vectors.now(), rng);
+    let fetch = FetchToken::seal(&key, &account, number, now(&vectors), rng);
     assert_eq!(fetch.as_bytes().as_slice(), vectors.bytes("fetch_token"));
-    let delete = DeleteToken::seal(&key, &account, number, vectors.now(), rng);
+    let delete = DeleteToken::seal(&key, &account, number, now(&vectors), rng);
     assert_eq!(delete.as_bytes().as_slice(), vectors.bytes("delete_token"));
-    assert_eq!(delete.open(&key, vectors.now()), Ok((account, number)));
+    assert_eq!(delete.open(&key, now(&vectors)), Ok((account, number)));
     vectors.check_refused("fetch_token_refused", |bytes| {
-        FetchToken::from_bytes(bytes.try_into().unwrap()).open(&key, vectors.now())
+        FetchToken::from_bytes(bytes.try_into().unwrap()).open(&key, now(&vectors))
     });
 }
 
@@ -205,7 +130,7 @@ fn events() {
     assert_eq!(sealed, vectors.bytes("event"));
     let open = |bytes: &[u8]| EventReader::new(request_key, key.clone()).open(bytes);
     assert_eq!(open(&sealed), Ok(Answer::Event(event)));
-    let refusal = Refusal { server_time: vectors.now(), reason: RefusalReason::Clock };
+    let refusal = Refusal { server_time: now(&vectors), reason: RefusalReason::Clock };
     let sealed = seal_refusal(refusal, &request_key, &key, &mut nonce());
     assert_eq!(sealed, vectors.bytes("refusal"));
     assert_eq!(open(&sealed), Ok(Answer::Refused(refusal)));
@@ -237,11 +162,11 @@ fn descriptors() {
     let identity = key.verifying_key();
     assert_eq!(identity.as_bytes(), &vectors.array("identity_key"));
     let bytes = vectors.text("descriptor").as_bytes();
-    let descriptor = Descriptor::verify(bytes, &identity, vectors.now()).unwrap();
+    let descriptor = Descriptor::verify(bytes, &identity, now(&vectors)).unwrap();
     assert_eq!((descriptor.serial, descriptor.url.as_str()), (7, vectors.text("url")));
     assert_eq!(descriptor.pins[0].as_bytes(), &vectors.array("pin"));
     assert_eq!(descriptor.sign(&key).unwrap(), bytes);
-    let open = |bytes: &[u8]| Descriptor::verify(bytes, &identity, vectors.now());
+    let open = |bytes: &[u8]| Descriptor::verify(bytes, &identity, now(&vectors));
     vectors.check_refused("descriptor_refused", open);
 }
 

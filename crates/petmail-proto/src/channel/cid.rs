@@ -148,3 +148,20 @@ fn expand(key: &[u8; 32], info: &[u8]) -> [u8; 32] {
     Hkdf::<Sha256>::new(None, key).expand(info, &mut output).expect("32 bytes are less than HKDF's limit");
     output
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    #[test]
+    fn subkeys_are_those_of_the_vectors() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/channel.json")).unwrap();
+        let bytes = |name: &str| HEXLOWER.decode(vectors[name].as_str().unwrap().as_bytes()).unwrap();
+        let subkeys = CidSubkeys::derive(&CidKey::from_bytes(bytes("cid_key").try_into().unwrap()));
+        assert_eq!(subkeys.token_key.as_slice(), bytes("token_key"));
+        assert_eq!(subkeys.box_key.as_slice(), bytes("box_key"));
+    }
+}

@@ -1,8 +1,13 @@
 use proptest::prelude::*;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use serde_json::Value;
 
 use super::*;
-use crate::keys::CidKey;
+use crate::{
+    channel::payload::{BASIC, Payload},
+    delivery::Bucket,
+    keys::{CidKey, MessageId},
+};
 
 struct Pair {
     rng: ChaCha20Rng,
@@ -28,6 +33,10 @@ impl Pair {
     }
 
     fn seal(&mut self, json: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.seal_to(json, SIZE)
+    }
+
+    fn seal_to(&mut self, json: &[u8], msg_c_bytes: usize) -> Result<Vec<u8>, SealError> {
         let outgoing = Outgoing {
             signing_key: &self.signing,
             receiver_key: &self.receiver.public_key(),
@@ -36,7 +45,7 @@ impl Pair {
             attempt: 0,
             number: NUMBER,
         };
-        outgoing.seal(json, SIZE, &mut self.rng)
+        outgoing.seal(json, msg_c_bytes, &mut self.rng)
     }
 
     fn open(&self, msg_c: &[u8]) -> Result<Vec<u8>, Damaged> {
@@ -102,4 +111,66 @@ proptest! {
         prop_assert!(Pair::new(6).open(&bytes).is_err());
         prop_assert!(Pair::new(6).open(&[b"c1".as_slice(), &bytes].concat()).is_err());
     }
+
+    #[test]
+    fn any_payload_comes_back_from_the_smallest_message_that_holds_it(
+        seed: u64,
+        mid: [u8; 16],
+        packets in prop::collection::btree_map("[a-z-]{1,12}", json_value(), 0..6),
+        text in prop::collection::vec(any::<char>(), 0..200),
+        wanted_bytes in sizes(),
+    ) {
+        let mut payload = Payload { mid: MessageId::from_bytes(mid), packets: packets.into_iter().collect() };
+        payload = payload.with(BASIC, &text.iter().collect::<String>());
+        let missing = wanted_bytes.saturating_sub(payload.with_filler(0).encode().len());
+        payload = payload.with_filler(missing);
+        let json = payload.encode();
+        let mut pair = Pair::new(seed);
+        let needed = json.len().saturating_add(MSG_C_OVERHEAD_BYTES);
+        let bucket = Bucket::with_room_for(needed).unwrap();
+        let sealed = pair.seal_to(&json, bucket.msg_c_bytes()).unwrap();
+        prop_assert_eq!(sealed.len(), bucket.msg_c_bytes());
+        prop_assert_eq!(Payload::decode(&pair.open(&sealed).unwrap()).unwrap(), payload);
+        for smaller in Bucket::ALL.into_iter().filter(|other| *other < bucket) {
+            prop_assert_eq!(pair.seal_to(&json, smaller.msg_c_bytes()), Err(SealError::TooLarge));
+        }
+    }
+}
+
+impl Payload {
+    fn with_filler(&self, length: usize) -> Self {
+        self.clone().with("filler", &"x".repeat(length))
+    }
+}
+
+/// JSON of every kind; no fractions, which do not all survive a decimal form.
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(any::<String>(), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Lengths of JSON: small ones, and those around every edge up to the last that fits.
+fn sizes() -> impl Strategy<Value = usize> {
+    let room = |bucket: Bucket| bucket.msg_c_bytes().saturating_sub(MSG_C_OVERHEAD_BYTES);
+    let from = |start: usize| (0_usize..4).prop_map(move |more| start.saturating_add(more));
+    let around = |bucket| from(room(bucket).saturating_sub(2));
+    prop_oneof![
+        8 => 0..room(Bucket::Kib4),
+        2 => around(Bucket::Kib4),
+        2 => around(Bucket::Kib16),
+        1 => around(Bucket::Kib64),
+        1 => from(room(Bucket::Kib256).saturating_sub(3)),
+    ]
 }
