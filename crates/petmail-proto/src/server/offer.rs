@@ -3,8 +3,8 @@
 //! Owns the text form. Whether an offer is still good is for its server to say; whether it was copied correctly shows in its
 //! checksum, so that a typing mistake is never taken for a used offer. Specification: Servers, accounts, offers.
 //!
-//! `PETMAIL-OFFER:` ‖ base32(version u8 ‖ redeem token [16] ‖ identity key [32] ‖ pinned u8 ‖ pin [32]? ‖ base URL ‖
-//! checksum [4]). Upper case and base32, because QR codes hold these characters in 5½ bits.
+//! `PETMAIL-OFFER:` ‖ base32(version u8 ‖ redeem token, 16 bytes ‖ identity key, 32 ‖ pinned u8 ‖ pin, 32, if pinned ‖
+//! base URL ‖ checksum, 4). Upper case and base32, because QR codes hold these characters in 5½ bits.
 
 use core::{fmt, str::FromStr};
 
