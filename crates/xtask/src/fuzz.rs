@@ -48,6 +48,14 @@ impl Fuzz {
     }
 }
 
+/// Lints the targets.
+///
+/// # Errors
+/// They have a warning.
+pub(crate) fn lints() -> Result<()> {
+    run(&mut in_fuzz(["clippy", "--locked", "--lib", "--bins", "--", "-D", "warnings"]))
+}
+
 /// Runs every target for a moment. Each prints its seed.
 ///
 /// # Errors

