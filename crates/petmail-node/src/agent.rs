@@ -149,7 +149,12 @@ impl Agent {
             .await
             .and_then(|stored| Ok(Core::new(self.0.display_name.clone(), stored)?))
         {
-            Ok(stored) => *core = stored,
+            Ok(stored) => {
+                *core = stored;
+                let mut step = Step::default();
+                core.reconnect_invitations(&mut step);
+                self.publish(step);
+            }
             Err(error) => tracing::error!(%error, "the database cannot be read; restart the node"),
         }
     }
@@ -458,8 +463,8 @@ impl Agent {
     }
 
     /// Notes how an offer ended.
-    pub(crate) async fn finish_offer(&self, cid: u32, attempt: Attempt) -> Result<(), CommandError> {
-        self.step(|core, step, now| Ok(core.finish_offer(step, cid, attempt, now, &mut OsRng)?)).await
+    pub(crate) async fn finish_offer(&self, offer: &Offer, attempt: Attempt) -> Result<(), CommandError> {
+        self.step(|core, step, now| Ok(core.finish_offer(step, offer, attempt, now, &mut OsRng)?)).await
     }
 
     /// Returns the ids of all redeemed mailboxes.

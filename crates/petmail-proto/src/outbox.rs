@@ -151,19 +151,27 @@ impl Outbox {
         usable.iter().map(|tid| self.not_before(tid)).min().map_or(Next::NoRoute, Next::WaitUntil)
     }
 
-    /// Notes how the offer ended; returns the entry if it is done, for the program to erase.
+    /// Notes how an offer of a message to a transport ended; returns the entry if it is done, for the program to erase.
+    ///
+    /// An offer may outlive the outbox that made it: after a reload the same message is offered again, and the answers
+    /// come in any order. A message that was taken is done, whichever offer of it succeeded; a failure counts only for
+    /// the offer that is under way.
     pub fn finish(
         &mut self,
+        (number, tid): (MessageNumber, TransportId),
         outcome: Outcome,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Option<Entry> {
-        let (number, tid) = self.in_flight.take()?;
+        let was_under_way = self.in_flight.take_if(|offer| *offer == (number, tid)).is_some();
         match outcome {
             Outcome::Taken => {
+                let done = self.entries.remove(&number)?;
+                self.in_flight.take_if(|(offered, _)| *offered == number);
                 self.transports.clear();
-                self.entries.remove(&number)
+                Some(done)
             }
+            Outcome::Failed { .. } if !was_under_way => None,
             Outcome::Failed { retry_after, may_have_arrived } => {
                 let transport = self.transports.entry(tid).or_default();
                 transport.fail(retry_after, now, rng);
@@ -239,6 +247,10 @@ mod tests {
         Next::Offer { number: MessageNumber { epoch: 1, seqnum }, tid: tid(transport), attempt }
     }
 
+    fn at(seqnum: u64, transport: u8) -> (MessageNumber, TransportId) {
+        (MessageNumber { epoch: 1, seqnum }, tid(transport))
+    }
+
     fn rng() -> ChaCha20Rng {
         ChaCha20Rng::seed_from_u64(1)
     }
@@ -249,11 +261,11 @@ mod tests {
         let now = UnixMillis(0);
         assert_eq!(outbox.next(&[tid(1)], now), offer(1, 1, 0));
         assert_eq!(outbox.next(&[tid(1)], now), Next::Idle);
-        assert_eq!(outbox.finish(Outcome::Taken, now, &mut rng()), Some(entry(1)));
+        assert_eq!(outbox.finish(at(1, 1), Outcome::Taken, now, &mut rng()), Some(entry(1)));
         assert_eq!(outbox.next(&[tid(1)], now), offer(2, 1, 0));
-        assert_eq!(outbox.finish(Outcome::Taken, now, &mut rng()), Some(entry(2)));
+        assert_eq!(outbox.finish(at(2, 1), Outcome::Taken, now, &mut rng()), Some(entry(2)));
         assert_eq!(outbox.next(&[tid(1)], now), Next::Idle);
-        assert_eq!(outbox.finish(Outcome::Taken, now, &mut rng()), None);
+        assert_eq!(outbox.finish(at(2, 1), Outcome::Taken, now, &mut rng()), None);
     }
 
     #[test]
@@ -268,7 +280,7 @@ mod tests {
         let (mut now, mut last_wait) = (UnixMillis(0), Duration::ZERO);
         for attempt in 0..20 {
             assert_eq!(outbox.next(&[tid(1)], now), offer(1, 1, attempt));
-            assert_eq!(outbox.finish(FAILED, now, &mut rng()), None);
+            assert_eq!(outbox.finish(at(1, 1), FAILED, now, &mut rng()), None);
             let Next::WaitUntil(until) = outbox.next(&[tid(1)], now) else { panic!("it waits") };
             let wait = until.since(now);
             assert!(
@@ -287,6 +299,7 @@ mod tests {
             outbox.retry_now();
             assert!(matches!(outbox.next(&[tid(1)], UnixMillis(0)), Next::Offer { .. }));
             outbox.finish(
+                at(1, 1),
                 Outcome::Failed { retry_after, may_have_arrived: false },
                 UnixMillis(0),
                 &mut rng(),
@@ -302,11 +315,36 @@ mod tests {
         let mut outbox = Outbox::new([entry(1)]);
         let transports = [tid(1), tid(2)];
         assert_eq!(outbox.next(&transports, UnixMillis(0)), offer(1, 1, 0));
-        outbox.finish(FAILED, UnixMillis(0), &mut rng());
+        outbox.finish(at(1, 1), FAILED, UnixMillis(0), &mut rng());
         let early = UnixMillis(0).plus(FALL_OVER).minus(Duration::from_millis(1));
         assert_eq!(outbox.next(&transports, early), offer(1, 1, 1));
-        outbox.finish(FAILED, early, &mut rng());
+        outbox.finish(at(1, 1), FAILED, early, &mut rng());
         assert_eq!(outbox.next(&transports, UnixMillis(0).plus(FALL_OVER)), offer(1, 2, 0));
+    }
+
+    #[test]
+    fn an_answer_counts_only_for_the_message_that_was_offered() {
+        // An earlier outbox, lost with a failed commit, had offered the first message as well.
+        let mut outbox = Outbox::new([entry(1), entry(2)]);
+        let now = UnixMillis(0);
+        assert_eq!(outbox.next(&[tid(1)], now), offer(1, 1, 0));
+        assert_eq!(outbox.finish(at(1, 1), Outcome::Taken, now, &mut rng()), Some(entry(1)));
+        assert_eq!(outbox.next(&[tid(1)], now), offer(2, 1, 0));
+        assert_eq!(outbox.finish(at(1, 1), Outcome::Taken, now, &mut rng()), None);
+        assert_eq!(outbox.finish(at(1, 1), FAILED, now, &mut rng()), None);
+        assert_eq!(outbox.next(&[tid(1)], now), Next::Idle, "the second is still under way");
+        assert_eq!(outbox.finish(at(2, 1), Outcome::Taken, now, &mut rng()), Some(entry(2)));
+    }
+
+    #[test]
+    fn a_message_taken_by_an_offer_of_before_a_reload_is_done() {
+        let mut outbox = Outbox::new([entry(1), entry(2)]);
+        let now = UnixMillis(0);
+        assert_eq!(outbox.finish(at(1, 1), Outcome::Taken, now, &mut rng()), Some(entry(1)));
+        assert_eq!(outbox.next(&[tid(1), tid(2)], now), offer(2, 1, 0));
+        assert_eq!(outbox.finish(at(2, 2), Outcome::Taken, now, &mut rng()), Some(entry(2)));
+        outbox.enqueue(entry(3));
+        assert_eq!(outbox.next(&[tid(1)], now), offer(3, 1, 0), "no offer is under way any more");
     }
 
     proptest! {

@@ -258,9 +258,12 @@ impl Driver {
         }
     }
 
-    async fn input(&self, input: Input) {
+    async fn input(&mut self, input: Input) {
         if let Err(error) = self.agent.invitation_input(self.id, input).await {
             tracing::error!(invitation = self.id, %error, "an invitation could not go on");
+            // It is tried again from what is stored; not at once, since the disk may be full.
+            self.failures = self.failures.saturating_add(1);
+            tokio::time::sleep(self.pause()).await;
         }
     }
 }

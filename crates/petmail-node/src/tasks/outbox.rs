@@ -41,7 +41,7 @@ async fn deliver(agent: Agent, offer: Offer) {
     if let Some(trouble) = &attempt.trouble {
         tracing::debug!(contact = offer.cid, trouble, "a message was not taken");
     }
-    if let Err(error) = agent.finish_offer(offer.cid, attempt).await {
+    if let Err(error) = agent.finish_offer(&offer, attempt).await {
         tracing::error!(%error, "a delivery could not be noted; it will be repeated");
     }
 }

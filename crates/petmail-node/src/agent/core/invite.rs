@@ -87,6 +87,17 @@ impl Core {
         Ok(())
     }
 
+    /// Takes up all invitations after the state was read anew from the database: the machines have forgotten what passed
+    /// over their connections and what they asked for, so the connections end and the rest is asked for again.
+    pub(crate) fn reconnect_invitations(&self, step: &mut Step) {
+        for (id, invite) in &self.invitations {
+            // At the beginning of time no deadline is over: nothing of this has to be committed.
+            let restored = Invitation::restore(invite.machine.record().clone(), UnixMillis(0));
+            let effects = std::iter::once(Effect::Disconnect).chain(restored.effects);
+            step.invitation_effects.extend(effects.map(|effect| (*id, effect)));
+        }
+    }
+
     /// Starts an invitation, with the other person's code or for a new one.
     pub(crate) fn invite(
         &mut self,

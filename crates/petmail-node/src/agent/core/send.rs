@@ -2,6 +2,7 @@
 
 use petmail_proto::{
     channel::{
+        MessageNumber,
         cid::CidSubkeys,
         message::{MSG_C_OVERHEAD_BYTES, Outgoing, SealError},
         payload::{BASIC, INTRODUCTION, MAX_TEXT_BYTES, Payload, TRANSPORTS},
@@ -39,6 +40,13 @@ pub(crate) struct Offer {
     pub(crate) sealing: Sealing,
     /// The row of [`BODIES`] with the packets; none for a message of the program's own.
     pub(crate) body: Option<Vec<u8>>,
+}
+
+impl Offer {
+    /// The number of the message.
+    pub(crate) fn number(&self) -> MessageNumber {
+        self.sealing.entry.number
+    }
 }
 
 /// How an offer ended.
@@ -187,17 +195,20 @@ impl Core {
     pub(crate) fn finish_offer(
         &mut self,
         step: &mut Step,
-        cid: u32,
+        offer: &Offer,
         attempt: Attempt,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), WireError> {
         let Attempt { outcome, trouble, packets } = attempt;
         step.wake_outbox = true;
+        let cid = offer.cid;
         // The contact may have been removed while the offer was under way.
         let Some(peer) = self.peers.get_mut(&cid) else { return Ok(()) };
         peer.trouble = trouble;
-        let Some(done) = peer.outbox.finish(outcome, now, rng) else { return Ok(()) };
+        let Some(done) = peer.outbox.finish((offer.number(), offer.transport.tid), outcome, now, rng) else {
+            return Ok(());
+        };
         step.delete(OUTBOX, outbox_key(cid, done.number));
         let Some(id) = done.message else { return Ok(()) };
         peer.progress.sent = peer.progress.sent.saturating_add(1);
