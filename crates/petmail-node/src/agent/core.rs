@@ -9,6 +9,8 @@ pub(super) mod invite;
 pub(super) mod mailboxes;
 mod receive;
 mod send;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::BTreeMap;
 

@@ -75,7 +75,7 @@ impl Core {
     }
 
     /// Finds the contact by the token, else by trying every contact's key.
-    fn find_contact(&self, message: &MsgC<'_>) -> Option<(u32, Envelope)> {
+    pub(super) fn find_contact(&self, message: &MsgC<'_>) -> Option<(u32, Envelope)> {
         let opens = |peer: &Peer| peer.my_subkeys.open(&message.cid_box).ok();
         if let Some(cid) = self.tokens.find(&message.token) {
             return Some((cid, opens(self.peers.get(&cid)?)?));

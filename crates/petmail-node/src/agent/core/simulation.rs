@@ -1,0 +1,103 @@
+//! Agents on a virtual clock, with their mailboxes, a rendezvous server, and faults of every kind until a point in time.
+//!
+//! Everything is real except the network, the disk and argon2. `PETMAIL_SIM_SEED` replays one seed,
+//! `PETMAIL_SIM_SEEDS` says how many are tried.
+
+mod check;
+pub(super) mod disk;
+mod events;
+pub(super) mod mailbox;
+mod node;
+mod rendezvous;
+mod script;
+mod world;
+
+use self::{
+    check::check_end,
+    script::{Deed, FAULTY, Meeting, Plan, START, Typed},
+    world::World,
+};
+
+/// How many seeds are tried unless the environment says otherwise.
+const SEEDS: u64 = 20;
+
+#[test]
+fn whatever_goes_wrong_everything_arrives_once_and_in_order() {
+    let number = |name| std::env::var(name).ok().map(|text: String| text.parse::<u64>().unwrap());
+    if let Some(seed) = number("PETMAIL_SIM_SEED") {
+        return simulate(seed);
+    }
+    for seed in 0..number("PETMAIL_SIM_SEEDS").unwrap_or(SEEDS) {
+        simulate(seed);
+    }
+}
+
+fn simulate(seed: u64) {
+    eprintln!("seed {seed}");
+    let mut world = draw(seed);
+    world.run();
+    check_end(&world);
+}
+
+/// Draws who meets whom, who gets which mailbox when, and who writes how much.
+fn draw(seed: u64) -> World {
+    let names = ["alice", "bob", "carol"];
+    let nodes = 2 + usize::from(seed % 3 == 2);
+    let mut world = World::new(&names[..nodes], 2, seed);
+    for first in 0..nodes {
+        for second in first + 1..nodes {
+            draw_meeting(&mut world, [first, second]);
+        }
+        draw_mailboxes(&mut world, first);
+        if world.below(2) == 0 {
+            plan(&mut world, Deed::Restart { node: first });
+        }
+    }
+    world
+}
+
+fn draw_meeting(world: &mut World, nodes: [usize; 2]) {
+    let meeting = world.meetings.len();
+    world.meetings.push(Meeting::new(nodes));
+    match world.below(12) {
+        0 => world.meetings[meeting].code = Typed::Wrongly,
+        1 => world.meetings[meeting].code = Typed::HumanMade,
+        2 => {
+            let side = world.below(2);
+            plan(world, Deed::Cancel { meeting, side });
+        }
+        3 => {
+            let side = world.below(2);
+            plan(world, Deed::Remove { meeting, side });
+        }
+        _ => {}
+    }
+    for side in [0, 1] {
+        plan(world, Deed::Invite { meeting, side });
+        for _ in 0..world.below(8) {
+            plan(world, Deed::Write { meeting, side });
+        }
+    }
+}
+
+/// Most have a mailbox from the first, some get theirs during or after the faults, some a second one.
+fn draw_mailboxes(world: &mut World, node: usize) {
+    let server = world.below(2);
+    let deed = Deed::Accept { node, server };
+    match world.below(4) {
+        0 => plan(world, deed),
+        1 => world.plans.push(Plan { at: START.plus(FAULTY), deed }),
+        _ => world.plans.push(Plan { at: START, deed }),
+    }
+    if world.below(3) == 0 {
+        let server = world.below(2);
+        plan(world, Deed::Accept { node, server });
+    }
+}
+
+fn plan(world: &mut World, deed: Deed) {
+    let millis = u32::try_from(FAULTY.as_millis()).unwrap();
+    let at = world.below(millis as usize + 60_000);
+    let at = START.plus(std::time::Duration::from_millis(at as u64));
+    world.plans.push(Plan { at, deed });
+}

@@ -1,0 +1,187 @@
+//! What must hold after every commit, and what must have become of everything in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petmail_proto::{
+    channel::{MessageNumber, message::MsgC, payload::BASIC},
+    keys::TransportId,
+    wire::Record,
+};
+
+use super::{node::Node, script::Meeting, world::World};
+use crate::{
+    agent::{
+        core::{Core, Offer},
+        records::{
+            AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGES, Message, MessageKey, OUTBOX, PROGRESS,
+            QUARANTINE, Quarantined, SETTINGS_KEY, Stage, Way, outbox_key,
+        },
+        view,
+    },
+    api::types::InvitationState,
+    db::Write,
+};
+
+/// What has happened so far, as nobody within the simulation knows it.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Every number ever given to a message, by node and row of its outbox.
+    numbered: BTreeSet<(usize, Vec<u8>)>,
+    /// Every message that some mailbox has taken, by node and contact.
+    taken: BTreeSet<(usize, u32, MessageNumber)>,
+    /// The last message that a transport has taken before any other transport.
+    last_at: BTreeMap<(usize, TransportId), MessageNumber>,
+    /// Every text received, by node.
+    received: BTreeSet<(usize, String)>,
+}
+
+impl Ledger {
+    /// Checks what a node has just committed.
+    pub(super) fn committed(&mut self, index: usize, node: &Node, writes: &[Write]) {
+        for write in writes {
+            let Some(value) = &write.value else { continue };
+            match write.keyspace {
+                OUTBOX => {
+                    let is_fresh = self.numbered.insert((index, write.key.clone()));
+                    assert!(is_fresh, "{}: a message number is used twice", node.name);
+                }
+                MESSAGES => self.message_written(index, node, &write.key, value),
+                _ => {}
+            }
+        }
+        if let Some(core) = &node.core {
+            check_memory(node, core);
+        }
+    }
+
+    fn message_written(&mut self, index: usize, node: &Node, key: &[u8], value: &[u8]) {
+        let (key, message) = (MessageKey::decode(key).unwrap(), Message::decode_record(value).unwrap());
+        match message.state {
+            Stage::Waiting => {}
+            Stage::Sent => {
+                let is_taken = self.taken.contains(&(index, key.cid, key.number));
+                assert!(is_taken, "{}: {key:?} is called sent and no mailbox has it", node.name);
+            }
+            Stage::Received => {
+                let body = node.disk.get(BODIES, &key.encode()).unwrap();
+                let packets: serde_json::Value = serde_json::from_slice(body).unwrap();
+                let text = packets[BASIC].as_str().unwrap().to_owned();
+                assert!(self.received.insert((index, text)), "{}: {key:?} is received twice", node.name);
+            }
+        }
+    }
+
+    /// Checks that nothing leaves a node before it is on its disk.
+    pub(super) fn offered(&self, node: &Node, offer: &Offer) {
+        let row = outbox_key(offer.cid, offer.number());
+        assert!(node.disk.get(OUTBOX, &row).is_some(), "{}: offered and not on disk", node.name);
+    }
+
+    /// Notes what a mailbox has taken, and checks the order.
+    pub(super) fn taken(&mut self, index: usize, offer: &Offer) {
+        let number = offer.number();
+        if self.taken.insert((index, offer.cid, number)) {
+            let last = self.last_at.insert((index, offer.transport.tid), number);
+            assert!(last < Some(number), "{number:?} was taken after {last:?}");
+        }
+    }
+}
+
+/// Memory and disk say the same after every commit.
+fn check_memory(node: &Node, core: &Core) {
+    let same = |keyspace, key: &[u8], bytes: Vec<u8>| {
+        assert_eq!(node.disk.get(keyspace, key), Some(&bytes), "{}: {keyspace:?} {key:?}", node.name);
+    };
+    same(AGENT, SETTINGS_KEY, core.settings.encode_record().unwrap());
+    for (cid, peer) in &core.peers {
+        same(CONTACTS, &cid.to_be_bytes(), peer.contact.encode_record().unwrap());
+        same(PROGRESS, &cid.to_be_bytes(), peer.progress.encode_record().unwrap());
+        assert_eq!(node.disk.scan(OUTBOX, &cid.to_be_bytes()).len(), peer.outbox.len());
+    }
+    for (id, invite) in &core.invitations {
+        same(INVITATIONS, &id.to_be_bytes(), invite.row().unwrap().encode_record().unwrap());
+    }
+    for (id, mailbox) in &core.mailboxes {
+        same(MAILBOXES, &id.to_be_bytes(), mailbox.encode_record().unwrap());
+    }
+    let rows = |keyspace| node.disk.scan(keyspace, &[]).len();
+    assert_eq!(rows(CONTACTS), core.peers.len());
+    assert_eq!(rows(PROGRESS), core.peers.len());
+    assert_eq!(rows(INVITATIONS), core.invitations.len());
+    assert_eq!(rows(MAILBOXES), core.mailboxes.len());
+    assert_eq!(rows(QUARANTINE), core.quarantine.len());
+}
+
+/// What must have become of everything once nothing goes wrong any more.
+pub(super) fn check_end(world: &World) {
+    for node in &world.nodes {
+        check_rest(node);
+    }
+    for meeting in &world.meetings {
+        check_meeting(world, meeting);
+    }
+}
+
+/// Nothing is left over.
+fn check_rest(node: &Node) {
+    let core = node.core.as_ref().unwrap();
+    assert_eq!(core.settings.removing, Vec::<u32>::new(), "{}", node.name);
+    for (key, row) in node.disk.scan(QUARANTINE, &[]) {
+        let row = Quarantined::decode_record(&row).unwrap();
+        let message = MsgC::parse(&row.msg_c).unwrap();
+        assert!(core.find_contact(&message).is_none(), "{}: {key:?} stays in quarantine", node.name);
+    }
+    let conversations = [OUTBOX, MESSAGES, BODIES].map(|keyspace| node.disk.scan(keyspace, &[]));
+    for (key, _) in conversations.iter().flatten() {
+        let cid = u32::from_be_bytes(key[..4].try_into().unwrap());
+        assert!(core.peers.contains_key(&cid), "{}: a row of removed contact {cid} stays", node.name);
+    }
+}
+
+/// Both have the other, with all that they wrote, or neither has and both know why.
+fn check_meeting(world: &World, meeting: &Meeting) {
+    let Some(ids) = meeting.invitations[0].zip(meeting.invitations[1]) else { return };
+    if meeting.is_removed {
+        return;
+    }
+    let sides = [(meeting.nodes[0], ids.0), (meeting.nodes[1], ids.1)];
+    let contacts = sides.map(|(index, id)| world.nodes[index].contact_of(id));
+    let views =
+        sides.map(|(index, id)| world.nodes[index].core.as_ref().unwrap().invitation_view(id).unwrap());
+    let [Some(first), Some(second)] = contacts else {
+        assert!(contacts.iter().all(Option::is_none), "half a contact: {views:?}");
+        let are_both_late = views.iter().all(|view| view.state == InvitationState::Expired);
+        assert!(!are_both_late, "they would have had time enough: {views:?}");
+        for view in &views {
+            let is_over = [InvitationState::Failed, InvitationState::Expired, InvitationState::Cancelled];
+            assert!(is_over.contains(&view.state), "{view:?}");
+            assert!(view.state == InvitationState::Cancelled || view.reason.is_some());
+        }
+        return;
+    };
+    assert_eq!(first.contact.safety_words, second.contact.safety_words);
+    assert_eq!(first.contact.safety_words.split(' ').count(), 6);
+    for (view, peer) in views.iter().zip([first, second]) {
+        assert_eq!(view.state, InvitationState::Confirmed, "{view:?}");
+        assert_eq!(view::contact(peer, true).reason, None);
+        assert!(peer.outbox.is_empty(), "something waits for {}", peer.contact.petname);
+    }
+    for from in [0, 1] {
+        check_conversation(world, meeting, from, [first.contact.cid, second.contact.cid]);
+    }
+}
+
+fn check_conversation(world: &World, meeting: &Meeting, from: usize, cids: [u32; 2]) {
+    let texts = |side: usize, way: Way, stage: Stage| -> Vec<String> {
+        let messages = world.nodes[meeting.nodes[side]].disk.messages(cids[side]);
+        let messages = messages.into_iter().filter(|(key, _, _)| key.way == way);
+        messages
+            .map(|(key, message, packets)| {
+                assert_eq!(message.state, stage, "{key:?}");
+                packets[BASIC].as_str().unwrap().to_owned()
+            })
+            .collect()
+    };
+    assert_eq!(texts(from, Way::Out, Stage::Sent), meeting.texts[from], "what was accepted was queued");
+    assert_eq!(texts(1 - from, Way::In, Stage::Received), meeting.texts[from], "and arrived, in order");
+}

@@ -1,0 +1,77 @@
+//! A node's database in memory: what a commit made durable, with the bounds of the real store.
+
+use std::collections::BTreeMap;
+
+use petmail_proto::wire::Record;
+use petmail_store::{Keyspace, MAX_BATCH_OPS, MAX_VALUE_BYTES};
+use serde_json::{Map, Value};
+
+use crate::{
+    agent::{
+        core::Core,
+        records::{
+            AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, Message, MessageKey,
+            OUTBOX, PROGRESS, QUARANTINE, SETTINGS_KEY,
+        },
+        stored::{Rows, Table},
+    },
+    db::Write,
+};
+
+#[derive(Clone, Debug, Default)]
+pub(in crate::agent::core) struct Disk(BTreeMap<(&'static str, Vec<u8>), Vec<u8>>);
+
+impl Disk {
+    pub(in crate::agent::core) fn commit(&mut self, writes: &[Write]) {
+        assert!(writes.len() <= MAX_BATCH_OPS, "{} writes are too many for the store", writes.len());
+        for write in writes {
+            let row = (write.keyspace.name(), write.key.clone());
+            match &write.value {
+                Some(value) => {
+                    let is_large = [BODIES, QUARANTINE].contains(&write.keyspace);
+                    assert!(is_large || value.len() < MAX_VALUE_BYTES, "a row of {}", write.keyspace.name());
+                    self.0.insert(row, value.clone());
+                }
+                None => drop(self.0.remove(&row)),
+            }
+        }
+    }
+
+    pub(in crate::agent::core) fn get(&self, keyspace: Keyspace, key: &[u8]) -> Option<&Vec<u8>> {
+        self.0.get(&(keyspace.name(), key.to_vec()))
+    }
+
+    pub(in crate::agent::core) fn scan(&self, keyspace: Keyspace, prefix: &[u8]) -> Table {
+        let rows = self.0.range((keyspace.name(), prefix.to_vec())..);
+        let rows = rows.take_while(|((name, key), _)| *name == keyspace.name() && key.starts_with(prefix));
+        rows.map(|((_, key), value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Reads the state as a starting node does.
+    pub(in crate::agent::core) fn load(&self, name: &str) -> Core {
+        let rows = Rows {
+            settings: self.get(AGENT, SETTINGS_KEY).cloned(),
+            contacts: self.scan(CONTACTS, &[]),
+            progress: self.scan(PROGRESS, &[]),
+            outbox: self.scan(OUTBOX, &[]),
+            invitations: self.scan(INVITATIONS, &[]),
+            mailboxes: self.scan(MAILBOXES, &[]),
+            quarantine: self.scan(QUARANTINE, &[]),
+            last_message_id: self.scan(MESSAGE_IDS, &[]).pop().map(|(key, _)| key),
+        };
+        Core::new(name.to_owned(), rows.decode().unwrap()).unwrap()
+    }
+
+    /// Reads all messages of a contact with their packets, in the order of keys.
+    pub(in crate::agent::core) fn messages(
+        &self,
+        cid: u32,
+    ) -> Vec<(MessageKey, Message, Map<String, Value>)> {
+        let rows = self.scan(MESSAGES, &cid.to_be_bytes());
+        let read = |(key, row): (Vec<u8>, Vec<u8>)| {
+            let packets = serde_json::from_slice(self.get(BODIES, &key).unwrap()).unwrap();
+            (MessageKey::decode(&key).unwrap(), Message::decode_record(&row).unwrap(), packets)
+        };
+        rows.into_iter().map(read).collect()
+    }
+}

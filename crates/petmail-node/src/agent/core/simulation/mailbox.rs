@@ -1,0 +1,125 @@
+//! A mailbox server in memory, with the real cryptography of tokens and deliveries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petmail_proto::{
+    delivery::{MsgADigest, msg_a_digest, open_delivery, seal_delivery},
+    keys::{DeliverySecretKey, RedeemToken, RetrievalToken, ServerSigningKey, SymmetricKey},
+    server::{
+        account::{AccountId, AccountRecord, AccountState, Quota},
+        offer::{Offer, RedeemTokenHash},
+    },
+    token::{SlotElement, SlotId, TokenKeyId, TokenSecretKey},
+};
+use rand_chacha::ChaCha20Rng;
+use serde_json::{Map, Value};
+
+use crate::agent::{
+    core,
+    records::{Account, Mailbox},
+};
+
+const KID: TokenKeyId = TokenKeyId(1);
+
+#[derive(Debug)]
+pub(in crate::agent::core) struct MailServer {
+    name: String,
+    identity: ServerSigningKey,
+    token_key: TokenSecretKey,
+    delivery_key: DeliverySecretKey,
+    accounts: BTreeMap<RedeemTokenHash, (SlotId, Account)>,
+    slots: BTreeMap<SlotId, BTreeMap<u64, Vec<u8>>>,
+    seen: BTreeSet<MsgADigest>,
+    last_number: u64,
+}
+
+impl MailServer {
+    pub(in crate::agent::core) fn new(name: &str, rng: &mut ChaCha20Rng) -> Self {
+        Self {
+            name: name.to_owned(),
+            identity: ServerSigningKey::generate(rng),
+            token_key: TokenSecretKey::generate(rng),
+            delivery_key: DeliverySecretKey::generate(rng),
+            accounts: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            last_number: 0,
+        }
+    }
+
+    pub(in crate::agent::core) fn offer(&self, rng: &mut ChaCha20Rng) -> Offer {
+        Offer {
+            url: format!("https://{}.example.org", self.name).parse().unwrap(),
+            identity: self.identity.verifying_key(),
+            pin: None,
+            token: RedeemToken::generate(rng),
+        }
+    }
+
+    pub(in crate::agent::core) fn is(&self, mailbox: &Mailbox) -> bool {
+        self.identity.verifying_key() == mailbox.server
+    }
+
+    /// Gives the account of an offer; the same one when asked again.
+    pub(in crate::agent::core) fn redeem(&mut self, mailbox: &Mailbox, rng: &mut ChaCha20Rng) -> Account {
+        let known = self.accounts.entry(mailbox.redeem_token.hash());
+        let (_, account) = known.or_insert_with(|| {
+            let element = SlotElement::generate(rng);
+            let token_key = self.token_key.public_key();
+            let record = AccountRecord {
+                account: AccountId::generate(rng),
+                generation: 0,
+                retrieval_token: RetrievalToken::generate(rng),
+                symmetric_key: SymmetricKey::generate(rng),
+                token: element.seal(&token_key, rng).unwrap(),
+                kid: KID,
+                quota: Quota { bytes: 1 << 30, messages: 1 << 20 },
+                retention_seconds: 86_400,
+                notices: Vec::new(),
+                state: AccountState::Active,
+            };
+            self.slots.insert(element.slot_id(), BTreeMap::new());
+            (element.slot_id(), Account { record, token_key })
+        });
+        account.clone()
+    }
+
+    /// Whether a sender would come here with this offer.
+    pub(in crate::agent::core) fn serves(&self, offer: &core::Offer) -> bool {
+        self.identity.verifying_key() == offer.transport.server
+    }
+
+    /// What a sender posts here.
+    pub(in crate::agent::core) fn seal(
+        &self,
+        offer: &core::Offer,
+        packets: Map<String, Value>,
+        rng: &mut ChaCha20Rng,
+    ) -> Vec<u8> {
+        assert_eq!(offer.transport.kid, KID);
+        let msg_c = offer.sealing.seal(&offer.transport, packets, rng).unwrap();
+        let token = offer.transport.token.for_message(&self.token_key.public_key(), rng).unwrap();
+        seal_delivery(&msg_c, &token, &self.delivery_key.public_key(), rng).unwrap().into_bytes()
+    }
+
+    /// Keeps a message, once.
+    pub(in crate::agent::core) fn deliver(&mut self, msg_a: &[u8]) {
+        let delivery = open_delivery(msg_a, std::slice::from_ref(&self.delivery_key)).unwrap();
+        let slot = self.token_key.open(&delivery.token).unwrap();
+        if self.seen.insert(msg_a_digest(msg_a)) {
+            self.last_number += 1;
+            let slot = self.slots.get_mut(&slot).expect("the token leads to a slot");
+            slot.insert(self.last_number, delivery.msg_c);
+        }
+    }
+
+    pub(in crate::agent::core) fn list(&self, mailbox: &Mailbox) -> Vec<(u64, Vec<u8>)> {
+        let Some((slot, _)) = self.accounts.get(&mailbox.redeem_token.hash()) else { return Vec::new() };
+        self.slots[slot].iter().map(|(number, msg_c)| (*number, msg_c.clone())).collect()
+    }
+
+    pub(in crate::agent::core) fn delete(&mut self, mailbox: &Mailbox, number: u64) {
+        let (slot, _) = &self.accounts[&mailbox.redeem_token.hash()];
+        self.slots.get_mut(slot).unwrap().remove(&number);
+    }
+}

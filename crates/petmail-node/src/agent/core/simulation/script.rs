@@ -1,0 +1,72 @@
+//! What the people do, and when.
+
+use std::time::Duration;
+
+use petmail_proto::time::UnixMillis;
+
+/// Two people who want to meet.
+#[derive(Clone, Debug)]
+pub(super) struct Meeting {
+    pub(super) nodes: [usize; 2],
+    pub(super) code: Typed,
+    pub(super) invitations: [Option<u32>; 2],
+    /// The texts that each side's node has accepted, in order.
+    pub(super) texts: [Vec<String>; 2],
+    /// Somebody has removed the contact.
+    pub(super) is_removed: bool,
+}
+
+impl Meeting {
+    pub(super) fn new(nodes: [usize; 2]) -> Self {
+        Self {
+            nodes,
+            code: Typed::AsTold,
+            invitations: [None; 2],
+            texts: Default::default(),
+            is_removed: false,
+        }
+    }
+}
+
+/// Which code the people type.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Typed {
+    /// The first has one made, the second types it.
+    AsTold,
+    /// The second mistypes it.
+    Wrongly,
+    /// Both have agreed on one.
+    HumanMade,
+}
+
+/// Something that somebody does as soon as it can be done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    /// Accepts an offer of a mailbox server.
+    Accept { node: usize, server: usize },
+    /// Takes part in a meeting; the second waits for the first one's code.
+    Invite { meeting: usize, side: usize },
+    /// Writes to the other side.
+    Write { meeting: usize, side: usize },
+    /// Removes the other side.
+    Remove { meeting: usize, side: usize },
+    /// Calls the invitation off.
+    Cancel { meeting: usize, side: usize },
+    /// Restarts a node in good order.
+    Restart { node: usize },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) at: UnixMillis,
+    pub(super) deed: Deed,
+}
+
+/// When the simulation begins.
+pub(super) const START: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// How long things go wrong.
+pub(super) const FAULTY: Duration = Duration::from_secs(600);
+
+/// How long it may take until everything has settled: longer than an invitation lives.
+pub(super) const SETTLING: Duration = Duration::from_secs(30 * 3_600);
