@@ -138,6 +138,8 @@ impl Outbox {
     ///
     /// After [`Next::Offer`] nothing else is offered until [`Self::finish`].
     pub fn next(&mut self, transports: &[TransportId], now: UnixMillis) -> Next {
+        // A contact may change its transports as often as it likes.
+        self.transports.retain(|tid, _| transports.contains(tid));
         let Some(number) = self.entries.keys().next().copied().filter(|_| self.in_flight.is_none()) else {
             return Next::Idle;
         };
@@ -148,7 +150,9 @@ impl Outbox {
             let attempt = self.transports.get(&tid).map_or(0, |transport| transport.encryptions);
             return Next::Offer { number, tid, attempt };
         }
-        usable.iter().map(|tid| self.not_before(tid)).min().map_or(Next::NoRoute, Next::WaitUntil)
+        let more_usable_at = self.falls_over_at(&usable).filter(|_| usable.len() < transports.len());
+        let times = usable.iter().map(|tid| self.not_before(tid)).chain(more_usable_at);
+        times.min().map_or(Next::NoRoute, Next::WaitUntil)
     }
 
     /// Notes how an offer of a message to a transport ended; returns the entry if it is done, for the program to erase.
@@ -168,7 +172,8 @@ impl Outbox {
             Outcome::Taken => {
                 let done = self.entries.remove(&number)?;
                 self.in_flight.take_if(|(offered, _)| *offered == number);
-                self.transports.clear();
+                self.transports.remove(&tid);
+                self.transports.values_mut().for_each(|transport| transport.encryptions = 0);
                 Some(done)
             }
             Outcome::Failed { .. } if !was_under_way => None,
@@ -196,6 +201,12 @@ impl Outbox {
         };
         let failed = transports.iter().take_while(failing).count();
         transports.iter().take(failed.saturating_add(1)).copied().collect()
+    }
+
+    /// When the transport after the usable ones may be used too: the last of them is the one that has not failed for long.
+    fn falls_over_at(&self, usable: &[TransportId]) -> Option<UnixMillis> {
+        let since = self.transports.get(usable.last()?)?.failing_since?;
+        Some(since.plus(FALL_OVER))
     }
 
     fn not_before(&self, tid: &TransportId) -> UnixMillis {
@@ -320,6 +331,59 @@ mod tests {
         assert_eq!(outbox.next(&transports, early), offer(1, 1, 1));
         outbox.finish(at(1, 1), FAILED, early, &mut rng());
         assert_eq!(outbox.next(&transports, UnixMillis(0).plus(FALL_OVER)), offer(1, 2, 0));
+    }
+
+    #[test]
+    fn while_the_first_transport_fails_the_second_takes_one_message_after_the_other() {
+        let mut outbox = Outbox::new([entry(1), entry(2), entry(3)]);
+        let transports = [tid(1), tid(2)];
+        let late = UnixMillis(0).plus(FALL_OVER);
+        for now in [UnixMillis(0), late] {
+            assert!(matches!(outbox.next(&transports, now), Next::Offer { .. }));
+            outbox.finish(at(1, 1), FAILED, now, &mut rng());
+        }
+        for seqnum in [1, 2] {
+            assert_eq!(outbox.next(&transports, late), offer(seqnum, 2, 0));
+            assert!(outbox.finish(at(seqnum, 2), Outcome::Taken, late, &mut rng()).is_some());
+        }
+        let later = late.plus(MAX_BACKOFF);
+        assert_eq!(
+            outbox.next(&transports, later),
+            offer(3, 1, 0),
+            "no encryption of the third was sent yet"
+        );
+        assert!(outbox.finish(at(3, 1), Outcome::Taken, later, &mut rng()).is_some());
+        outbox.enqueue(entry(4));
+        assert_eq!(outbox.next(&transports, later), offer(4, 1, 0));
+        outbox.finish(at(4, 1), FAILED, later, &mut rng());
+        assert!(
+            matches!(outbox.next(&transports, later), Next::WaitUntil(_)),
+            "the first has a clean record"
+        );
+    }
+
+    #[test]
+    fn a_first_transport_that_asks_for_patience_does_not_keep_from_the_second() {
+        let mut outbox = Outbox::new([entry(1)]);
+        let transports = [tid(1), tid(2)];
+        let now = UnixMillis(0);
+        let asks = Outcome::Failed { retry_after: Some(MAX_BACKOFF), may_have_arrived: false };
+        assert_eq!(outbox.next(&transports, now), offer(1, 1, 0));
+        outbox.finish(at(1, 1), asks, now, &mut rng());
+        assert_eq!(outbox.next(&transports, now), Next::WaitUntil(now.plus(FALL_OVER)));
+        assert_eq!(outbox.next(&transports, now.plus(FALL_OVER)), offer(1, 2, 0));
+        outbox.finish(at(1, 2), asks, now.plus(FALL_OVER), &mut rng());
+        assert_eq!(outbox.next(&transports, now.plus(FALL_OVER)), Next::WaitUntil(now.plus(MAX_BACKOFF)));
+    }
+
+    #[test]
+    fn transports_that_are_gone_are_forgotten() {
+        let mut outbox = Outbox::new([entry(1)]);
+        for byte in 0..9 {
+            assert_eq!(outbox.next(&[tid(byte)], UnixMillis(0)), offer(1, byte, 0));
+            outbox.finish(at(1, byte), FAILED, UnixMillis(0), &mut rng());
+        }
+        assert_eq!(outbox.transports.len(), 1);
     }
 
     #[test]
