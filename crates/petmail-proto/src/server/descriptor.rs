@@ -47,7 +47,7 @@ pub struct TokenKey {
 pub struct ServerLimits {
     /// The longest msgA, in bytes.
     pub max_message_bytes: u64,
-    /// The most tokens in one fetch or delete request.
+    /// The most tokens in one fetch request.
     pub max_tokens: u32,
 }
 
