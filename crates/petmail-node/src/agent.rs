@@ -103,6 +103,8 @@ impl Agent {
         agent.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
         agent.step(|core, step, now| core.resume_invitations(step, now, &mut OsRng)).await?;
         agent.finish_removals().await?;
+        // The node may have stopped between a new contact and the messages that waited for it.
+        agent.retry_quarantine().await?;
         Ok(agent)
     }
 
@@ -174,6 +176,14 @@ impl Agent {
         }
         if step.wake_outbox {
             self.0.outbox.notify_one();
+        }
+        if step.sweep_removed {
+            let agent = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = agent.finish_removals().await {
+                    tracing::warn!(%error, "a removed conversation stays until the next start");
+                }
+            });
         }
         if step.retry_quarantine {
             let agent = self.clone();

@@ -48,6 +48,8 @@ pub(crate) struct Step {
     pub(crate) wake_outbox: bool,
     /// Whether messages in quarantine may open now.
     pub(crate) retry_quarantine: bool,
+    /// Whether the conversation of a contact that went with its invitation is to be deleted.
+    pub(crate) sweep_removed: bool,
 }
 
 impl Step {

@@ -71,6 +71,8 @@ pub(crate) struct Contact {
     pub(crate) display_name: String,
     pub(crate) state: Trust,
     pub(crate) mine: OwnHalf,
+    /// The mailboxes behind the transports in `mine`, by id.
+    pub(crate) mailboxes: Vec<u32>,
     pub(crate) theirs: ChannelRecord,
     pub(crate) safety_words: String,
     pub(crate) since: UnixMillis,
@@ -102,6 +104,8 @@ pub(crate) struct InvitationRow {
     pub(crate) petname: Option<String>,
     /// The half of the contact that may come of it.
     pub(crate) mine: OwnHalf,
+    /// The mailboxes behind the transports in `mine`, by id.
+    pub(crate) mailboxes: Vec<u32>,
     /// The contact that came of it.
     pub(crate) cid: Option<u32>,
     /// The state machine's own versioned record.
@@ -250,6 +254,9 @@ fn number_key(number: MessageNumber) -> [u8; 16] {
     seqnum.copy_from_slice(&number.seqnum.to_be_bytes());
     key
 }
+
+#[cfg(test)]
+mod fixtures;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use petmail_net::CancellationToken;
 use petmail_proto::{
     outbox::backoff,
-    retrieval::{Answer, Entry, MAX_FETCH_TOKENS},
+    retrieval::{Answer, Entry},
 };
 use rand_core::OsRng;
 use tokio::task::JoinSet;
@@ -22,6 +22,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a node that was superseded waits before it takes the stream back.
 const SUPERSEDED_PAUSE: Duration = Duration::from_secs(60);
+
+/// How many messages are fetched at a time. Each may push 64 small ones out of the quarantine, and all of that has to fit
+/// into one commit.
+const MAX_FETCHED: usize = 8;
 
 pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
     let mut streams = JoinSet::new();
@@ -134,7 +138,7 @@ async fn next_batch<'a>(
         let batch = entries.get(..inline).unwrap_or_default();
         return Ok((batch, batch.iter().filter_map(|entry| entry.message.clone()).collect()));
     }
-    let absent = entries.iter().take_while(|entry| entry.message.is_none()).count().min(MAX_FETCH_TOKENS);
+    let absent = entries.iter().take_while(|entry| entry.message.is_none()).count().min(MAX_FETCHED);
     let batch = entries.get(..absent).unwrap_or_default();
     let messages = agent.network().fetch(mailbox, batch.iter().map(|entry| entry.fetch).collect()).await?;
     Ok((batch, messages.into_iter().flatten().collect()))

@@ -63,6 +63,7 @@ impl Core {
     pub(crate) fn remove(&mut self, step: &mut Step, cid: u32) -> Result<(), CommandError> {
         self.peers.remove(&cid).ok_or_else(|| unknown(cid))?;
         self.tokens.forget(cid);
+        self.forget_invitation_of(step, cid);
         self.settings.removing.push(cid);
         self.put_settings(step)?;
         step.delete(CONTACTS, cid.to_be_bytes());

@@ -6,6 +6,7 @@ use petmail_proto::{
         message::MsgC,
         own_half::OwnHalf,
         payload::{INTRODUCTION, Payload},
+        record::Transports,
     },
     invitation::{
         code::{Code, WordCount},
@@ -41,6 +42,7 @@ pub(crate) struct Invite {
     pub(crate) cid: Option<u32>,
     pub(crate) machine: Invitation,
     mine: OwnHalf,
+    mailboxes: Vec<u32>,
 }
 
 impl Invite {
@@ -48,7 +50,8 @@ impl Invite {
     pub(super) fn stored(row: InvitationRow) -> Result<Self, WireError> {
         let record = InvitationRecord::decode_record(&row.machine)?;
         let machine = Invitation::restore(record, UnixMillis(0)).next;
-        Ok(Self { id: row.id, petname: row.petname, cid: row.cid, machine, mine: row.mine })
+        let InvitationRow { id, petname, mine, mailboxes, cid, machine: _ } = row;
+        Ok(Self { id, petname, cid, machine, mine, mailboxes })
     }
 
     pub(super) fn row(&self) -> Result<InvitationRow, WireError> {
@@ -56,6 +59,7 @@ impl Invite {
             id: self.id,
             petname: self.petname.clone(),
             mine: self.mine.clone(),
+            mailboxes: self.mailboxes.clone(),
             cid: self.cid,
             machine: self.machine.record().encode_record()?,
         })
@@ -110,7 +114,8 @@ impl Core {
         let petname = petname.map(check_petname).transpose()?;
         let code = code.map(|code| self.check_code(code, now)).transpose()?;
         self.check_room()?;
-        let mine = OwnHalf::generate(self.settings.epoch, self.fresh_transports(1, rng), rng);
+        let (list, mailboxes) = self.fresh_transports(&[], rng);
+        let mine = OwnHalf::generate(self.settings.epoch, Transports { serial: 1, list }, rng);
         let terms = Terms {
             introduction: Introduction {
                 channel: mine.record(),
@@ -131,7 +136,8 @@ impl Core {
         self.settings.last_invitation = self.settings.last_invitation.saturating_add(1);
         let id = self.settings.last_invitation;
         self.put_settings(step)?;
-        self.invitations.insert(id, Invite { id, petname, cid: None, machine: started.next.clone(), mine });
+        let machine = started.next.clone();
+        self.invitations.insert(id, Invite { id, petname, cid: None, machine, mine, mailboxes });
         self.adopt(step, id, started, now, rng)?;
         Ok(id)
     }
@@ -188,7 +194,7 @@ impl Core {
         self.invitation_view(id)
     }
 
-    /// Deletes an invitation that never got a code.
+    /// Deletes an invitation of which nothing can come.
     pub(crate) fn forget_invitation(&mut self, step: &mut Step, id: u32) {
         self.invitations.remove(&id);
         step.delete(INVITATIONS, id.to_be_bytes());
@@ -250,7 +256,7 @@ impl Core {
     }
 
     /// Takes over a machine's step: its durable effects become part of this one, the others go to the task.
-    fn adopt(
+    pub(super) fn adopt(
         &mut self,
         step: &mut Step,
         id: u32,
@@ -300,7 +306,7 @@ impl Core {
         self.put_settings(step)?;
         let invite = self.invitations.get_mut(&id).ok_or_else(|| unknown(id))?;
         invite.cid = Some(cid);
-        let mine = invite.mine.clone();
+        let (mine, mailboxes) = (invite.mine.clone(), invite.mailboxes.clone());
         let name = invite.petname.clone().unwrap_or_else(|| completed.introduction.name.clone());
         let name = check_petname(&name).unwrap_or_else(|_| format!("contact {cid}"));
         let contact = Contact {
@@ -309,6 +315,7 @@ impl Core {
             display_name: completed.introduction.name,
             state: Trust::Pending,
             mine,
+            mailboxes,
             theirs: completed.introduction.channel,
             safety_words: completed.safety_words.join(" "),
             since: now,
@@ -326,9 +333,20 @@ impl Core {
     /// A failed invitation takes its unconfirmed contact with it.
     fn fail(&mut self, step: &mut Step, id: u32, failure: &Failure) -> Result<(), CommandError> {
         tracing::info!(invitation = id, %failure, "an invitation failed");
-        match self.invitations.get_mut(&id).and_then(|invite| invite.cid.take()) {
-            Some(cid) => self.remove(step, cid),
-            None => Ok(()),
+        let Some(cid) = self.invitations.get_mut(&id).and_then(|invite| invite.cid.take()) else {
+            return Ok(());
+        };
+        self.put_invitation(step, id)?;
+        step.sweep_removed = true;
+        self.remove(step, cid)
+    }
+
+    /// An invitation that is still open ends with its contact: nothing more can come of it.
+    pub(super) fn forget_invitation_of(&mut self, step: &mut Step, cid: u32) {
+        let ended = self.invitations.values().find(|invite| invite.cid == Some(cid) && invite.is_open());
+        if let Some(id) = ended.map(|invite| invite.id) {
+            self.forget_invitation(step, id);
+            step.invitation_effects.push((id, Effect::Disconnect));
         }
     }
 }

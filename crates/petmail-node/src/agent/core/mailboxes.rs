@@ -1,7 +1,7 @@
 //! The agent's own mailboxes, and how contacts learn of them.
 
 use petmail_proto::{
-    channel::record::{MAX_TRANSPORTS, TransportRecord, Transports},
+    channel::record::{MAX_TRANSPORTS, TransportRecord},
     keys::TransportId,
     server::{account::AccountKeys, offer::Offer},
     time::UnixMillis,
@@ -81,10 +81,15 @@ impl Core {
         }
     }
 
-    /// Makes the transports for one more contact: a fresh token and a fresh id for each mailbox.
-    pub(super) fn fresh_transports(&self, serial: u64, rng: &mut impl CryptoRngCore) -> Transports {
-        let list = self.mailboxes.values().filter_map(|mailbox| fresh_transport(mailbox, rng)).collect();
-        Transports { serial, list }
+    /// Makes transports for a contact that knows the mailboxes `known`: a fresh token and a fresh id for each other one.
+    /// Returns them with the ids of their mailboxes.
+    pub(super) fn fresh_transports(
+        &self,
+        known: &[u32],
+        rng: &mut impl CryptoRngCore,
+    ) -> (Vec<TransportRecord>, Vec<u32>) {
+        let new = self.mailboxes.values().filter(|mailbox| !known.contains(&mailbox.id));
+        new.filter_map(|mailbox| Some((fresh_transport(mailbox, rng)?, mailbox.id))).unzip()
     }
 
     /// Tells a contact of mailboxes that it does not know yet.
@@ -95,18 +100,15 @@ impl Core {
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
-        let mut transports = self.peer(cid)?.contact.mine.transports.clone();
-        let is_known =
-            |mailbox: &Mailbox| transports.list.iter().any(|transport| transport.server == mailbox.server);
-        let new: Vec<_> = self.mailboxes.values().filter(|mailbox| !is_known(mailbox)).collect();
-        let new: Vec<_> = new.into_iter().filter_map(|mailbox| fresh_transport(mailbox, rng)).collect();
+        let (new, ids) = self.fresh_transports(&self.peer(cid)?.contact.mailboxes, rng);
         if new.is_empty() {
             return Ok(());
         }
+        let contact = &mut self.peer_mut(cid)?.contact;
+        contact.mailboxes.extend(ids);
+        let transports = &mut contact.mine.transports;
         transports.list.extend(new);
-        transports.list.truncate(MAX_TRANSPORTS);
         transports.serial = transports.serial.saturating_add(1);
-        self.peer_mut(cid)?.contact.mine.transports = transports;
         self.put_contact(step, cid)?;
         self.expect_messages(cid);
         self.enqueue_own(step, cid, true, now, rng)

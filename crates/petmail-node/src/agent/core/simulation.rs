@@ -4,11 +4,12 @@
 //! `PETMAIL_SIM_SEEDS` says how many are tried.
 
 mod check;
-pub(super) mod disk;
+mod disk;
 mod events;
-pub(super) mod mailbox;
+mod mailbox;
 mod node;
 mod rendezvous;
+mod rules;
 mod script;
 mod world;
 

@@ -11,7 +11,7 @@ use petmail_proto::{
 use super::{node::Node, script::Meeting, world::World};
 use crate::{
     agent::{
-        core::{Core, Offer},
+        core::Offer,
         records::{
             AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGES, Message, MessageKey, OUTBOX, PROGRESS,
             QUARANTINE, Quarantined, SETTINGS_KEY, Stage, Way, outbox_key,
@@ -49,9 +49,7 @@ impl Ledger {
                 _ => {}
             }
         }
-        if let Some(core) = &node.core {
-            check_memory(node, core);
-        }
+        check_memory(node);
     }
 
     fn message_written(&mut self, index: usize, node: &Node, key: &[u8], value: &[u8]) {
@@ -88,7 +86,8 @@ impl Ledger {
 }
 
 /// Memory and disk say the same after every commit.
-fn check_memory(node: &Node, core: &Core) {
+pub(super) fn check_memory(node: &Node) {
+    let Some(core) = &node.core else { return };
     let same = |keyspace, key: &[u8], bytes: Vec<u8>| {
         assert_eq!(node.disk.get(keyspace, key), Some(&bytes), "{}: {keyspace:?} {key:?}", node.name);
     };

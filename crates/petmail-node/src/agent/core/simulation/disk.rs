@@ -18,11 +18,11 @@ use crate::{
     db::Write,
 };
 
-#[derive(Clone, Debug, Default)]
-pub(in crate::agent::core) struct Disk(BTreeMap<(&'static str, Vec<u8>), Vec<u8>>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Disk(BTreeMap<(&'static str, Vec<u8>), Vec<u8>>);
 
 impl Disk {
-    pub(in crate::agent::core) fn commit(&mut self, writes: &[Write]) {
+    pub(super) fn commit(&mut self, writes: &[Write]) {
         assert!(writes.len() <= MAX_BATCH_OPS, "{} writes are too many for the store", writes.len());
         for write in writes {
             let row = (write.keyspace.name(), write.key.clone());
@@ -37,18 +37,18 @@ impl Disk {
         }
     }
 
-    pub(in crate::agent::core) fn get(&self, keyspace: Keyspace, key: &[u8]) -> Option<&Vec<u8>> {
+    pub(super) fn get(&self, keyspace: Keyspace, key: &[u8]) -> Option<&Vec<u8>> {
         self.0.get(&(keyspace.name(), key.to_vec()))
     }
 
-    pub(in crate::agent::core) fn scan(&self, keyspace: Keyspace, prefix: &[u8]) -> Table {
+    pub(super) fn scan(&self, keyspace: Keyspace, prefix: &[u8]) -> Table {
         let rows = self.0.range((keyspace.name(), prefix.to_vec())..);
         let rows = rows.take_while(|((name, key), _)| *name == keyspace.name() && key.starts_with(prefix));
         rows.map(|((_, key), value)| (key.clone(), value.clone())).collect()
     }
 
     /// Reads the state as a starting node does.
-    pub(in crate::agent::core) fn load(&self, name: &str) -> Core {
+    pub(super) fn load(&self, name: &str) -> Core {
         let rows = Rows {
             settings: self.get(AGENT, SETTINGS_KEY).cloned(),
             contacts: self.scan(CONTACTS, &[]),
@@ -63,10 +63,7 @@ impl Disk {
     }
 
     /// Reads all messages of a contact with their packets, in the order of keys.
-    pub(in crate::agent::core) fn messages(
-        &self,
-        cid: u32,
-    ) -> Vec<(MessageKey, Message, Map<String, Value>)> {
+    pub(super) fn messages(&self, cid: u32) -> Vec<(MessageKey, Message, Map<String, Value>)> {
         let rows = self.scan(MESSAGES, &cid.to_be_bytes());
         let read = |(key, row): (Vec<u8>, Vec<u8>)| {
             let packets = serde_json::from_slice(self.get(BODIES, &key).unwrap()).unwrap();

@@ -22,7 +22,7 @@ use crate::agent::{
 const KID: TokenKeyId = TokenKeyId(1);
 
 #[derive(Debug)]
-pub(in crate::agent::core) struct MailServer {
+pub(super) struct MailServer {
     name: String,
     identity: ServerSigningKey,
     token_key: TokenSecretKey,
@@ -34,7 +34,7 @@ pub(in crate::agent::core) struct MailServer {
 }
 
 impl MailServer {
-    pub(in crate::agent::core) fn new(name: &str, rng: &mut ChaCha20Rng) -> Self {
+    pub(super) fn new(name: &str, rng: &mut ChaCha20Rng) -> Self {
         Self {
             name: name.to_owned(),
             identity: ServerSigningKey::generate(rng),
@@ -47,7 +47,7 @@ impl MailServer {
         }
     }
 
-    pub(in crate::agent::core) fn offer(&self, rng: &mut ChaCha20Rng) -> Offer {
+    pub(super) fn offer(&self, rng: &mut ChaCha20Rng) -> Offer {
         Offer {
             url: format!("https://{}.example.org", self.name).parse().unwrap(),
             identity: self.identity.verifying_key(),
@@ -56,12 +56,12 @@ impl MailServer {
         }
     }
 
-    pub(in crate::agent::core) fn is(&self, mailbox: &Mailbox) -> bool {
+    pub(super) fn is(&self, mailbox: &Mailbox) -> bool {
         self.identity.verifying_key() == mailbox.server
     }
 
     /// Gives the account of an offer; the same one when asked again.
-    pub(in crate::agent::core) fn redeem(&mut self, mailbox: &Mailbox, rng: &mut ChaCha20Rng) -> Account {
+    pub(super) fn redeem(&mut self, mailbox: &Mailbox, rng: &mut ChaCha20Rng) -> Account {
         let known = self.accounts.entry(mailbox.redeem_token.hash());
         let (_, account) = known.or_insert_with(|| {
             let element = SlotElement::generate(rng);
@@ -85,12 +85,12 @@ impl MailServer {
     }
 
     /// Whether a sender would come here with this offer.
-    pub(in crate::agent::core) fn serves(&self, offer: &core::Offer) -> bool {
+    pub(super) fn serves(&self, offer: &core::Offer) -> bool {
         self.identity.verifying_key() == offer.transport.server
     }
 
     /// What a sender posts here.
-    pub(in crate::agent::core) fn seal(
+    pub(super) fn seal(
         &self,
         offer: &core::Offer,
         packets: Map<String, Value>,
@@ -103,7 +103,7 @@ impl MailServer {
     }
 
     /// Keeps a message, once.
-    pub(in crate::agent::core) fn deliver(&mut self, msg_a: &[u8]) {
+    pub(super) fn deliver(&mut self, msg_a: &[u8]) {
         let delivery = open_delivery(msg_a, std::slice::from_ref(&self.delivery_key)).unwrap();
         let slot = self.token_key.open(&delivery.token).unwrap();
         if self.seen.insert(msg_a_digest(msg_a)) {
@@ -113,12 +113,12 @@ impl MailServer {
         }
     }
 
-    pub(in crate::agent::core) fn list(&self, mailbox: &Mailbox) -> Vec<(u64, Vec<u8>)> {
+    pub(super) fn list(&self, mailbox: &Mailbox) -> Vec<(u64, Vec<u8>)> {
         let Some((slot, _)) = self.accounts.get(&mailbox.redeem_token.hash()) else { return Vec::new() };
         self.slots[slot].iter().map(|(number, msg_c)| (*number, msg_c.clone())).collect()
     }
 
-    pub(in crate::agent::core) fn delete(&mut self, mailbox: &Mailbox, number: u64) {
+    pub(super) fn delete(&mut self, mailbox: &Mailbox, number: u64) {
         let (slot, _) = &self.accounts[&mailbox.redeem_token.hash()];
         self.slots.get_mut(slot).unwrap().remove(&number);
     }

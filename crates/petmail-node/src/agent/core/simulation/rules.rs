@@ -1,0 +1,343 @@
+//! The core's rules one by one, each on two agents that met without any trouble.
+
+use std::time::Duration;
+
+use petmail_proto::{
+    channel::{
+        cid::CidSubkeys,
+        message::MsgC,
+        payload::{BASIC, INTRODUCTION, Payload},
+        record::MAX_TRANSPORTS,
+    },
+    invitation::machine::{Effect, Failure, Step as MachineStep},
+    keys::TransportId,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    check::check_memory,
+    mailbox::MailServer,
+    node::Trouble,
+    script::{Deed, Meeting, Plan, START, Typed},
+    world::World,
+};
+use crate::{
+    agent::{
+        core::{Arrival, Offer, Step},
+        error::{CommandError, Fault},
+        records::{BODIES, MAILBOXES, MESSAGES, QUARANTINE, Quarantined, Trust},
+    },
+    db::Write,
+};
+
+/// Alice and Bob after their meeting; `mailboxes` says who has one.
+fn met(mailboxes: [bool; 2]) -> World {
+    let mut world = World::new(&["alice", "bob"], 2, 1);
+    world.faults_until = START;
+    world.meetings.push(Meeting::new([0, 1]));
+    for (node, _) in mailboxes.iter().enumerate().filter(|(_, has)| **has) {
+        world.plans.push(Plan { at: START, deed: Deed::Accept { node, server: node } });
+    }
+    let at = START.plus(Duration::from_secs(10));
+    world.plans.extend([0, 1].map(|side| Plan { at, deed: Deed::Invite { meeting: 0, side } }));
+    world.run();
+    world
+}
+
+/// What one operation of a node answers and writes; it is committed.
+fn act<T>(
+    world: &mut World,
+    node: usize,
+    operation: impl FnOnce(&mut World, &mut Step) -> Result<T, CommandError>,
+) -> (Result<T, CommandError>, Step) {
+    let mut step = Step::default();
+    let result = operation(world, &mut step);
+    world.nodes[node].disk.commit(&step.writes);
+    (result, step)
+}
+
+macro_rules! core {
+    ($world:ident, $node:expr) => {
+        $world.nodes[$node].core.as_mut().unwrap()
+    };
+}
+
+fn receive(world: &mut World, node: usize, msg_c: &[u8]) -> (Arrival, Vec<Write>) {
+    let (arrival, step) =
+        act(world, node, |world, step| core!(world, node).receive(step, msg_c, world.now, &mut world.rng));
+    check_memory(&world.nodes[node]);
+    (arrival.unwrap(), step.writes)
+}
+
+/// Alice writes to Bob; returns how the message is to be sealed.
+fn offer(world: &mut World, from: usize) -> Offer {
+    let (sent, _) = act(world, from, |world, step| {
+        core!(world, from).send_basic(step, 1, "hello", world.now, &mut world.rng)
+    });
+    sent.unwrap();
+    let (mut offers, _) = core!(world, from).next_offers(1, world.now);
+    offers.remove(0)
+}
+
+fn seal(world: &mut World, offer: &Offer, packets: Value) -> Vec<u8> {
+    let Value::Object(packets) = packets else { panic!("packets are an object") };
+    offer.sealing.seal(&offer.transport, packets, &mut world.rng).unwrap()
+}
+
+fn hello(world: &mut World) -> Vec<u8> {
+    let offer = offer(world, 0);
+    seal(world, &offer, json!({ BASIC: "hello" }))
+}
+
+#[test]
+fn a_damaged_message_is_dropped_and_changes_nothing() {
+    let mut world = met([true, true]);
+    let good = hello(&mut world);
+    for position in [2, 40 + 200, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[position] ^= 1;
+        assert_eq!(receive(&mut world, 1, &bad), (Arrival::Damaged, Vec::new()), "byte {position}");
+    }
+    assert_eq!(receive(&mut world, 1, b"c2 of a later version").0, Arrival::Damaged);
+    assert_eq!(receive(&mut world, 1, &good).0, Arrival::Accepted);
+}
+
+#[test]
+fn a_token_for_a_transport_that_the_sender_was_not_told_of_is_refused() {
+    let mut world = met([true, true]);
+    let mut offer = offer(&mut world, 0);
+    offer.transport.tid = TransportId::from_bytes([7; 8]);
+    let msg_c = seal(&mut world, &offer, json!({ BASIC: "hello" }));
+    assert_eq!(receive(&mut world, 1, &msg_c), (Arrival::Damaged, Vec::new()));
+}
+
+#[test]
+fn a_message_counts_once_even_after_a_restart() {
+    let mut world = met([true, true]);
+    let offer = offer(&mut world, 0);
+    let [first, again] = [(); 2].map(|()| seal(&mut world, &offer, json!({ BASIC: "hello" })));
+    assert_eq!(receive(&mut world, 1, &first).0, Arrival::Accepted);
+    world.nodes[1].core = Some(world.nodes[1].disk.load("bob"));
+    assert_eq!(receive(&mut world, 1, &first), (Arrival::Duplicate, Vec::new()));
+    assert_eq!(receive(&mut world, 1, &again), (Arrival::Duplicate, Vec::new()));
+}
+
+#[test]
+fn packets_of_a_later_version_are_kept() {
+    let mut world = met([true, true]);
+    let offer = offer(&mut world, 0);
+    let msg_c = seal(&mut world, &offer, json!({ "from-the-future": [1, 2] }));
+    let (_, writes) = receive(&mut world, 1, &msg_c);
+    let body = writes.iter().find(|write| write.keyspace == BODIES).unwrap();
+    assert_eq!(body.value.as_deref(), Some(br#"{"from-the-future":[1,2]}"#.as_slice()));
+}
+
+#[test]
+fn the_quarantine_is_bounded_and_the_oldest_leave_first() {
+    let mut world = met([true, true]);
+    let mut msg_c = vec![0; 256 << 10];
+    msg_c[..2].copy_from_slice(b"c1");
+    for _ in 0..70 {
+        assert_eq!(receive(&mut world, 1, &msg_c).0, Arrival::Unknown);
+    }
+    let kept = world.nodes[1].disk.scan(QUARANTINE, &[]);
+    let bytes: usize = kept.iter().map(|(_, row)| row.len()).sum();
+    assert!((15 << 20..17 << 20).contains(&bytes), "{bytes} bytes");
+    assert_eq!(kept.last().unwrap().0, 69_u64.to_be_bytes());
+}
+
+#[test]
+fn what_is_in_quarantine_leaves_for_its_contact_or_with_age() {
+    let mut world = met([true, true]);
+    let msg_c = hello(&mut world);
+    let stranger = [b"c1".as_slice(), &[0; 4_000]].concat();
+    let row = Quarantined { received: world.now, msg_c };
+    let unknown = Quarantined { received: world.now, msg_c: stranger };
+    let retry = |world: &mut World, row: &Quarantined, days: u64| {
+        let now = world.now.plus(Duration::from_secs(days * 86_400 + 1));
+        let (done, step) =
+            act(world, 1, |world, step| core!(world, 1).retry(step, 5, row, now, &mut world.rng));
+        done.unwrap();
+        step.writes
+    };
+    assert_eq!(retry(&mut world, &unknown, 6), Vec::new());
+    let leaves = Write { keyspace: QUARANTINE, key: 5_u64.to_be_bytes().to_vec(), value: None };
+    assert_eq!(retry(&mut world, &unknown, 7), std::slice::from_ref(&leaves));
+    let writes = retry(&mut world, &row, 0);
+    assert!(writes.contains(&leaves) && writes.iter().any(|write| write.keyspace == MESSAGES));
+}
+
+#[test]
+fn messages_of_a_removed_contact_are_from_nobody_known() {
+    let mut world = met([true, true]);
+    let msg_c = hello(&mut world);
+    act(&mut world, 1, |world, step| core!(world, 1).remove(step, 1)).0.unwrap();
+    assert_eq!(receive(&mut world, 1, &msg_c).0, Arrival::Unknown);
+}
+
+#[test]
+fn a_message_carries_the_introduction_until_the_contact_is_confirmed() {
+    let opened = |world: &mut World| {
+        let offer = offer(world, 1);
+        let msg_c = seal(world, &offer, json!({}));
+        let mine = &core!(world, 0).peers[&1].contact.mine;
+        let message = MsgC::parse(&msg_c).unwrap();
+        let envelope = CidSubkeys::derive(&mine.cid_key).open(&message.cid_box).unwrap();
+        let opened = message.open(&envelope, &mine.receiver_key).unwrap();
+        Payload::decode(opened.dangerous_peek()).unwrap().packets.contains_key(INTRODUCTION)
+    };
+    // Without a mailbox nobody can confirm Bob's contact.
+    let mut world = met([true, false]);
+    assert_eq!(core!(world, 1).peers[&1].contact.state, Trust::Pending);
+    assert!(opened(&mut world));
+    let mut world = met([true, true]);
+    assert_eq!(core!(world, 1).peers[&1].contact.state, Trust::Confirmed);
+    assert!(!opened(&mut world));
+}
+
+#[test]
+fn codes_that_are_burnt_or_ones_own_are_refused() {
+    let mut world = World::new(&["alice", "bob"], 1, 2);
+    world.faults_until = START;
+    world.meetings.push(Meeting { code: Typed::HumanMade, ..Meeting::new([0, 1]) });
+    world.plans.push(Plan { at: START, deed: Deed::Accept { node: 0, server: 0 } });
+    let at = START.plus(Duration::from_secs(10));
+    world.plans.extend([0, 1].map(|side| Plan { at, deed: Deed::Invite { meeting: 0, side } }));
+    world.run();
+    let invite = |world: &mut World, code: &str| {
+        act(world, 0, |world, step| core!(world, 0).invite(step, None, Some(code), world.now, &mut world.rng))
+            .0
+    };
+    for spelling in ["770-purple elephants never dance", " 770 Purple-Elephants  never dance"] {
+        assert_eq!(invite(&mut world, spelling).unwrap_err().problem, "this code was used before");
+    }
+    let own = "5-adroitness-aardvark-adviser";
+    invite(&mut world, own).unwrap();
+    assert_eq!(invite(&mut world, own).unwrap_err().fault, Fault::BadRequest);
+}
+
+#[test]
+fn petnames_of_new_contacts_are_unique() {
+    let mut world = met([true, true]);
+    assert_eq!(core!(world, 0).free_petname("carol"), "carol");
+    assert_eq!(core!(world, 0).free_petname("bob"), "bob (2)");
+    act(&mut world, 0, |world, step| core!(world, 0).rename(step, 1, " bob (2) ")).0.unwrap();
+    assert_eq!(core!(world, 0).free_petname("bob (2)"), "bob (2) (2)");
+}
+
+#[test]
+fn after_a_failed_commit_the_state_is_as_before() {
+    let mut world = met([true, true]);
+    let before = world.nodes[0].disk.clone();
+    let World { nodes, rng, now, .. } = &mut world;
+    let renamed =
+        nodes[0].step(Trouble::CommitFails, *now, rng, |core, step, _, _| core.rename(step, 1, "Robert"));
+    let sent = nodes[0].step(Trouble::CommitFails, *now, rng, |core, step, now, rng| {
+        core.send_basic(step, 1, "hello", now, rng)
+    });
+    assert!(renamed.is_none() && sent.is_none());
+    assert_eq!(nodes[0].disk, before);
+    check_memory(&nodes[0]);
+    assert_eq!(core!(world, 0).peers[&1].contact.petname, "bob");
+}
+
+#[test]
+fn every_new_mailbox_is_announced_even_a_second_one_at_the_same_server() {
+    let mut world = met([true, true]);
+    for (server, number) in [(0, 2), (1, 3)] {
+        let deed = Deed::Accept { node: 0, server };
+        world.plans.push(Plan { at: world.now, deed });
+        world.run();
+        let theirs = core!(world, 1).peers[&1].contact.theirs.transports.clone();
+        assert_eq!((theirs.list.len(), theirs.serial), (number, number as u64));
+        assert_eq!(theirs, core!(world, 0).peers[&1].contact.mine.transports);
+    }
+}
+
+#[test]
+fn there_are_no_more_mailboxes_than_transports() {
+    let mut world = met([true, true]);
+    let server = MailServer::new("another", &mut world.rng);
+    let begin = |world: &mut World| {
+        let offer = server.offer(&mut world.rng);
+        act(world, 0, |world, step| core!(world, 0).begin_redeem(step, offer, false, &mut world.rng)).0
+    };
+    for _ in 1..MAX_TRANSPORTS {
+        begin(&mut world).unwrap();
+    }
+    assert_eq!(begin(&mut world).unwrap_err().fault, Fault::Conflict);
+    assert_eq!(world.nodes[0].disk.scan(MAILBOXES, &[]).len(), MAX_TRANSPORTS);
+}
+
+#[test]
+fn the_same_offer_again_is_the_same_mailbox() {
+    let mut world = met([true, true]);
+    let offer = world.servers[1].offer(&mut world.rng);
+    let [first, second] = [(); 2].map(|()| {
+        act(&mut world, 0, |world, step| {
+            core!(world, 0).begin_redeem(step, offer.clone(), false, &mut world.rng)
+        })
+    });
+    assert_eq!(first.0.unwrap(), second.0.unwrap());
+    assert!(second.1.writes.is_empty());
+}
+
+/// Lets the machine of a node's invitation fail.
+fn fails(world: &mut World, node: usize) -> (Result<(), CommandError>, Step) {
+    act(world, node, |world, step| {
+        let next = core!(world, node).invitations[&1].machine.clone();
+        let effects = vec![Effect::Persist, Effect::Failed(Failure::PeerFailed)];
+        let taken = MachineStep { next, effects };
+        core!(world, node).adopt(step, 1, taken, world.now, &mut world.rng)
+    })
+}
+
+#[test]
+fn a_failed_invitation_takes_its_contact_along() {
+    let mut world = met([true, false]);
+    let (failed, step) = fails(&mut world, 1);
+    failed.unwrap();
+    assert!(step.sweep_removed);
+    assert!(core!(world, 1).peers.is_empty());
+    assert_eq!(core!(world, 1).invitation_view(1).unwrap().cid, None);
+    check_memory(&world.nodes[1]);
+}
+
+#[test]
+fn an_open_invitation_ends_with_its_removed_contact() {
+    let mut world = met([true, false]);
+    let (_, step) = act(&mut world, 1, |world, step| core!(world, 1).remove(step, 1));
+    assert!(matches!(step.invitation_effects.as_slice(), [(1, Effect::Disconnect)]));
+    assert!(core!(world, 1).invitations.is_empty());
+    check_memory(&world.nodes[1]);
+    // One that is over is history.
+    act(&mut world, 0, |world, step| core!(world, 0).remove(step, 1)).0.unwrap();
+    assert_eq!(core!(world, 0).invitations.len(), 1);
+}
+
+#[test]
+fn a_reload_asks_again_for_what_was_under_way() {
+    let mut world = met([true, true]);
+    let code = Some("5-adroitness-aardvark-adviser");
+    let started =
+        act(&mut world, 0, |world, step| core!(world, 0).invite(step, None, code, world.now, &mut world.rng));
+    let id = started.0.unwrap();
+    let mut step = Step::default();
+    core!(world, 0).reconnect_invitations(&mut step);
+    let effects: Vec<_> = step.invitation_effects.iter().filter(|(of, _)| *of == id).collect();
+    assert!(matches!(
+        effects.as_slice(),
+        [(_, Effect::Disconnect), (_, Effect::Stretch(_)), (_, Effect::Wake(_))]
+    ));
+    assert!(step.writes.is_empty());
+}
+
+#[test]
+fn a_payload_without_packets_for_people_is_not_shown() {
+    let mut world = met([true, true]);
+    let offer = offer(&mut world, 0);
+    let msg_c = offer.sealing.seal(&offer.transport, Map::new(), &mut world.rng).unwrap();
+    let (arrival, writes) = receive(&mut world, 1, &msg_c);
+    assert_eq!(arrival, Arrival::Accepted);
+    assert!(writes.iter().all(|write| write.keyspace != MESSAGES));
+}
