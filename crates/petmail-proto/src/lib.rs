@@ -2,8 +2,8 @@
 //!
 //! This crate composes every format and every piece of cryptography that Petmail has, and nothing else: no I/O,
 //! no clock, no global randomness. Time and randomness are arguments; the state machines take `(input, now, rng)` and
-//! return the next state with the effects that a program has to carry out. `docs/protocol/` is the specification, one
-//! page for each module here.
+//! return the next state with the effects that a program has to carry out. `docs/protocol/` is the specification; its
+//! contents page says which page is about which module here.
 #![warn(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
 pub mod base_url;
