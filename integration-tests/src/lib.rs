@@ -1,7 +1,14 @@
 //! What the end-to-end tests share: the real programs, other people's programs, and processes that end with their test.
 //!
-//! Knows how to find, build, start and stop; what is to be proven stands in `tests/`.
+//! Knows how to find, build, start, command and stop; what is to be proven stands in `tests/`.
 
+pub mod api;
+pub mod mailbox;
+pub mod node;
+pub mod outcome;
 pub mod process;
 pub mod programs;
 pub mod python;
+pub mod rendezvous;
+pub mod wait;
+pub mod world;

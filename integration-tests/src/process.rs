@@ -6,6 +6,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A process that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -38,9 +40,21 @@ impl Process {
     /// If it does not get ready.
     #[must_use]
     pub fn ready(command: &mut Command) -> (Self, String) {
+        Self::try_ready(command).unwrap_or_else(|lines| panic!("the program ended after {lines:#?}"))
+    }
+
+    /// Starts one of our servers as [`Process::ready`] does, but may meet one that ends instead, because another program
+    /// has its port.
+    ///
+    /// # Errors
+    /// What it wrote before it ended.
+    ///
+    /// # Panics
+    /// If it falls silent without ending.
+    pub fn try_ready(command: &mut Command) -> Result<(Self, String), Vec<String>> {
         let process = Self::spawn(command);
-        let url = process.wait_for(|line| line.strip_prefix("ready ").map(str::to_owned));
-        (process, url)
+        let url = process.search(|line| line.strip_prefix("ready ").map(str::to_owned))?;
+        Ok((process, url))
     }
 
     /// Reads lines until one of them has what is wanted.
@@ -48,15 +62,20 @@ impl Process {
     /// # Panics
     /// If the program ends, or falls silent, before that; with the lines that it wrote.
     pub fn wait_for<T>(&self, wanted: impl Fn(&str) -> Option<T>) -> T {
+        self.search(wanted).unwrap_or_else(|lines| panic!("the program ended after {lines:#?}"))
+    }
+
+    /// Reads lines until one of them has what is wanted, or returns them all if the program ends first.
+    fn search<T>(&self, wanted: impl Fn(&str) -> Option<T>) -> Result<T, Vec<String>> {
         let mut seen = Vec::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => match wanted(&line) {
-                    Some(found) => return found,
+                    Some(found) => return Ok(found),
                     None => seen.push(line),
                 },
                 Err(RecvTimeoutError::Timeout) => panic!("the program hangs after {seen:#?}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("the program ended after {seen:#?}"),
+                Err(RecvTimeoutError::Disconnected) => return Err(seen),
             }
         }
     }
@@ -79,9 +98,28 @@ impl Process {
         (status, rest)
     }
 
+    /// Asks the program to end, and returns as [`Process::finish`] does.
+    ///
+    /// # Panics
+    /// If it falls silent without ending.
+    #[must_use]
+    pub fn terminate(self) -> (ExitStatus, Vec<String>) {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a child has a number");
+        // It may have ended already; then there is nothing to ask.
+        kill_process(pid, Signal::TERM).ok();
+        self.finish()
+    }
+
     /// Kills the program with SIGKILL, and waits until it is gone.
     pub fn kill(self) {
         drop(self);
+    }
+
+    /// Shows what the program wrote and nobody read, beside the message of the failed test.
+    #[expect(clippy::print_stderr, reason = "the test harness shows it if the test fails")]
+    fn show_rest(&self) {
+        let id = self.id();
+        self.lines.try_iter().for_each(|line| eprintln!("[process {id}] {line}"));
     }
 
     /// The operating system's number of the process.
@@ -98,6 +136,9 @@ impl Drop for Process {
         drop(self.child.wait());
         for reader in self.readers.drain(..) {
             drop(reader.join());
+        }
+        if std::thread::panicking() {
+            self.show_rest();
         }
     }
 }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+/// What the programs log: everything of their own, so that contents would show in any line.
+const LOG: &str = "info,petmail_mailbox=debug,petmail_net=debug,petmail_node=debug,petmail_rendezvous=debug,petmail_store=debug";
+
 /// What has been built by this process.
 static BUILT: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
 
@@ -21,6 +24,21 @@ pub fn bin(name: &str) -> PathBuf {
         built.push(name.to_owned());
     }
     profile_dir.join(name)
+}
+
+/// Returns a command that runs one of the workspace's programs, untouched by the developer's own settings.
+///
+/// # Panics
+/// If the program does not build.
+#[must_use]
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(bin(name));
+    let settings = std::env::vars_os().map(|(name, _)| name);
+    for name in settings.filter(|name| name.as_encoded_bytes().starts_with(b"PETMAIL_")) {
+        command.env_remove(name);
+    }
+    command.env("RUST_LOG", LOG);
+    command
 }
 
 /// Cargo's target folder, as seen from a running test.

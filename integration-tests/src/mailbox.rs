@@ -1,0 +1,149 @@
+//! A `petmail-mailbox` under test.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::outcome::Outcome;
+use crate::process::Process;
+use crate::programs::command;
+use crate::wait::eventually;
+
+/// How the server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTPS with a certificate of its own making, whose pin is in the offers.
+    PinnedHttps,
+    /// Plain HTTP, as behind a proxy.
+    PlainHttp,
+}
+
+/// A mailbox server with a basedir and an address of its own.
+#[derive(Debug)]
+pub struct MailboxServer {
+    basedir: PathBuf,
+    scheme: Scheme,
+    address: String,
+    process: Option<Process>,
+}
+
+impl MailboxServer {
+    /// Makes a server in a new folder, and starts it.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[must_use]
+    pub fn start(basedir: &Path, scheme: Scheme) -> Self {
+        Self::start_with(basedir, scheme, "")
+    }
+
+    /// Makes a server with a configuration file, and starts it.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[must_use]
+    pub fn start_with(basedir: &Path, scheme: Scheme, configuration: &str) -> Self {
+        // The URL names the port before it is bound, so another program can be quicker: then again with another port.
+        eventually("a free port for a mailbox server", || {
+            let address = format!("127.0.0.1:{}", free_port());
+            let mut server = Self { basedir: basedir.to_owned(), scheme, address, process: None };
+            server.init();
+            fs::write(basedir.join("config.toml"), configuration).expect("the folder is there");
+            server.process = Some(server.serve().ok()?);
+            Some(server)
+        })
+    }
+
+    fn init(&self) {
+        match fs::remove_dir_all(&self.basedir) {
+            Err(error) if error.kind() != ErrorKind::NotFound => panic!("{error}"),
+            _ => {}
+        }
+        let mut init = command("petmail-mailbox");
+        let made = Outcome::of(init.args(["init", "--url", &self.url()]).arg(&self.basedir)).text();
+        drop(made);
+    }
+
+    fn serve(&self) -> Result<Process, Vec<String>> {
+        let mut serve = command("petmail-mailbox");
+        serve.args(["serve", "--listen", &self.address, "-d"]).arg(&self.basedir);
+        serve.arg(match self.scheme {
+            Scheme::PinnedHttps => "--self-signed",
+            Scheme::PlainHttp => "--plain-http",
+        });
+        Process::try_ready(&mut serve).map(|(process, _)| process)
+    }
+
+    /// Where nodes reach it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.scheme {
+            Scheme::PinnedHttps => format!("https://{}", self.address),
+            Scheme::PlainHttp => format!("http://{}", self.address),
+        }
+    }
+
+    /// The address in the URL.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again where it was.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process = Some(eventually("the server's port is free", || self.serve().ok()));
+    }
+
+    /// Stops it, and returns its log.
+    ///
+    /// # Panics
+    /// If it does not run, or does not end in good order.
+    #[must_use]
+    pub fn stop(mut self) -> String {
+        let (status, log) = self.process.take().expect("the server runs").terminate();
+        assert!(status.success(), "{log:#?}");
+        log.join("\n")
+    }
+
+    /// Runs one of the operator's commands.
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(command("petmail-mailbox").args(arguments).arg("-d").arg(&self.basedir))
+    }
+
+    /// Makes an offer.
+    ///
+    /// # Panics
+    /// If none is made.
+    #[must_use]
+    pub fn offer(&self) -> String {
+        let text = self.run(&["offer"]).text();
+        text.lines().last().expect("the offer is the last line").to_owned()
+    }
+
+    /// Lists the accounts.
+    ///
+    /// # Panics
+    /// If they cannot be listed.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Value> {
+        self.run(&["accounts", "--json"]).json()
+    }
+}
+
+/// Returns a port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}

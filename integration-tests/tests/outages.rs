@@ -1,0 +1,127 @@
+//! Servers go away and nodes are killed; nothing is lost, nothing comes twice.
+#![expect(clippy::indexing_slicing, reason = "tests")]
+
+use petmail_integration_tests::node::{Node, has};
+use petmail_integration_tests::process::Process;
+use petmail_integration_tests::wait::eventually;
+use petmail_integration_tests::world::{Start, World};
+use serde_json::Value;
+
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("text {number}")).collect()
+}
+
+fn until_sent(node: &Node) {
+    eventually("the outbox is empty", || (node.status()["outbox"]["waiting"] == 0).then_some(()));
+}
+
+#[test]
+fn messages_wait_while_the_mailbox_server_is_away() {
+    let mut world = World::new();
+    let (alice, bob) = world.two_who_met(Start::Background);
+    let texts = texts(60);
+    let (before, later) = texts.split_at(40);
+    for text in before {
+        alice.send(1, text);
+    }
+    // Some of them are under way.
+    world.mailbox.kill();
+    for text in later {
+        alice.send(1, text);
+    }
+    alice.reports("for Bob waiting: ");
+    bob.reports("is not connected: ");
+    let listed = alice.run(&["messages", "--json"]).json();
+    let last = listed.last().expect("there are messages");
+    assert!(has(last, "state", "waiting") && last["reason"].is_string(), "{last}");
+    assert_eq!(alice.status()["mailboxes"][0]["connected"], false);
+
+    world.mailbox.restart();
+    bob.receives(&texts);
+    until_sent(&alice);
+    alice.is_well();
+    bob.is_well();
+}
+
+/// Half a minute, since that is how long `invite` waits for a nameplate.
+#[test]
+fn invite_without_a_rendezvous_server_fails_and_leaves_nothing() {
+    let mut world = World::new();
+    let alice = world.node("Alice", Start::Background);
+    world.rendezvous.kill();
+    let refusal = alice.run(&["invite"]).refusal();
+    assert!(refusal.contains("no code could be made: ") && refusal.contains("hint: "), "{refusal}");
+    assert_eq!(alice.invitations(), Vec::<Value>::new());
+}
+
+#[test]
+fn an_invitation_waits_while_the_rendezvous_server_is_away() {
+    let mut world = World::new();
+    let [alice, bob] = ["Alice", "Bob"].map(|name| world.node(name, Start::Background));
+    let code = alice.invite("Bob");
+    world.rendezvous.kill();
+    bob.use_code("Alice", &code);
+    for node in [&alice, &bob] {
+        node.reports("invitations wait for the rendezvous server");
+        node.invitation_in(&["waiting"]);
+    }
+    let events = bob.api().events();
+    world.rendezvous.restart();
+    let is_exchanging = |event: &Value| has(event, "event", "invitation") && !has(event, "state", "waiting");
+    while !is_exchanging(&events.next().expect("the node runs")) {}
+    // In the middle of the exchange.
+    world.rendezvous.restart();
+    assert_eq!(alice.confirmed_contact()["safety_words"], bob.confirmed_contact()["safety_words"]);
+    alice.is_well();
+}
+
+#[test]
+fn a_receiver_killed_again_and_again_has_everything_once() {
+    let world = World::new();
+    let (alice, mut bob) = world.two_who_met(Start::Child);
+    let texts = texts(300);
+    for (number, text) in texts.iter().enumerate() {
+        alice.send(1, text);
+        // The store of messages is being written whenever this is.
+        if number % 100 == 60 {
+            eventually("some have arrived", || (bob.texts().len() > number - 50).then_some(()));
+            bob.kill();
+        } else if number % 100 == 80 {
+            bob.start_as_child();
+        }
+    }
+    bob.receives(&texts);
+    until_sent(&alice);
+    bob.receives(&texts);
+}
+
+#[test]
+fn a_sender_killed_again_and_again_sends_what_it_promised_once() {
+    let world = World::new();
+    let (mut alice, bob) = world.two_who_met(Start::Child);
+    let texts = texts(124);
+    let mut promised = Vec::new();
+    for batch in texts.chunks(31) {
+        let (last, all_but_last) = batch.split_last().expect("a batch has texts");
+        for text in all_but_last {
+            alice.send(1, text);
+        }
+        promised.extend(all_but_last);
+        // The node dies while this command talks to it, or just before or after.
+        let command = Process::spawn(alice.command().args(["send-basic", "1", last]));
+        alice.kill();
+        let (status, _) = command.finish();
+        promised.extend(status.success().then_some(last));
+        alice.start_as_child();
+    }
+    until_sent(&alice);
+    eventually("the last one has arrived", || bob.texts().contains(promised.last()?).then_some(()));
+    let mut received = bob.texts();
+    // A message whose promise was cut off may be there; then it is there once, like all others.
+    let mut distinct = received.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), received.len(), "nothing comes twice");
+    received.retain(|text| promised.contains(&text));
+    assert!(received.iter().eq(promised.iter().copied()), "{received:?}");
+}
