@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("petmail-rendezvous", &["petmail-net", "petmail-proto", "petmail-store"]),
     ("petmail-mailbox", &["petmail-net", "petmail-proto", "petmail-store"]),
     ("petmail-node", &["petmail-mailbox", "petmail-net", "petmail-proto", "petmail-store"]),
-    ("petmail-integration-tests", &[]),
+    ("petmail-integration-tests", &["petmail-proto"]),
     ("xtask", &[]),
 ];
 
