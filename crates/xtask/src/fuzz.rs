@@ -12,6 +12,9 @@ use crate::shell::{cargo, output, root, run};
 /// What the gate gives each target: as many runs as take some seconds, and a bound for slow machines.
 const SMOKE: [&str; 2] = ["-runs=20000", "-max_total_time=10"];
 
+/// Inputs are lists of edits or moves: long ones from the start, but none longer than a target reads.
+const LENGTH: [&str; 2] = ["-len_control=0", "-max_len=512"];
+
 /// Feed mutated bytes to a decoder until it breaks
 ///
 /// A find is written to fuzz/artifacts, what was learnt to fuzz/corpus. Paths count from fuzz/.
@@ -73,7 +76,7 @@ fn fuzz(target: &str) -> Result<Command> {
     let artifacts = root().join("fuzz/artifacts").join(target);
     std::fs::create_dir_all(&artifacts)?;
     let mut command = in_fuzz(["run", "--quiet", "--locked", "--bin", target, "--"]);
-    command.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    command.arg(format!("-artifact_prefix={}/", artifacts.display())).args(LENGTH);
     Ok(command)
 }
 
