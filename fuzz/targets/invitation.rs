@@ -21,6 +21,12 @@ use petmail_proto::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+/// So many honest steps until both have opened their mailbox.
+const SETUP_STEPS: usize = 10;
+
+/// After so many honest steps both have each other: three phases from each follow.
+const COMPLETING_STEPS: usize = SETUP_STEPS + 6;
+
 /// Longer games find nothing more.
 const MAX_MOVES: usize = 64;
 
@@ -35,8 +41,12 @@ static BEGINNING: LazyLock<[Invitation; 2]> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let parties = BEGINNING.clone().map(|invitation| Party { invitation, side: None });
-    let mut game = Game { parties, said: Vec::new(), rng: rng() };
-    for game_move in data.chunks(8).take(MAX_MOVES) {
+    let mut game = Game { parties, said: Vec::new(), completed: [false; 2], rng: rng() };
+    let [honest_steps, moves @ ..] = data else { return };
+    let honest_steps = usize::from(*honest_steps) % (COMPLETING_STEPS + 1);
+    (0..honest_steps).for_each(|step| game.play_honestly(step));
+    assert_eq!(game.completed == [true; 2], honest_steps >= COMPLETING_STEPS);
+    for game_move in moves.chunks(8).take(MAX_MOVES) {
         let [who, kind, details @ ..] = game_move else { break };
         game.play(usize::from(who % 2), *kind, details);
     }
@@ -51,6 +61,7 @@ struct Game {
     parties: [Party; 2],
     /// What both sides have added, to be shown to anybody at any time.
     said: Vec<(Side, Phase, Body)>,
+    completed: [bool; 2],
     rng: ChaCha20Rng,
 }
 
@@ -64,8 +75,33 @@ fn invitation(name: &str, rng: &mut ChaCha20Rng) -> Invitation {
 }
 
 impl Game {
+    /// Does one step as a good server does: so the fuzzer need not find out how to get anywhere.
+    fn play_honestly(&mut self, step: usize) {
+        let input = match step / 2 {
+            0 => Input::Connected,
+            1 => Input::Server(ServerMessage::Welcome { welcome: Welcome::default() }),
+            2 => Input::Stretched(StretchedCode::from_bytes([9; 32])),
+            3 => Input::Server(ServerMessage::Claimed { mailbox: MailboxId::new("mb").expect("a good id") }),
+            4 => Input::Server(ServerMessage::Pong { pong: 1 }),
+            _ => {
+                let Some((side, phase, body)) = self.said.get(step - SETUP_STEPS).cloned() else { return };
+                let message = ServerMessage::Message { side, phase, body };
+                self.hand_in(0, Input::Server(message.clone()));
+                return self.hand_in(1, Input::Server(message));
+            }
+        };
+        self.hand_in(step % 2, input);
+    }
+
+    fn hand_in(&mut self, who: usize, input: Input) {
+        let invitation = self.party(who).invitation.clone();
+        if let Ok(step) = invitation.handle(input, UnixMillis(1), &mut self.rng) {
+            self.carry_out(who, step);
+        }
+    }
+
     fn play(&mut self, who: usize, kind: u8, details: &[u8]) {
-        let input = match kind % 12 {
+        let input = match kind % 16 {
             0 => Input::Connected,
             1 => Input::Server(ServerMessage::Welcome { welcome: Welcome::default() }),
             // The same for both: they typed the same code.
@@ -78,16 +114,16 @@ impl Game {
                 Ok(frame) => Input::Server(frame.message),
                 Err(_) => return,
             },
+            8 => Input::Server(ServerMessage::Pong { pong: 1 }),
+            9 => Input::Server(ServerMessage::Released),
+            10 => Input::Server(ServerMessage::Closed),
             // What a server does most: it shows one side what somebody has said.
             _ => match self.message(details) {
                 Some(message) => Input::Server(message),
                 None => return,
             },
         };
-        let Ok(step) = self.party(who).invitation.clone().handle(input, UnixMillis(1), &mut self.rng) else {
-            return;
-        };
-        self.carry_out(who, step);
+        self.hand_in(who, input);
     }
 
     fn party(&mut self, who: usize) -> &mut Party {
@@ -122,6 +158,9 @@ impl Game {
                 Effect::Completed(completed) => {
                     let other = if who == 0 { "Bob" } else { "Alice" };
                     assert_eq!(completed.introduction.name, other);
+                    if let Some(completed) = self.completed.get_mut(who) {
+                        *completed = true;
+                    }
                 }
                 Effect::Send(ClientMessage::Bind { side, .. }) => self.party(who).side = Some(side),
                 Effect::Send(ClientMessage::Add { phase, body }) => {
