@@ -1,0 +1,167 @@
+//! Invitations that are disturbed: nodes killed at every moment, wrong codes, third persons.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::thread;
+use std::time::Duration;
+
+use petmail_integration_tests::node::{Node, has};
+use petmail_integration_tests::wait::eventually;
+use petmail_integration_tests::world::{Start, World, meet};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{OsRng, RngCore, SeedableRng};
+use serde_json::Value;
+
+/// Rounds of the kill test in the gate.
+const ROUNDS: usize = 8;
+
+/// An undisturbed invitation is over by then, also on a busy machine.
+const LONGEST_DELAY_MS: u64 = 2_000;
+
+/// When nodes are killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// As soon as its invitation was seen in this state, or in a later one.
+    State(&'static str),
+    /// So many milliseconds after the code was typed.
+    After(u64),
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    Inviter,
+    Invited,
+    Both,
+}
+
+/// Every state first, then chance.
+fn plan(round: usize, random: &mut ChaCha20Rng) -> (Victim, Moment) {
+    let certain = [
+        (Victim::Inviter, Moment::State("exchanging")),
+        (Victim::Invited, Moment::State("exchanging")),
+        (Victim::Inviter, Moment::State("pending")),
+        (Victim::Invited, Moment::State("pending")),
+        (Victim::Both, Moment::State("exchanging")),
+        (Victim::Invited, Moment::After(0)),
+    ];
+    certain.get(round).copied().unwrap_or_else(|| {
+        let victim = match random.next_u32() % 5 {
+            0 | 1 => Victim::Inviter,
+            2 | 3 => Victim::Invited,
+            _ => Victim::Both,
+        };
+        (victim, Moment::After(random.next_u64() % LONGEST_DELAY_MS))
+    })
+}
+
+/// `PETMAIL_KILL_ROUNDS` sets the number of rounds, `PETMAIL_KILL_SEED` repeats a run.
+#[test]
+fn a_node_killed_at_any_moment_completes_its_invitation() {
+    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let rounds = variable("PETMAIL_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.try_into().unwrap());
+    let seed = variable("PETMAIL_KILL_SEED").unwrap_or_else(|| OsRng.next_u64());
+    let mut random = ChaCha20Rng::seed_from_u64(seed);
+    let world = World::new();
+    let mut nodes = ["Alice", "Bob"].map(|name| world.node(name, Start::Child));
+    for round in 0..rounds {
+        let (victim, moment) = plan(round, &mut random);
+        let story = format!("PETMAIL_KILL_SEED={seed}, round {round}: {victim:?} {moment:?}");
+        disturbed_invitation(&mut nodes, victim, moment, &story);
+    }
+}
+
+fn disturbed_invitation(nodes: &mut [Node; 2], victim: Victim, moment: Moment, story: &str) {
+    let known = nodes[0].addressbook().len();
+    let code = nodes[0].invite("Bob");
+    let [inviter, invited] = &*nodes;
+    let watched = if matches!(victim, Victim::Inviter) { inviter } else { invited };
+    let events = watched.api().events();
+    invited.use_code("Alice", &code);
+    match moment {
+        Moment::After(delay) => thread::sleep(Duration::from_millis(delay)),
+        Moment::State(state) => while !is_so_far(&events.next().unwrap(), state) {},
+    }
+    let victims = match victim {
+        Victim::Inviter => 0..1,
+        Victim::Invited => 1..2,
+        Victim::Both => 0..2,
+    };
+    nodes[victims.clone()].iter_mut().for_each(Node::kill);
+    nodes[victims].iter_mut().for_each(Node::start_as_child);
+    let words = nodes.each_ref().map(|node| {
+        let ended = node.invitation_in(&["confirmed", "failed", "expired", "cancelled"]);
+        assert!(has(&ended, "state", "confirmed"), "{story}: {ended}");
+        let contacts = node.addressbook();
+        assert_eq!(contacts.len(), known + 1, "{story}: one contact, once");
+        contacts.last().unwrap()["safety_words"].clone()
+    });
+    assert_eq!(words[0], words[1], "{story}");
+}
+
+fn is_so_far(event: &Value, state: &str) -> bool {
+    let order = ["waiting", "exchanging", "pending", "confirmed"];
+    let place = |state: &str| order.iter().position(|known| *known == state).unwrap();
+    has(event, "event", "invitation") && place(event["state"].as_str().unwrap()) >= place(state)
+}
+
+#[track_caller]
+fn fails(node: &Node, reason: &str) {
+    let failed = node.invitation_in(&["confirmed", "failed", "expired"]);
+    assert!(has(&failed, "state", "failed"), "{failed}");
+    assert!(failed["reason"].as_str().unwrap().contains(reason), "{failed}");
+    assert_eq!(node.addressbook(), Vec::<Value>::new());
+    assert_eq!(node.run(&["messages", "--json"]).text(), "");
+}
+
+#[test]
+fn a_wrong_code_is_told_to_both_and_burns_the_code() {
+    let world = World::new();
+    let [alice, bob, carol] = ["Alice", "Bob", "Carol"].map(|name| world.node(name, Start::Background));
+    let right = alice.invite("Bob");
+    let (nameplate, _) = right.split_once('-').unwrap();
+    bob.use_code("Alice", &format!("{nameplate}-adroitness-aardvark-adviser"));
+    fails(&alice, "the codes are not the same");
+    fails(&bob, "the codes are not the same");
+    assert_eq!(alice.invitations()[0]["code"], Value::Null);
+
+    // The right words come too late: nobody answers to them, though others meet meanwhile.
+    bob.use_code("Alice", &right);
+    eventually("he waits at the server", || (bob.status()["rendezvous"]["connected"] == true).then_some(()));
+    meet(&alice, &carol);
+    bob.invitation_in(&["waiting"]);
+    assert_eq!(bob.addressbook(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_code_that_people_made_is_good_for_one_attempt() {
+    let world = World::new();
+    let [alice, bob] = ["Alice", "Bob"].map(|name| world.node(name, Start::Background));
+    let code = "7041-where the river bends twice";
+    alice.use_code("Bob", code);
+    bob.use_code("Alice", "7041-where the river bends thrice");
+    fails(&alice, "the codes are not the same");
+    fails(&bob, "the codes are not the same");
+    let refusal = alice.run(&["invite", code]).refusal();
+    assert!(refusal.contains("hint: "), "{refusal}");
+    alice.use_code("Bob", "7041-we met in the snow that year");
+    bob.use_code("Alice", "7041-we met in the SNOW that  year");
+    assert_eq!(alice.confirmed_contact()["safety_words"], bob.confirmed_contact()["safety_words"]);
+}
+
+#[test]
+fn a_third_person_with_the_code_is_turned_away() {
+    let world = World::new();
+    let mut alice = world.node("Alice", Start::Child);
+    let others = ["Bob", "Carol"].map(|name| world.node(name, Start::Background));
+    let code = alice.invite("whoever is first");
+    // Whoever has made the code sleeps, so that both others come while it is in use.
+    alice.kill();
+    others.iter().for_each(|node| node.use_code("Alice", &code));
+    let late = eventually("one of them is turned away", || {
+        others.iter().position(|node| has(&node.invitations()[0], "state", "failed"))
+    });
+    fails(&others[late], "two others have used this code already");
+    alice.start_as_child();
+    let first = others[1 - late].confirmed_contact();
+    assert_eq!(alice.confirmed_contact()["safety_words"], first["safety_words"]);
+}
