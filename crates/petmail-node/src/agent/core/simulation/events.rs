@@ -42,7 +42,8 @@ impl World {
             if tasks.offers_at.is_some_and(|time| time <= self.now) {
                 events.push(Event::AskOutbox(index));
             }
-            for (i, flight) in tasks.flights.iter().enumerate() {
+            let due = |(_, flight): &(usize, &Flight)| flight.due <= self.now;
+            for (i, flight) in tasks.flights.iter().enumerate().filter(due) {
                 events.push(if flight.attempt.is_none() {
                     Event::Deliver(index, i)
                 } else {
@@ -114,7 +115,7 @@ impl World {
             Event::AskOutbox(index) => self.ask_outbox(index),
             Event::Deliver(index, flight) => self.deliver(index, flight),
             Event::Answer(index, flight) => {
-                let Flight { offer, attempt } = self.nodes[index].tasks.flights.remove(flight);
+                let Flight { offer, attempt, .. } = self.nodes[index].tasks.flights.remove(flight);
                 self.step(index, |core, step, now, rng| {
                     Ok(core.finish_offer(step, &offer, attempt.unwrap(), now, rng)?)
                 });
@@ -183,7 +184,8 @@ impl World {
         node.tasks.offers_at = if offers.len() == room { Some(self.now) } else { wake_at };
         for offer in offers {
             self.ledger.offered(&self.nodes[index], &offer);
-            self.nodes[index].tasks.flights.push(Flight { offer, attempt: None });
+            let due = self.travel_end();
+            self.nodes[index].tasks.flights.push(Flight { offer, attempt: None, due });
         }
     }
 
@@ -202,7 +204,9 @@ impl World {
             self.arrive(index, &offer);
         }
         let trouble = (outcome != petmail_proto::outbox::Outcome::Taken).then(|| "it failed".to_owned());
-        self.nodes[index].tasks.flights[flight].attempt = Some(Attempt { outcome, trouble, packets });
+        let due = self.travel_end();
+        let attempt = Some(Attempt { outcome, trouble, packets });
+        self.nodes[index].tasks.flights[flight] = Flight { offer, attempt, due };
     }
 
     /// A message reaches the mailbox, perhaps twice.

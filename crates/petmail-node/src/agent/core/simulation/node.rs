@@ -46,6 +46,8 @@ pub(super) struct Line {
 pub(super) struct Flight {
     pub(super) offer: Offer,
     pub(super) attempt: Option<Attempt>,
+    /// When it comes to its next end.
+    pub(super) due: UnixMillis,
 }
 
 #[derive(Debug)]

@@ -111,9 +111,9 @@ impl World {
             return Trouble::None;
         }
         match self.below(60) {
-            0 => Trouble::CommitFails,
-            1 => Trouble::CrashBeforeCommit,
-            2 => Trouble::CrashAfterCommit,
+            0..4 => Trouble::CommitFails,
+            4 => Trouble::CrashBeforeCommit,
+            5 => Trouble::CrashAfterCommit,
             _ => Trouble::None,
         }
     }
@@ -182,6 +182,12 @@ impl World {
         }
     }
 
+    /// When something that leaves now is there: while things go wrong it may be long under way.
+    pub(super) fn travel_end(&mut self) -> UnixMillis {
+        let millis = if self.is_faulty() { self.below(4_000) as u64 } else { 0 };
+        self.now.plus(Duration::from_millis(millis))
+    }
+
     pub(super) fn is_faulty(&self) -> bool {
         self.now < self.faults_until
     }
@@ -191,7 +197,8 @@ impl World {
         let wakes = self.nodes.iter().flat_map(|node| {
             let tasks = &node.tasks;
             let reconnects = (!node.idle_invitations().is_empty()).then_some(tasks.reconnect_at);
-            tasks.wakes.values().copied().chain(tasks.offers_at).chain(reconnects)
+            let flights = tasks.flights.iter().map(|flight| flight.due);
+            tasks.wakes.values().copied().chain(tasks.offers_at).chain(reconnects).chain(flights)
         });
         let plans = self.plans.iter().map(|plan| plan.at);
         let next = wakes.chain(plans).filter(|time| *time > self.now).min();
