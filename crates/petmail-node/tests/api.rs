@@ -199,7 +199,7 @@ async fn pages_of_others_are_refused() {
 async fn senseless_requests_are_refused_with_their_reason() {
     let node = Running::start().await;
     let bad = refusal(StatusCode::BAD_REQUEST, "bad-arguments");
-    for body in [json!({"colour": 1}), json!([]), json!("x"), json!({"petname": 5})] {
+    for body in [json!({"colour": 1}), json!([]), json!([null, null]), json!("x"), json!({"petname": 5})] {
         assert_eq!(code(node.command("invite").json(&body)).await, bad, "{body}");
     }
     assert_eq!(code(node.command("status").json(&json!({"x": 1}))).await, bad);

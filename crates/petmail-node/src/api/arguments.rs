@@ -34,6 +34,10 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Arguments<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<Arguments<T>, Refusal> {
+    // To serde an array is a struct as well, its fields by position.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Refusal::BadArguments("the body is no JSON object".to_owned()));
+    }
     serde_json::from_slice(bytes).map(Arguments).map_err(|error| Refusal::BadArguments(error.to_string()))
 }
 
