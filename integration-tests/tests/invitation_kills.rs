@@ -14,6 +14,9 @@ use serde_json::Value;
 /// Rounds of the kill test in the gate.
 const ROUNDS: usize = 8;
 
+/// Words that no code has by chance, but for one in sixteen million.
+const WRONG_WORDS: &str = "adroitness-aardvark-adviser";
+
 /// An undisturbed invitation is over by then, also on a busy machine.
 const LONGEST_DELAY_MS: u64 = 2_000;
 
@@ -54,25 +57,49 @@ fn plan(round: usize, random: &mut ChaCha20Rng) -> (Victim, Moment) {
     })
 }
 
-/// `PETMAIL_KILL_ROUNDS` sets the number of rounds, `PETMAIL_KILL_SEED` repeats a run.
+/// What the invited person types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Typed {
+    Right,
+    Wrong,
+}
+
 #[test]
 fn a_node_killed_at_any_moment_completes_its_invitation() {
+    disturbed_invitations(Typed::Right, ROUNDS);
+}
+
+#[test]
+fn a_node_killed_at_any_moment_learns_that_the_code_was_wrong() {
+    disturbed_invitations(Typed::Wrong, ROUNDS / 2);
+}
+
+/// `PETMAIL_KILL_ROUNDS` sets the number of rounds, `PETMAIL_KILL_SEED` repeats a run.
+fn disturbed_invitations(typed: Typed, rounds: usize) {
     let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let rounds = variable("PETMAIL_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.try_into().unwrap());
+    let rounds = variable("PETMAIL_KILL_ROUNDS").map_or(rounds, |rounds| rounds.try_into().unwrap());
     let seed = variable("PETMAIL_KILL_SEED").unwrap_or_else(|| OsRng.next_u64());
     let mut random = ChaCha20Rng::seed_from_u64(seed);
     let world = World::new();
     let mut nodes = ["Alice", "Bob"].map(|name| world.node(name, Start::Child));
     for round in 0..rounds {
         let (victim, moment) = plan(round, &mut random);
-        let story = format!("PETMAIL_KILL_SEED={seed}, round {round}: {victim:?} {moment:?}");
-        disturbed_invitation(&mut nodes, victim, moment, &story);
+        let story = format!("PETMAIL_KILL_SEED={seed}, round {round}: {victim:?} {moment:?}, {typed:?}");
+        disturb(&mut nodes, typed, victim, moment);
+        match typed {
+            Typed::Right => both_have_each_other(&nodes, round + 1, &story),
+            Typed::Wrong => both_know_why_not(&nodes, &story),
+        }
     }
 }
 
-fn disturbed_invitation(nodes: &mut [Node; 2], victim: Victim, moment: Moment, story: &str) {
-    let known = nodes[0].addressbook().len();
-    let code = nodes[0].invite("Bob");
+/// Starts an invitation, and kills and restarts nodes in the middle of it.
+fn disturb(nodes: &mut [Node; 2], typed: Typed, victim: Victim, moment: Moment) {
+    let mut code = nodes[0].invite("Bob");
+    if typed == Typed::Wrong {
+        let (nameplate, _) = code.split_once('-').unwrap();
+        code = format!("{nameplate}-{WRONG_WORDS}");
+    }
     let [inviter, invited] = &*nodes;
     let watched = if matches!(victim, Victim::Inviter) { inviter } else { invited };
     let events = watched.api().events();
@@ -88,20 +115,32 @@ fn disturbed_invitation(nodes: &mut [Node; 2], victim: Victim, moment: Moment, s
     };
     nodes[victims.clone()].iter_mut().for_each(Node::kill);
     nodes[victims].iter_mut().for_each(Node::start_as_child);
+}
+
+fn is_so_far(event: &Value, state: &str) -> bool {
+    // Every other state is an end.
+    let order = ["waiting", "exchanging", "pending"];
+    let place = |state: &str| order.iter().position(|known| *known == state).unwrap_or(order.len());
+    has(event, "event", "invitation") && place(event["state"].as_str().unwrap()) >= place(state)
+}
+
+fn both_have_each_other(nodes: &[Node; 2], contacts: usize, story: &str) {
     let words = nodes.each_ref().map(|node| {
         let ended = node.invitation_in(&["confirmed", "failed", "expired", "cancelled"]);
         assert!(has(&ended, "state", "confirmed"), "{story}: {ended}");
-        let contacts = node.addressbook();
-        assert_eq!(contacts.len(), known + 1, "{story}: one contact, once");
-        contacts.last().unwrap()["safety_words"].clone()
+        let listed = node.addressbook();
+        assert_eq!(listed.len(), contacts, "{story}: one contact, once");
+        listed.last().unwrap()["safety_words"].clone()
     });
     assert_eq!(words[0], words[1], "{story}");
 }
 
-fn is_so_far(event: &Value, state: &str) -> bool {
-    let order = ["waiting", "exchanging", "pending", "confirmed"];
-    let place = |state: &str| order.iter().position(|known| *known == state).unwrap();
-    has(event, "event", "invitation") && place(event["state"].as_str().unwrap()) >= place(state)
+fn both_know_why_not(nodes: &[Node; 2], story: &str) {
+    for node in nodes {
+        let ended = node.invitation_in(&["confirmed", "failed", "expired", "cancelled"]);
+        assert!(has(&ended, "state", "failed") && ended["reason"].is_string(), "{story}: {ended}");
+        assert_eq!(node.addressbook(), Vec::<Value>::new(), "{story}");
+    }
 }
 
 #[track_caller]
@@ -119,7 +158,7 @@ fn a_wrong_code_is_told_to_both_and_burns_the_code() {
     let [alice, bob, carol] = ["Alice", "Bob", "Carol"].map(|name| world.node(name, Start::Background));
     let right = alice.invite("Bob");
     let (nameplate, _) = right.split_once('-').unwrap();
-    bob.use_code("Alice", &format!("{nameplate}-adroitness-aardvark-adviser"));
+    bob.use_code("Alice", &format!("{nameplate}-{WRONG_WORDS}"));
     fails(&alice, "the codes are not the same");
     fails(&bob, "the codes are not the same");
     assert_eq!(alice.invitations()[0]["code"], Value::Null);
@@ -130,6 +169,20 @@ fn a_wrong_code_is_told_to_both_and_burns_the_code() {
     meet(&alice, &carol);
     bob.invitation_in(&["waiting"]);
     assert_eq!(bob.addressbook(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_cancelled_invitation_leaves_nothing() {
+    let world = World::new();
+    let [alice, bob] = ["Alice", "Bob"].map(|name| world.node(name, Start::Background));
+    let code = alice.invite("Bob");
+    assert_eq!(alice.run(&["cancel-invitation", "1"]).text(), "");
+    let cancelled = alice.invitation_in(&["cancelled"]);
+    assert_eq!((&cancelled["id"], &cancelled["code"]), (&Value::from(1), &Value::Null));
+    assert!(alice.run(&["cancel-invitation", "1"]).refusal().contains("hint: "));
+    bob.use_code("Alice", &code);
+    assert_eq!(bob.run(&["cancel-invitation", "1"]).text(), "");
+    meet(&alice, &bob);
 }
 
 #[test]
