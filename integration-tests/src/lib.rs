@@ -3,6 +3,7 @@
 //! Knows how to find, build, start, command and stop; what is to be proven stands in `tests/`.
 
 pub mod api;
+pub mod lossy;
 pub mod mailbox;
 pub mod node;
 pub mod outcome;

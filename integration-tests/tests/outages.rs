@@ -1,10 +1,13 @@
 //! Servers go away and nodes are killed; nothing is lost, nothing comes twice.
 #![expect(clippy::indexing_slicing, reason = "tests")]
 
+use petmail_integration_tests::lossy;
+use petmail_integration_tests::mailbox::Scheme;
 use petmail_integration_tests::node::{Node, has};
 use petmail_integration_tests::process::Process;
 use petmail_integration_tests::wait::eventually;
 use petmail_integration_tests::world::{Start, World};
+use petmail_proto::server::offer::Offer;
 use serde_json::Value;
 
 fn texts(count: usize) -> Vec<String> {
@@ -41,6 +44,42 @@ fn messages_wait_while_the_mailbox_server_is_away() {
     until_sent(&alice);
     alice.is_well();
     bob.is_well();
+}
+
+/// The server has made the account, but the node does not know: only the same keys get it again.
+#[test]
+fn an_offer_whose_answer_got_lost_is_good_for_the_same_node() {
+    let world = World::with(&[], Scheme::PlainHttp);
+    let alice = world.node_without_mailbox("Alice", Start::Background);
+    let lossy = lossy::losing_first_answer(world.mailbox.address(), "POST /redeem");
+    let mut offer: Offer = world.mailbox.offer().parse().expect("an offer");
+    offer.url = format!("http://{lossy}").parse().expect("a URL");
+    let offer = offer.expose_text();
+    let refusal = alice.run(&["accept-mailbox", &offer]).refusal();
+    assert!(refusal.contains("nothing is lost"), "{refusal}");
+    assert_eq!(world.mailbox.accounts().len(), 1);
+    alice.accept_mailbox(&offer);
+    assert_eq!(alice.run(&["mailboxes", "--json"]).json().len(), 1);
+    assert_eq!(world.mailbox.accounts().len(), 1);
+}
+
+#[test]
+fn an_offer_accepted_by_a_killed_node_is_good_for_it_afterwards() {
+    let mut world = World::new();
+    let mut alice = world.node_without_mailbox("Alice", Start::Child);
+    let offer = world.mailbox.offer();
+    world.mailbox.kill();
+    let refusal = alice.run(&["accept-mailbox", &offer]).refusal();
+    assert!(refusal.contains("nothing is lost"), "{refusal}");
+    world.mailbox.restart();
+    let accepting = Process::spawn(alice.command().args(["accept-mailbox", &offer]));
+    alice.kill();
+    // Either way is possible.
+    drop(accepting.finish());
+    alice.start_as_child();
+    alice.accept_mailbox(&offer);
+    assert_eq!(alice.run(&["mailboxes", "--json"]).json().len(), 1);
+    assert_eq!(world.mailbox.accounts().len(), 1);
 }
 
 /// Half a minute, since that is how long `invite` waits for a nameplate.

@@ -339,21 +339,33 @@ impl Agent {
         let id = self.step(|core, step, _| core.begin_redeem(step, offer, is_local, &mut OsRng)).await?;
         let mailbox = self.mailbox(id).await?;
         if mailbox.account.is_none() {
-            match self.0.network.redeem(&mailbox).await {
-                Ok(account) => self.redeemed(id, account).await?,
-                Err(refused) => {
-                    self.step(|core, step, _| {
-                        core.abandon_redeem(step, id);
-                        Ok(())
-                    })
-                    .await?;
-                    return Err(refused);
-                }
-            }
+            self.finish_redeem(&mailbox).await?;
         }
         self.mailboxes().await.into_iter().find(|view| view.id == id).ok_or_else(|| {
             CommandError::new(Fault::Conflict, "the mailbox was removed meanwhile", "accept the offer again")
         })
+    }
+
+    /// Redeems an offer that was noted before, with the keys that were noted with it. Only a refusal ends it: after
+    /// anything else the server may have made the account, and gives it to these keys alone.
+    pub(crate) async fn finish_redeem(&self, mailbox: &Mailbox) -> Result<(), CommandError> {
+        match self.0.network.redeem(mailbox).await {
+            Ok(account) => self.redeemed(mailbox.id, account).await,
+            Err(refused) => {
+                if refused.fault == Fault::Conflict {
+                    self.abandon_redeem(mailbox.id).await?;
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    async fn abandon_redeem(&self, id: u32) -> Result<(), CommandError> {
+        let abandon = |core: &mut Core, step: &mut Step, _| {
+            core.abandon_redeem(step, id);
+            Ok(())
+        };
+        self.step(abandon).await
     }
 
     async fn redeemed(&self, id: u32, account: Account) -> Result<(), CommandError> {
@@ -496,12 +508,6 @@ impl Agent {
     pub(crate) async fn unfinished_offers(&self) -> Vec<Mailbox> {
         let core = self.0.core.lock().await;
         core.mailboxes.values().filter(|mailbox| mailbox.account.is_none()).cloned().collect()
-    }
-
-    /// Takes up an offer that was not redeemed before the node stopped.
-    pub(crate) async fn finish_redeem(&self, mailbox: &Mailbox) -> Result<(), CommandError> {
-        let account = self.0.network.redeem(mailbox).await?;
-        self.redeemed(mailbox.id, account).await
     }
 
     /// Returns a mailbox.

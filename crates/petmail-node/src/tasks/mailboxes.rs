@@ -13,7 +13,7 @@ use rand_core::OsRng;
 use tokio::task::JoinSet;
 
 use crate::{
-    agent::{Agent, records::Mailbox},
+    agent::{Agent, error::Fault, records::Mailbox},
     network::{MailboxStream, NetworkError},
 };
 
@@ -52,6 +52,9 @@ async fn finish_redeem(agent: Agent, mailbox: Mailbox, shutdown: CancellationTok
     for failures in 0.. {
         match agent.finish_redeem(&mailbox).await {
             Ok(()) => return,
+            Err(error) if error.fault == Fault::Conflict => {
+                return tracing::warn!(mailbox = mailbox.id, %error, "an offer is given up");
+            }
             Err(error) => tracing::warn!(mailbox = mailbox.id, %error, "an offer is not redeemed yet"),
         }
         if !pause(failures, MAX_PAUSE, &shutdown).await {
