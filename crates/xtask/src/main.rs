@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a program that talks to the developer who started it")]
 
 mod arrows;
+mod bench;
 mod demo;
 mod fuzz;
 mod gate;
@@ -26,6 +27,7 @@ enum Command {
     /// Run every check that a change has to pass, and say which one it does not
     Test,
     Demo(demo::Demo),
+    Bench(bench::Bench),
     Fuzz(fuzz::Fuzz),
     Soak(soak::Soak),
 }
@@ -34,6 +36,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Test => gate::run(),
         Command::Demo(demo) => demo.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Soak(soak) => soak.run(),
     }
