@@ -8,6 +8,7 @@ pub mod error;
 pub(crate) mod records;
 mod stored;
 pub(crate) mod view;
+mod work;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -15,18 +16,13 @@ use std::{
     time::Duration,
 };
 
-use petmail_proto::{
-    invitation::machine::{Effect, Input},
-    server::offer::Offer as MailboxOffer,
-    time::UnixMillis,
-};
+use petmail_proto::{invitation::machine::Effect, server::offer::Offer as MailboxOffer, time::UnixMillis};
 use petmail_store::Keyspace;
 use rand_core::OsRng;
-use serde_json::{Map, Value};
 use tokio::sync::{Mutex, Notify, broadcast};
 
 use self::{
-    core::{Arrival, Attempt, Core, Offer, Step},
+    core::{Core, Step},
     error::{CommandError, Fault},
     records::{Account, Mailbox, OUTBOX},
 };
@@ -48,8 +44,8 @@ const EVENT_BACKLOG: usize = 1_024;
 /// How many rows of a removed contact are deleted at a time: three writes each stay below a batch's limit.
 const REMOVE_ROWS: usize = 256;
 
-/// How many quarantined messages are tried at a time.
-const QUARANTINE_ROWS: usize = 64;
+/// How many contacts are told of a new mailbox at a time, likewise.
+const TOLD_AT_ONCE: usize = 128;
 
 /// The agent of a running node. Clones are the same agent.
 #[derive(Clone, Debug)]
@@ -103,6 +99,7 @@ impl Agent {
         agent.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
         agent.step(|core, step, now| core.resume_invitations(step, now, &mut OsRng)).await?;
         agent.finish_removals().await?;
+        agent.tell_contacts().await?;
         // The node may have stopped between a new contact and the messages that waited for it.
         agent.retry_quarantine().await?;
         Ok(agent)
@@ -369,8 +366,26 @@ impl Agent {
     }
 
     async fn redeemed(&self, id: u32, account: Account) -> Result<(), CommandError> {
-        self.step(|core, step, now| core.finish_redeem(step, id, account, now, &mut OsRng)).await?;
+        self.step(|core, step, _| core.finish_redeem(step, id, account)).await?;
         self.0.mailboxes_changed.notify_one();
+        self.tell_contacts().await
+    }
+
+    /// Tells every contact of mailboxes that it does not know yet.
+    async fn tell_contacts(&self) -> Result<(), CommandError> {
+        let cids = self.0.core.lock().await.to_be_told();
+        for chunk in cids.chunks(TOLD_AT_ONCE) {
+            self.step(|core, step, now| {
+                for cid in chunk {
+                    // A contact may have been removed meanwhile.
+                    if core.peers.contains_key(cid) {
+                        core.announce_mailboxes(step, *cid, now, &mut OsRng)?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
         Ok(())
     }
 
@@ -448,162 +463,6 @@ impl Agent {
 
     async fn scan(&self, keyspace: Keyspace, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CommandError> {
         self.0.db.scan(keyspace, prefix).await.map_err(|error| internal(&error))
-    }
-}
-
-/// What the tasks use.
-impl Agent {
-    pub(crate) fn network(&self) -> &Network {
-        &self.0.network
-    }
-
-    pub(crate) fn rendezvous_url(&self) -> &str {
-        &self.0.rendezvous_url
-    }
-
-    /// Waits until the outbox may have something to offer.
-    pub(crate) async fn outbox_changed(&self) {
-        self.0.outbox.notified().await;
-    }
-
-    /// Waits until there is a new mailbox.
-    pub(crate) async fn mailboxes_changed(&self) {
-        self.0.mailboxes_changed.notified().await;
-    }
-
-    /// Returns what can be offered now, and when to ask again.
-    pub(crate) async fn next_offers(&self, limit: usize) -> (Vec<Offer>, Option<UnixMillis>) {
-        self.0.core.lock().await.next_offers(limit, now())
-    }
-
-    /// Reads the packets of the message that is offered.
-    pub(crate) async fn packets(&self, offer: &Offer) -> Result<Map<String, Value>, CommandError> {
-        match &offer.body {
-            None => Ok(Map::new()),
-            Some(key) => stored::packets(&self.0.db, key).await.map_err(|error| internal(&error)),
-        }
-    }
-
-    /// Notes how an offer ended.
-    pub(crate) async fn finish_offer(&self, offer: &Offer, attempt: Attempt) -> Result<(), CommandError> {
-        self.step(|core, step, now| Ok(core.finish_offer(step, offer, attempt, now, &mut OsRng)?)).await
-    }
-
-    /// Returns the ids of all redeemed mailboxes.
-    pub(crate) async fn mailbox_ids(&self) -> Vec<u32> {
-        let core = self.0.core.lock().await;
-        core.mailboxes
-            .values()
-            .filter(|mailbox| mailbox.account.is_some())
-            .map(|mailbox| mailbox.id)
-            .collect()
-    }
-
-    /// Tells whether the mailbox inside this node has given its account, or is about to.
-    pub(crate) async fn has_local_mailbox(&self) -> bool {
-        self.0.core.lock().await.mailboxes.values().any(|mailbox| mailbox.is_local)
-    }
-
-    /// Returns offers that were not redeemed before the node stopped.
-    pub(crate) async fn unfinished_offers(&self) -> Vec<Mailbox> {
-        let core = self.0.core.lock().await;
-        core.mailboxes.values().filter(|mailbox| mailbox.account.is_none()).cloned().collect()
-    }
-
-    /// Returns a mailbox.
-    pub(crate) async fn mailbox(&self, id: u32) -> Result<Mailbox, CommandError> {
-        let core = self.0.core.lock().await;
-        core.mailboxes.get(&id).cloned().ok_or_else(|| {
-            CommandError::new(Fault::NotFound, format!("there is no mailbox {id}"), "mailboxes lists them")
-        })
-    }
-
-    /// Takes in messages from a mailbox, all in one commit. When this returns, the server may delete them.
-    pub(crate) async fn receive(&self, messages: Vec<Vec<u8>>) -> Result<(), CommandError> {
-        self.step(|core, step, now| {
-            for msg_c in &messages {
-                match core.receive(step, msg_c, now, &mut OsRng)? {
-                    Arrival::Accepted | Arrival::Duplicate => {}
-                    Arrival::Damaged => tracing::warn!("a damaged message was dropped"),
-                    Arrival::Unknown => tracing::info!("a message from nobody known is kept in quarantine"),
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Notes how a mailbox's event stream is.
-    pub(crate) async fn set_mailbox_health(&self, id: u32, state: Result<(), String>) {
-        let changed = {
-            let mut health = lock(&self.0.health);
-            health.mailboxes.insert(id, state.clone()).as_ref() != Some(&state)
-        };
-        if !changed {
-            return;
-        }
-        if let Some(view) = self.mailboxes().await.into_iter().find(|view| view.id == id) {
-            self.0.events.send(Event::Mailbox(view)).map_or_else(drop, drop);
-        }
-    }
-
-    /// Notes how the rendezvous server is.
-    pub(crate) fn set_rendezvous_health(&self, state: Option<Result<(), String>>) {
-        lock(&self.0.health).rendezvous = state;
-    }
-
-    /// Returns the invitations whose tasks have something to do.
-    pub(crate) fn invitations_with_work(&self) -> Vec<u32> {
-        let queues = lock(&self.0.invitations);
-        let mut ids: Vec<u32> = queues.keys().copied().collect();
-        ids.sort_unstable();
-        ids
-    }
-
-    /// Takes what an invitation's task has to do.
-    pub(crate) fn take_invitation_work(&self, id: u32) -> VecDeque<Effect> {
-        lock(&self.0.invitations).remove(&id).unwrap_or_default()
-    }
-
-    /// Completes when any invitation may have got work after this was first polled.
-    pub(crate) fn invitations_changed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.0.invitations_changed.notified()
-    }
-
-    /// Returns the open invitations that need the rendezvous server.
-    pub(crate) async fn wants_rendezvous(&self, id: u32) -> bool {
-        let core = self.0.core.lock().await;
-        core.invitations.get(&id).is_some_and(|invite| invite.machine.wants_connection())
-    }
-
-    /// Returns the invitations that need the rendezvous server.
-    pub(crate) async fn invitations_wanting_rendezvous(&self) -> Vec<u32> {
-        let core = self.0.core.lock().await;
-        core.invitations
-            .values()
-            .filter(|invite| invite.machine.wants_connection())
-            .map(|invite| invite.id)
-            .collect()
-    }
-
-    /// Hands an input to an invitation.
-    pub(crate) async fn invitation_input(&self, id: u32, input: Input) -> Result<(), CommandError> {
-        self.step(|core, step, now| core.invitation_input(step, id, input, now, &mut OsRng)).await
-    }
-
-    /// Tries the messages in quarantine again, and drops those that are too old.
-    pub(crate) async fn retry_quarantine(&self) -> Result<(), CommandError> {
-        let rows = stored::quarantine(&self.0.db).await.map_err(|error| internal(&error))?;
-        for chunk in rows.chunks(QUARANTINE_ROWS) {
-            self.step(|core, step, now| {
-                for (id, row) in chunk {
-                    core.retry(step, *id, row, now, &mut OsRng)?;
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(())
     }
 }
 

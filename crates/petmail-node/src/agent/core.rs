@@ -12,7 +12,7 @@ mod send;
 #[cfg(test)]
 mod simulation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use petmail_proto::{
     channel::{MessageNumber, cid::CidSubkeys, lookup::TokenTable},
@@ -111,8 +111,15 @@ pub(crate) struct Stored {
     pub(crate) invitations: Vec<InvitationRow>,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) last_message_id: u64,
-    /// The sizes of quarantined messages by number of arrival, in bytes.
-    pub(crate) quarantine: BTreeMap<u64, usize>,
+    /// What is in quarantine, by number of arrival.
+    pub(crate) quarantine: BTreeMap<u64, InQuarantine>,
+}
+
+/// What the agent remembers of a message in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InQuarantine {
+    pub(crate) received: UnixMillis,
+    pub(crate) bytes: usize,
 }
 
 /// The agent's state.
@@ -124,8 +131,10 @@ pub(crate) struct Core {
     pub(crate) invitations: BTreeMap<u32, Invite>,
     pub(crate) mailboxes: BTreeMap<u32, Mailbox>,
     tokens: TokenTable<u32>,
+    /// The contacts for whom something waits, in the order in which they have their turn.
+    turns: VecDeque<u32>,
     last_message_id: u64,
-    quarantine: BTreeMap<u64, usize>,
+    quarantine: BTreeMap<u64, InQuarantine>,
 }
 
 impl Core {
@@ -146,12 +155,14 @@ impl Core {
             invitations: BTreeMap::new(),
             mailboxes: stored.mailboxes.into_iter().map(|mailbox| (mailbox.id, mailbox)).collect(),
             tokens: TokenTable::new(),
+            turns: VecDeque::new(),
             last_message_id: stored.last_message_id,
             quarantine: stored.quarantine,
         };
         for contact in stored.contacts {
             let cid = contact.cid;
             let outbox = Outbox::new(queued.remove(&cid).unwrap_or_default());
+            core.turns.extend((!outbox.is_empty()).then_some(cid));
             core.peers.insert(cid, Peer::new(contact, progress.remove(&cid).unwrap_or_default(), outbox));
             core.expect_messages(cid);
         }

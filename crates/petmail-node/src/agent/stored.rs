@@ -7,7 +7,7 @@ use petmail_proto::wire::Record;
 use serde_json::{Map, Value};
 
 use super::{
-    core::Stored,
+    core::{InQuarantine, Stored},
     records::{
         AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX,
         PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
@@ -72,7 +72,8 @@ impl Rows {
         }
         let mut quarantine = BTreeMap::new();
         for (key, row) in self.quarantine {
-            quarantine.insert(number(key)?, row.len());
+            let Quarantined { received, msg_c } = decode(&row)?;
+            quarantine.insert(number(key)?, InQuarantine { received, bytes: msg_c.len() });
         }
         Ok(Stored {
             settings: self.settings.map_or(Ok(Settings::default()), |row| decode(&row))?,

@@ -72,7 +72,9 @@ async fn keep_open(agent: Agent, id: u32, shutdown: CancellationToken) {
         };
         let Err(error) = ended else { continue };
         tracing::debug!(mailbox = id, %error, "the event stream ended");
-        agent.set_mailbox_health(id, Err(error.to_string())).await;
+        if let Err(error) = agent.set_mailbox_health(id, Err(error.to_string())).await {
+            tracing::error!(%error, "the state of a mailbox cannot be noted");
+        }
         let shortest = match error {
             NetworkError::Clock(offset) if offset != clock_offset && failures == 0 => {
                 clock_offset = offset;
@@ -102,7 +104,7 @@ async fn follow(agent: &Agent, id: u32, clock_offset: i64, failures: &mut u32) -
             return Err(NetworkError::Superseded);
         }
         let entries = open_event(&mut stream, &event.data)?;
-        agent.set_mailbox_health(id, Ok(())).await;
+        agent.set_mailbox_health(id, Ok(())).await.map_err(gone)?;
         *failures = 0;
         take_in(agent, &mailbox, entries).await?;
     }

@@ -8,7 +8,7 @@ use petmail_proto::{
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, Step};
+use super::{Core, Peer, Step};
 use crate::agent::{
     error::{CommandError, Fault},
     records::{Account, MAILBOXES, Mailbox},
@@ -54,23 +54,23 @@ impl Core {
         Ok(id)
     }
 
-    /// Stores what the server gave for an offer, and tells every contact where to write from now on.
+    /// Stores what the server gave for an offer. The contacts are told in steps of their own, [`Self::to_be_told`].
     pub(crate) fn finish_redeem(
         &mut self,
         step: &mut Step,
         id: u32,
         account: Account,
-        now: UnixMillis,
-        rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
         let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
         mailbox.account = Some(account);
-        self.put_mailbox(step, id)?;
-        let cids: Vec<u32> = self.peers.keys().copied().collect();
-        for cid in cids {
-            self.announce_mailboxes(step, cid, now, rng)?;
-        }
-        Ok(())
+        Ok(self.put_mailbox(step, id)?)
+    }
+
+    /// Returns the contacts that do not know of all mailboxes.
+    pub(crate) fn to_be_told(&self) -> Vec<u32> {
+        let redeemed = || self.mailboxes.values().filter(|mailbox| mailbox.account.is_some());
+        let lacks_one = |peer: &Peer| redeemed().any(|mailbox| !peer.contact.mailboxes.contains(&mailbox.id));
+        self.peers.iter().filter(|(_, peer)| lacks_one(peer)).map(|(cid, _)| *cid).collect()
     }
 
     /// Forgets an offer that the server refused for good.
@@ -93,7 +93,7 @@ impl Core {
     }
 
     /// Tells a contact of mailboxes that it does not know yet.
-    pub(super) fn announce_mailboxes(
+    pub(crate) fn announce_mailboxes(
         &mut self,
         step: &mut Step,
         cid: u32,

@@ -18,7 +18,7 @@ use petmail_proto::{
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, Peer, Step};
+use super::{Core, InQuarantine, Peer, Step};
 use crate::{
     agent::{
         error::CommandError,
@@ -43,6 +43,17 @@ pub(crate) enum Arrival {
     Unknown,
 }
 
+/// Whose message it is, as far as the outside says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// This contact's, with what its CIDBox says.
+    Contact(u32, Envelope),
+    /// It has an expected token, but no CIDBox to go with it.
+    Damaged,
+    /// No contact's.
+    Nobody,
+}
+
 /// How long a message that nobody known wrote is kept.
 const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -65,22 +76,26 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Arrival, CommandError> {
         let Ok(message) = MsgC::parse(msg_c) else { return Ok(Arrival::Damaged) };
-        if let Some((cid, envelope)) = self.find_contact(&message) {
-            return self.receive_from(step, cid, &message, &envelope, now, rng);
-        }
-        match self.complete_invitation(step, &message, now, rng)? {
-            Some((cid, envelope)) => self.receive_from(step, cid, &message, &envelope, now, rng),
-            None => self.quarantine(step, msg_c, now),
+        match self.find(&message) {
+            Found::Contact(cid, envelope) => self.receive_from(step, cid, &message, &envelope, now, rng),
+            Found::Damaged => Ok(Arrival::Damaged),
+            Found::Nobody => match self.complete_invitation(step, &message, now, rng)? {
+                Some((cid, envelope)) => self.receive_from(step, cid, &message, &envelope, now, rng),
+                None => self.quarantine(step, msg_c, now),
+            },
         }
     }
 
     /// Finds the contact by the token, else by trying every contact's key.
-    pub(super) fn find_contact(&self, message: &MsgC<'_>) -> Option<(u32, Envelope)> {
-        let opens = |peer: &Peer| peer.my_subkeys.open(&message.cid_box).ok();
-        if let Some(cid) = self.tokens.find(&message.token) {
-            return Some((cid, opens(self.peers.get(&cid)?)?));
+    pub(super) fn find(&self, message: &MsgC<'_>) -> Found {
+        let opens = |cid: u32, peer: &Peer| {
+            let envelope = peer.my_subkeys.open(&message.cid_box).ok()?;
+            Some(Found::Contact(cid, envelope))
+        };
+        match self.tokens.find(&message.token).and_then(|cid| Some((cid, self.peers.get(&cid)?))) {
+            Some((cid, peer)) => opens(cid, peer).unwrap_or(Found::Damaged),
+            None => self.peers.iter().find_map(|(cid, peer)| opens(*cid, peer)).unwrap_or(Found::Nobody),
         }
-        self.peers.iter().find_map(|(cid, peer)| Some((*cid, opens(peer)?)))
     }
 
     fn receive_from(
@@ -93,7 +108,8 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Arrival, CommandError> {
         let peer = self.peer(cid)?;
-        if !token_agrees(message, envelope, &peer.contact.mine, &peer.my_subkeys) {
+        let agrees = token_agrees(message, envelope, &peer.contact.mine, &peer.my_subkeys);
+        if !agrees || !envelope.matches(message.msg_d) {
             return Ok(Arrival::Damaged);
         }
         if !peer.progress.windows.is_new(envelope.number) {
@@ -184,13 +200,18 @@ impl Core {
         let id = self.quarantine.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
         let row = Quarantined { received: now, msg_c: msg_c.to_vec() };
         step.put(QUARANTINE, id.to_be_bytes(), &row)?;
-        self.quarantine.insert(id, msg_c.len());
-        while self.quarantine.values().sum::<usize>() > MAX_QUARANTINE_BYTES
-            && let Some((oldest, _)) = self.quarantine.pop_first()
+        self.quarantine.insert(id, InQuarantine { received: now, bytes: msg_c.len() });
+        while let Some((oldest, kept)) = self.quarantine.first_key_value()
+            && (self.quarantine_bytes() > MAX_QUARANTINE_BYTES || now.since(kept.received) > QUARANTINE_LIFE)
         {
             step.delete(QUARANTINE, oldest.to_be_bytes());
+            self.quarantine.pop_first();
         }
         Ok(Arrival::Unknown)
+    }
+
+    fn quarantine_bytes(&self) -> usize {
+        self.quarantine.values().map(|kept| kept.bytes).sum()
     }
 
     /// Tries a message in quarantine again: it leaves when somebody known wrote it, or when it is too old.
@@ -203,12 +224,13 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
         let is_known = match MsgC::parse(&row.msg_c) {
-            Ok(message) => match self.find_contact(&message) {
-                Some((cid, envelope)) => {
+            Ok(message) => match self.find(&message) {
+                Found::Contact(cid, envelope) => {
                     self.receive_from(step, cid, &message, &envelope, now, rng)?;
                     true
                 }
-                None => false,
+                Found::Damaged => true,
+                Found::Nobody => false,
             },
             Err(_) => true,
         };

@@ -9,7 +9,7 @@ use petmail_proto::{
         record::{ReceiverKey, TransportRecord, Transports},
     },
     delivery::Bucket,
-    keys::{ChannelSigningKey, MessageId},
+    keys::{ChannelSigningKey, MessageId, ServerIdentityKey},
     outbox::{Entry, Next, Outcome},
     time::UnixMillis,
     wire::{Record, WireError},
@@ -159,20 +159,28 @@ impl Core {
         let entry = Entry { number, mid, message, announces_transports, queued_at: now };
         let peer = self.peer_mut(cid)?;
         peer.progress.last_sent = number;
+        let had_nothing = peer.outbox.is_empty();
         peer.outbox.enqueue(entry.clone());
+        self.turns.extend(had_nothing.then_some(cid));
         step.put(OUTBOX, outbox_key(cid, number), &Queued(entry.clone()))?;
         self.put_progress(step, cid)?;
         step.wake_outbox = true;
         Ok(entry)
     }
 
-    /// Returns what can be offered to mailboxes now, at most `limit`, and when to ask again at the latest.
+    /// Returns what can be offered to mailboxes now, at most `limit`, and when to ask again at the latest. Contacts take
+    /// turns, so that slow mailboxes of some cannot hold up the others'.
     pub(crate) fn next_offers(&mut self, limit: usize, now: UnixMillis) -> (Vec<Offer>, Option<UnixMillis>) {
         let (mut offers, mut wake_at) = (Vec::new(), None);
-        for (cid, peer) in &mut self.peers {
+        for _ in 0..self.turns.len() {
             if offers.len() >= limit {
                 break;
             }
+            let Some(cid) = self.turns.pop_front() else { break };
+            let Some(peer) = self.peers.get_mut(&cid).filter(|peer| !peer.outbox.is_empty()) else {
+                continue;
+            };
+            self.turns.push_back(cid);
             let transports = &peer.contact.theirs.transports.list;
             let tids: Vec<_> = transports.iter().map(|transport| transport.tid).collect();
             match peer.outbox.next(&tids, now) {
@@ -180,15 +188,26 @@ impl Core {
                     let transport = transports.iter().find(|transport| transport.tid == tid);
                     let entry = peer.outbox.entry(number);
                     let (Some(transport), Some(entry)) = (transport, entry) else { continue };
-                    offers.push(offer(*cid, peer, transport, entry, attempt));
+                    offers.push(offer(cid, peer, transport, entry, attempt));
                 }
                 Next::WaitUntil(time) => {
-                    wake_at = Some(wake_at.map_or(time, |other: UnixMillis| other.min(time)))
+                    wake_at = Some(wake_at.map_or(time, |other: UnixMillis| other.min(time)));
                 }
                 Next::NoRoute | Next::Idle => {}
             }
         }
         (offers, wake_at)
+    }
+
+    /// A server answers again: what failed there need not wait longer.
+    pub(crate) fn server_is_back(&mut self, step: &mut Step, server: &ServerIdentityKey) {
+        for cid in &self.turns {
+            let Some(peer) = self.peers.get_mut(cid) else { continue };
+            if peer.contact.theirs.transports.list.iter().any(|transport| transport.server == *server) {
+                peer.outbox.retry_now();
+                step.wake_outbox = true;
+            }
+        }
     }
 
     /// Notes how an offer ended.
@@ -205,12 +224,15 @@ impl Core {
         let cid = offer.cid;
         // The contact may have been removed while the offer was under way.
         let Some(peer) = self.peers.get_mut(&cid) else { return Ok(()) };
-        peer.trouble = trouble;
+        let had_trouble = std::mem::replace(&mut peer.trouble, trouble).is_some();
         let Some(done) = peer.outbox.finish((offer.number(), offer.transport.tid), outcome, now, rng) else {
             return Ok(());
         };
         step.delete(OUTBOX, outbox_key(cid, done.number));
-        let Some(id) = done.message else { return Ok(()) };
+        if had_trouble {
+            self.server_is_back(step, &offer.transport.server);
+        }
+        let (Some(id), Some(peer)) = (done.message, self.peers.get_mut(&cid)) else { return Ok(()) };
         peer.progress.sent = peer.progress.sent.saturating_add(1);
         let key = MessageKey { cid, way: Way::Out, number: done.number };
         let message = Message { id, when: done.queued_at, state: Stage::Sent };

@@ -11,6 +11,7 @@ mod node;
 mod rendezvous;
 mod rules;
 mod script;
+mod turns;
 mod world;
 
 use self::{

@@ -11,7 +11,7 @@ use petmail_proto::{
 use super::{node::Node, script::Meeting, world::World};
 use crate::{
     agent::{
-        core::Offer,
+        core::{Offer, receive::Found},
         records::{
             AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGES, Message, MessageKey, OUTBOX, PROGRESS,
             QUARANTINE, Quarantined, SETTINGS_KEY, Stage, Way, outbox_key,
@@ -128,7 +128,7 @@ fn check_rest(node: &Node) {
     for (key, row) in node.disk.scan(QUARANTINE, &[]) {
         let row = Quarantined::decode_record(&row).unwrap();
         let message = MsgC::parse(&row.msg_c).unwrap();
-        assert!(core.find_contact(&message).is_none(), "{}: {key:?} stays in quarantine", node.name);
+        assert_eq!(core.find(&message), Found::Nobody, "{}: {key:?} stays in quarantine", node.name);
     }
     let conversations = [OUTBOX, MESSAGES, BODIES].map(|keyspace| node.disk.scan(keyspace, &[]));
     for (key, _) in conversations.iter().flatten() {

@@ -59,6 +59,7 @@ impl World {
                 }
             }
             events.extend(tasks.retries_quarantine.then_some(Event::RetryQuarantine(index)));
+            events.extend((!core.to_be_told().is_empty()).then_some(Event::TellContacts(index)));
             events.extend((!core.settings.removing.is_empty()).then_some(Event::SweepRemoved(index)));
         }
         events
@@ -125,6 +126,12 @@ impl World {
             Event::Redeem(index, id) => self.redeem(index, id),
             Event::Fetch(index, id) => self.fetch(index, id),
             Event::RetryQuarantine(index) => self.retry_quarantine(index),
+            Event::TellContacts(index) => {
+                self.step(index, |core, step, now, rng| {
+                    let cids = core.to_be_told();
+                    cids.iter().try_for_each(|cid| core.announce_mailboxes(step, *cid, now, rng))
+                });
+            }
             Event::SweepRemoved(index) => self.sweep_removed(index),
         }
     }
@@ -223,7 +230,7 @@ impl World {
         let mailbox = self.nodes[index].core.as_ref().unwrap().mailboxes[&id].clone();
         let server = self.servers.iter_mut().find(|server| server.is(&mailbox)).unwrap();
         let account = server.redeem(&mailbox, &mut self.rng);
-        self.step(index, |core, step, now, rng| core.finish_redeem(step, id, account, now, rng));
+        self.step(index, |core, step, _, _| core.finish_redeem(step, id, account));
     }
 
     /// Takes in what a mailbox has, in any order while things go wrong, and deletes it there afterwards.

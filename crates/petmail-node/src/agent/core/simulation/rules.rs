@@ -93,7 +93,7 @@ fn hello(world: &mut World) -> Vec<u8> {
 fn a_damaged_message_is_dropped_and_changes_nothing() {
     let mut world = met([true, true]);
     let good = hello(&mut world);
-    for position in [2, 40 + 200, good.len() - 1] {
+    for position in [2, 50, 40 + 200, good.len() - 1] {
         let mut bad = good.clone();
         bad[position] ^= 1;
         assert_eq!(receive(&mut world, 1, &bad), (Arrival::Damaged, Vec::new()), "byte {position}");

@@ -53,6 +53,7 @@ pub(super) enum Event {
     Redeem(usize, u32),
     Fetch(usize, u32),
     RetryQuarantine(usize),
+    TellContacts(usize),
     SweepRemoved(usize),
 }
 

@@ -1,0 +1,190 @@
+//! What the tasks use of the agent: what there is to do, and how it ended.
+
+use std::collections::VecDeque;
+
+use petmail_proto::{
+    invitation::machine::{Effect, Input},
+    time::UnixMillis,
+};
+use rand_core::OsRng;
+use serde_json::{Map, Value};
+
+use super::{
+    Agent,
+    core::{Arrival, Attempt, Offer},
+    error::{CommandError, Fault},
+    internal, lock, now,
+    records::Mailbox,
+    stored,
+};
+use crate::{api::types::Event, network::Network};
+
+/// How many quarantined messages are tried at a time.
+const QUARANTINE_ROWS: usize = 64;
+
+impl Agent {
+    pub(crate) fn network(&self) -> &Network {
+        &self.0.network
+    }
+
+    pub(crate) fn rendezvous_url(&self) -> &str {
+        &self.0.rendezvous_url
+    }
+
+    /// Waits until the outbox may have something to offer.
+    pub(crate) async fn outbox_changed(&self) {
+        self.0.outbox.notified().await;
+    }
+
+    /// Waits until there is a new mailbox.
+    pub(crate) async fn mailboxes_changed(&self) {
+        self.0.mailboxes_changed.notified().await;
+    }
+
+    /// Returns what can be offered now, and when to ask again.
+    pub(crate) async fn next_offers(&self, limit: usize) -> (Vec<Offer>, Option<UnixMillis>) {
+        self.0.core.lock().await.next_offers(limit, now())
+    }
+
+    /// Reads the packets of the message that is offered.
+    pub(crate) async fn packets(&self, offer: &Offer) -> Result<Map<String, Value>, CommandError> {
+        match &offer.body {
+            None => Ok(Map::new()),
+            Some(key) => stored::packets(&self.0.db, key).await.map_err(|error| internal(&error)),
+        }
+    }
+
+    /// Notes how an offer ended.
+    pub(crate) async fn finish_offer(&self, offer: &Offer, attempt: Attempt) -> Result<(), CommandError> {
+        self.step(|core, step, now| Ok(core.finish_offer(step, offer, attempt, now, &mut OsRng)?)).await
+    }
+
+    /// Returns the ids of all redeemed mailboxes.
+    pub(crate) async fn mailbox_ids(&self) -> Vec<u32> {
+        let core = self.0.core.lock().await;
+        core.mailboxes
+            .values()
+            .filter(|mailbox| mailbox.account.is_some())
+            .map(|mailbox| mailbox.id)
+            .collect()
+    }
+
+    /// Tells whether the mailbox inside this node has given its account, or is about to.
+    pub(crate) async fn has_local_mailbox(&self) -> bool {
+        self.0.core.lock().await.mailboxes.values().any(|mailbox| mailbox.is_local)
+    }
+
+    /// Returns offers that were not redeemed before the node stopped.
+    pub(crate) async fn unfinished_offers(&self) -> Vec<Mailbox> {
+        let core = self.0.core.lock().await;
+        core.mailboxes.values().filter(|mailbox| mailbox.account.is_none()).cloned().collect()
+    }
+
+    /// Returns a mailbox.
+    pub(crate) async fn mailbox(&self, id: u32) -> Result<Mailbox, CommandError> {
+        let core = self.0.core.lock().await;
+        core.mailboxes.get(&id).cloned().ok_or_else(|| {
+            CommandError::new(Fault::NotFound, format!("there is no mailbox {id}"), "mailboxes lists them")
+        })
+    }
+
+    /// Takes in messages from a mailbox, all in one commit. When this returns, the server may delete them.
+    pub(crate) async fn receive(&self, messages: Vec<Vec<u8>>) -> Result<(), CommandError> {
+        self.step(|core, step, now| {
+            for msg_c in &messages {
+                match core.receive(step, msg_c, now, &mut OsRng)? {
+                    Arrival::Accepted | Arrival::Duplicate => {}
+                    Arrival::Damaged => tracing::warn!("a damaged message was dropped"),
+                    Arrival::Unknown => tracing::info!("a message from nobody known is kept in quarantine"),
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes how a mailbox's event stream is.
+    pub(crate) async fn set_mailbox_health(
+        &self,
+        id: u32,
+        state: Result<(), String>,
+    ) -> Result<(), CommandError> {
+        let before = lock(&self.0.health).mailboxes.insert(id, state.clone());
+        if before.as_ref() == Some(&state) {
+            return Ok(());
+        }
+        if state.is_ok()
+            && let Ok(mailbox) = self.mailbox(id).await
+        {
+            // Contacts often have theirs at the same server.
+            self.step(|core, step, _| {
+                core.server_is_back(step, &mailbox.server);
+                Ok(())
+            })
+            .await?;
+        }
+        if let Some(view) = self.mailboxes().await.into_iter().find(|view| view.id == id) {
+            self.0.events.send(Event::Mailbox(view)).map_or_else(drop, drop);
+        }
+        Ok(())
+    }
+
+    /// Notes how the rendezvous server is.
+    pub(crate) fn set_rendezvous_health(&self, state: Option<Result<(), String>>) {
+        lock(&self.0.health).rendezvous = state;
+    }
+
+    /// Returns the invitations whose tasks have something to do.
+    pub(crate) fn invitations_with_work(&self) -> Vec<u32> {
+        let queues = lock(&self.0.invitations);
+        let mut ids: Vec<u32> = queues.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Takes what an invitation's task has to do.
+    pub(crate) fn take_invitation_work(&self, id: u32) -> VecDeque<Effect> {
+        lock(&self.0.invitations).remove(&id).unwrap_or_default()
+    }
+
+    /// Completes when any invitation may have got work after this was first polled.
+    pub(crate) fn invitations_changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.0.invitations_changed.notified()
+    }
+
+    /// Returns the open invitations that need the rendezvous server.
+    pub(crate) async fn wants_rendezvous(&self, id: u32) -> bool {
+        let core = self.0.core.lock().await;
+        core.invitations.get(&id).is_some_and(|invite| invite.machine.wants_connection())
+    }
+
+    /// Returns the invitations that need the rendezvous server.
+    pub(crate) async fn invitations_wanting_rendezvous(&self) -> Vec<u32> {
+        let core = self.0.core.lock().await;
+        core.invitations
+            .values()
+            .filter(|invite| invite.machine.wants_connection())
+            .map(|invite| invite.id)
+            .collect()
+    }
+
+    /// Hands an input to an invitation.
+    pub(crate) async fn invitation_input(&self, id: u32, input: Input) -> Result<(), CommandError> {
+        self.step(|core, step, now| core.invitation_input(step, id, input, now, &mut OsRng)).await
+    }
+
+    /// Tries the messages in quarantine again, and drops those that are too old.
+    pub(crate) async fn retry_quarantine(&self) -> Result<(), CommandError> {
+        let rows = stored::quarantine(&self.0.db).await.map_err(|error| internal(&error))?;
+        for chunk in rows.chunks(QUARANTINE_ROWS) {
+            self.step(|core, step, now| {
+                for (id, row) in chunk {
+                    core.retry(step, *id, row, now, &mut OsRng)?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
