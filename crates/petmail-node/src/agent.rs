@@ -1,6 +1,6 @@
 //! The agent: the one writer of the node's state, and the commands that people give it.
 //!
-//! Every change is one [`Step`] of the pure [`core`]: commit, then publish events, then wake the tasks that send. If a
+//! Every change is one step of the pure core beside this file: commit, then publish events, then wake the tasks that send. If a
 //! commit fails, the state is read anew from the database, so that memory never runs ahead of the disk.
 
 pub(crate) mod core;
