@@ -393,8 +393,10 @@ impl Agent {
     pub async fn mailboxes(&self) -> Vec<MailboxView> {
         let core = self.0.core.lock().await;
         let health = lock(&self.0.health);
-        let with_account = core.mailboxes.values().filter(|mailbox| mailbox.account.is_some());
-        with_account.filter_map(|mailbox| view::mailbox(mailbox, health.mailboxes.get(&mailbox.id))).collect()
+        core.mailboxes
+            .values()
+            .map(|mailbox| view::mailbox(mailbox, health.mailboxes.get(&mailbox.id)))
+            .collect()
     }
 
     /// Queues a text for a contact; it is durable when this returns.

@@ -150,23 +150,25 @@ fn waiting_reason(peer: &Peer, now: UnixMillis) -> String {
     }
 }
 
-/// Shows a mailbox, once it is redeemed.
-pub(crate) fn mailbox(mailbox: &Mailbox, health: Option<&Result<(), String>>) -> Option<MailboxView> {
-    let record = &mailbox.account.as_ref()?.record;
-    let reason = match health {
-        Some(Ok(())) => None,
-        Some(Err(reason)) => Some(reason.clone()),
-        None => Some("connecting".to_owned()),
+/// Shows a mailbox, or an offer that is not redeemed yet.
+pub(crate) fn mailbox(mailbox: &Mailbox, health: Option<&Result<(), String>>) -> MailboxView {
+    let account = mailbox.account.as_ref().map(|account| &account.record);
+    let reason = match (account, health) {
+        (None, _) => Some("its offer is not redeemed yet; accept it again, or restart the node".to_owned()),
+        (Some(_), Some(Ok(()))) => None,
+        (Some(_), Some(Err(reason))) => Some(reason.clone()),
+        (Some(_), None) => Some("connecting".to_owned()),
     };
-    Some(MailboxView {
+    let retention_days = account.map_or(0, |account| account.retention_seconds / 86_400);
+    MailboxView {
         id: mailbox.id,
         url: mailbox.url.to_string(),
         connected: reason.is_none(),
         reason,
-        retention_days: u32::try_from(record.retention_seconds / 86_400).unwrap_or(u32::MAX),
-        quota_bytes: record.quota.bytes,
+        retention_days: u32::try_from(retention_days).unwrap_or(u32::MAX),
+        quota_bytes: account.map_or(0, |account| account.quota.bytes),
         local: mailbox.is_local,
-    })
+    }
 }
 
 /// Says what is wrong with the node and what to do, most urgent first.
@@ -177,7 +179,7 @@ pub(crate) fn problems(
     now: UnixMillis,
 ) -> Vec<String> {
     let mut problems = Vec::new();
-    if mailboxes.is_empty() {
+    if !core.can_receive() {
         problems.push(
             "you have no mailbox: you can send but not receive; ask a provider for an offer and use accept-mailbox"
                 .to_owned(),

@@ -25,7 +25,7 @@ impl Core {
 
     /// Tells whether mail can reach this agent.
     pub(crate) fn can_receive(&self) -> bool {
-        !self.mailboxes.is_empty()
+        self.mailboxes.values().any(|mailbox| mailbox.account.is_some())
     }
 
     /// Lists the address book.

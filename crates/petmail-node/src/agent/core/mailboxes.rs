@@ -29,7 +29,7 @@ impl Core {
         if let Some(known) = self.mailboxes.values().find(same) {
             return Ok(known.id);
         }
-        if self.mailboxes.len() >= MAX_TRANSPORTS {
+        if self.mailboxes.values().filter(|mailbox| mailbox.account.is_some()).count() >= MAX_TRANSPORTS {
             return Err(CommandError::new(
                 Fault::Conflict,
                 format!("this node has {MAX_TRANSPORTS} mailboxes already"),
@@ -88,8 +88,9 @@ impl Core {
         known: &[u32],
         rng: &mut impl CryptoRngCore,
     ) -> (Vec<TransportRecord>, Vec<u32>) {
+        let room = MAX_TRANSPORTS.saturating_sub(known.len());
         let new = self.mailboxes.values().filter(|mailbox| !known.contains(&mailbox.id));
-        new.filter_map(|mailbox| Some((fresh_transport(mailbox, rng)?, mailbox.id))).unzip()
+        new.filter_map(|mailbox| Some((fresh_transport(mailbox, rng)?, mailbox.id))).take(room).unzip()
     }
 
     /// Tells a contact of mailboxes that it does not know yet.
