@@ -257,15 +257,18 @@ fn every_new_mailbox_is_announced_even_a_second_one_at_the_same_server() {
 #[test]
 fn there_are_no_more_mailboxes_than_transports() {
     let mut world = met([true, true]);
-    let server = MailServer::new("another", &mut world.rng);
-    let begin = |world: &mut World| {
+    let mut server = MailServer::new("another", &mut world.rng);
+    let mut accept = |world: &mut World| {
         let offer = server.offer(&mut world.rng);
-        act(world, 0, |world, step| core!(world, 0).begin_redeem(step, offer, false, &mut world.rng)).0
+        let id =
+            act(world, 0, |world, step| core!(world, 0).begin_redeem(step, offer, false, &mut world.rng)).0?;
+        let account = server.redeem(&core!(world, 0).mailboxes[&id], &mut world.rng);
+        act(world, 0, |world, step| core!(world, 0).finish_redeem(step, id, account)).0
     };
     for _ in 1..MAX_TRANSPORTS {
-        begin(&mut world).unwrap();
+        accept(&mut world).unwrap();
     }
-    assert_eq!(begin(&mut world).unwrap_err().fault, Fault::Conflict);
+    assert_eq!(accept(&mut world).unwrap_err().fault, Fault::Conflict);
     assert_eq!(world.nodes[0].disk.scan(MAILBOXES, &[]).len(), MAX_TRANSPORTS);
 }
 
