@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::deliver::SENDERS;
 use super::figures::{Load, Times};
-use super::service::{Service, ask, free_port};
+use super::service::{POLL, Service, ask, free_port};
 use super::{Stage, temporary};
 
 const SECONDS: u32 = 8;
@@ -76,16 +76,26 @@ impl Database {
         serve.args(["-h", "127.0.0.1", "-c", "synchronous_commit=on", "-c", "max_connections=100"]);
         let server = Service::listening("PostgreSQL", &mut serve, port, &stage.dir.join("postgres.log"))?;
         let database = Self { server, programs, port, user, dir };
-        // It listens before it lets anyone in.
-        while database.run(&mut database.client("pg_isready")).is_err() {
-            thread::sleep(Duration::from_millis(50));
-        }
+        database.wait_until_ready()?;
         Ok(database)
+    }
+
+    /// It listens before it lets anyone in.
+    fn wait_until_ready(&self) -> Result<()> {
+        let (pause, times) = POLL;
+        for _ in 1..times {
+            if self.run(&mut self.client("pg_isready")).is_ok() {
+                return Ok(());
+            }
+            thread::sleep(pause);
+        }
+        self.run(&mut self.client("pg_isready"))
     }
 
     fn client(&self, name: &str) -> Command {
         let mut client = as_user(&self.programs.join(name), self.user);
-        client.args(["-h", "127.0.0.1", "-U", "bench", "-d", "postgres", "-p", &self.port.to_string()]);
+        client.env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string());
+        client.env("PGUSER", "bench").env("PGDATABASE", "postgres").env("PGCONNECT_TIMEOUT", "10");
         client
     }
 
@@ -94,14 +104,16 @@ impl Database {
     }
 }
 
-/// Returns where the newest PostgreSQL of Debian, or that of another system, has its programs.
+/// Returns where PostgreSQL has its programs: Debian keeps those of each version in a folder of its own.
 fn programs() -> Result<PathBuf> {
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let mut found: Vec<_> = debian.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect();
-    found.sort();
-    found.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    let has_server = |dir: &PathBuf| dir.join("initdb").exists();
-    found.into_iter().rfind(has_server).context("PostgreSQL is not installed (apt-get install postgresql)")
+    let mut debian: Vec<_> = debian.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect();
+    debian.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_all =
+        |dir: &PathBuf| ["initdb", "postgres", "pgbench"].iter().all(|name| dir.join(name).exists());
+    let mut found = debian.into_iter().rev().chain(std::env::split_paths(&path)).filter(has_all);
+    found.next().context("it is not installed (apt-get install postgresql)")
 }
 
 /// Returns the user and group that the server has to run as: it refuses root.

@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::machine;
 
-/// How often it is looked whether a program listens yet, and how many times.
-const POLL: (Duration, u32) = (Duration::from_millis(50), 400);
+/// How often it is looked whether a program is ready yet, and how many times.
+pub(super) const POLL: (Duration, u32) = (Duration::from_millis(50), 400);
 
 /// A running program. Dropping it stops it and waits for its end.
 #[derive(Debug)]
