@@ -14,7 +14,7 @@ use rand_core::OsRng;
 use crate::{
     identity::Identity,
     queue::{AccountSecrets, NewAccount, QueueStore, RedeemError, RekeyError},
-    work::{Interrupted, Workers, to_the_end},
+    work::{Interrupted, to_the_end},
 };
 
 /// Why a request about an account is not granted.
@@ -43,13 +43,12 @@ pub enum AccountsError {
 pub struct Accounts<Q> {
     queue: Arc<Q>,
     identity: Arc<Identity>,
-    workers: Workers,
 }
 
 impl<Q: QueueStore> Accounts<Q> {
     /// Works on `queue` for the server `identity`.
-    pub const fn new(queue: Arc<Q>, identity: Arc<Identity>, workers: Workers) -> Self {
-        Self { queue, identity, workers }
+    pub const fn new(queue: Arc<Q>, identity: Arc<Identity>) -> Self {
+        Self { queue, identity }
     }
 
     /// Redeems an offer. Returns the boxed answer.
@@ -57,16 +56,13 @@ impl<Q: QueueStore> Accounts<Q> {
     /// # Errors
     /// [`AccountsError`].
     pub async fn redeem(&self, body: Vec<u8>, now: UnixMillis) -> Result<Vec<u8>, AccountsError> {
-        let identity = Arc::clone(&self.identity);
-        let open = move || -> Result<_, AccountsError> {
-            let (request, key) = RedeemRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
-            Ok((request, key.clone(), new_account(&identity)?))
-        };
-        let (request, key, new) = self.workers.run(open).await??;
+        let identity = &self.identity;
+        let (request, key) = RedeemRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
+        let new = new_account(identity)?;
         let queue = Arc::clone(&self.queue);
         let answer_key = request.answer_key;
         let account = to_the_end(async move { queue.redeem(&request, new, now).await }).await??;
-        Ok(account.record().seal_answer(&answer_key, &key, &mut OsRng)?)
+        Ok(account.record().seal_answer(&answer_key, key, &mut OsRng)?)
     }
 
     /// Replaces an account's secrets. Returns the boxed answer, and whose streams now have an old key.
@@ -74,15 +70,11 @@ impl<Q: QueueStore> Accounts<Q> {
     /// # Errors
     /// [`AccountsError`].
     pub async fn rekey(&self, body: Vec<u8>) -> Result<(Vec<u8>, AccountId), AccountsError> {
-        let identity = Arc::clone(&self.identity);
-        let open = move || -> Result<_, AccountsError> {
-            let (request, key) = RekeyRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
-            Ok((request, key.clone()))
-        };
-        let (request, key) = self.workers.run(open).await??;
+        let identity = &self.identity;
+        let (request, key) = RekeyRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
         let queue = Arc::clone(&self.queue);
         let account = to_the_end(async move { queue.rekey(&request, new_secrets()).await }).await??;
-        Ok((account.record().seal_answer(&account.answer_key, &key, &mut OsRng)?, account.id))
+        Ok((account.record().seal_answer(&account.answer_key, key, &mut OsRng)?, account.id))
     }
 }
 

@@ -12,7 +12,7 @@ use petmail_proto::{
 use crate::{
     identity::Identity,
     queue::{DeliverError, Delivered, QueueStore},
-    work::{Interrupted, Workers, to_the_end},
+    work::{Interrupted, to_the_end},
 };
 
 /// Why a delivery is refused.
@@ -38,7 +38,6 @@ pub enum DeliveryError {
 pub struct Deliveries<Q> {
     queue: Arc<Q>,
     identity: Arc<Identity>,
-    workers: Workers,
 }
 
 /// An opened delivery, with the slots that its token leads to: one for each of the server's token keys.
@@ -50,8 +49,8 @@ struct Opened {
 
 impl<Q: QueueStore> Deliveries<Q> {
     /// Works on `queue` for the server `identity`.
-    pub const fn new(queue: Arc<Q>, identity: Arc<Identity>, workers: Workers) -> Self {
-        Self { queue, identity, workers }
+    pub const fn new(queue: Arc<Q>, identity: Arc<Identity>) -> Self {
+        Self { queue, identity }
     }
 
     /// Stores a message; it is on disk when this returns.
@@ -59,10 +58,8 @@ impl<Q: QueueStore> Deliveries<Q> {
     /// # Errors
     /// [`DeliveryError`]; nothing is stored then.
     pub async fn deliver(&self, msg_a: bytes::Bytes, now: UnixMillis) -> Result<Delivered, DeliveryError> {
-        let identity = Arc::clone(&self.identity);
-        let opened = self.workers.run(move || open(&msg_a, &identity)).await??;
+        let Opened { digest, slots, msg_c } = open(&msg_a, &self.identity)?;
         let queue = Arc::clone(&self.queue);
-        let Opened { digest, slots, msg_c } = opened;
         Ok(to_the_end(async move { queue.deliver(&slots, digest, msg_c, now).await }).await??)
     }
 }

@@ -26,7 +26,7 @@ pub use self::stream::{EventStream, StreamItem};
 use crate::{
     identity::Identity,
     queue::{Account, QueueError, QueueStore, RetrievalId, Waiting},
-    work::{Interrupted, Workers, to_the_end},
+    work::{Interrupted, to_the_end},
 };
 
 /// Why a request of an account's owner is refused.
@@ -66,7 +66,6 @@ pub enum RetrieveError {
 pub struct Retrieval<Q> {
     queue: Arc<Q>,
     identity: Arc<Identity>,
-    workers: Workers,
     /// Drawn at every start: tokens of an earlier run are refused, and the owner lists again.
     tickets: TicketKey,
     started: UnixMillis,
@@ -83,11 +82,10 @@ struct Granted {
 
 impl<Q: QueueStore> Retrieval<Q> {
     /// Works on `queue` for the server `identity` from `started` on.
-    pub fn new(queue: Arc<Q>, identity: Arc<Identity>, workers: Workers, started: UnixMillis) -> Self {
+    pub fn new(queue: Arc<Q>, identity: Arc<Identity>, started: UnixMillis) -> Self {
         Self {
             queue,
             identity,
-            workers,
             tickets: TicketKey::generate(&mut OsRng),
             started,
             replays: Mutex::default(),
@@ -173,8 +171,7 @@ impl<Q: QueueStore> Retrieval<Q> {
     }
 
     async fn grant(&self, body: &[u8], now: UnixMillis) -> Result<Granted, RetrieveError> {
-        let (identity, body) = (Arc::clone(&self.identity), body.to_vec());
-        let request = self.workers.run(move || ListRequest::open(&body, identity.retrieval_keys())).await??;
+        let request = ListRequest::open(body, self.identity.retrieval_keys())?;
         let found = self.queue.find(RetrievalId::of(&request.token)).await?;
         let account = found.ok_or(RetrieveError::UnknownToken)?;
         let fresh = request.check_time(self.started, now).and_then(|()| {

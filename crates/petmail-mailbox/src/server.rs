@@ -34,7 +34,6 @@ use crate::{
         embedded::{EmbeddedQueue, OpenQueueError},
     },
     retrieve::Retrieval,
-    work::Workers,
 };
 
 /// How often old messages are looked for.
@@ -103,11 +102,11 @@ impl<Q: QueueStore> Services<Q> {
         pin: Option<CertificatePin>,
         now: UnixMillis,
     ) -> Result<Self, MailboxError> {
-        let (identity, workers) = (Arc::new(identity), Workers::default());
+        let identity = Arc::new(identity);
         let services = Self {
-            accounts: Accounts::new(Arc::clone(&queue), Arc::clone(&identity), workers.clone()),
-            deliveries: Deliveries::new(Arc::clone(&queue), Arc::clone(&identity), workers.clone()),
-            retrieval: Arc::new(Retrieval::new(Arc::clone(&queue), Arc::clone(&identity), workers, now)),
+            accounts: Accounts::new(Arc::clone(&queue), Arc::clone(&identity)),
+            deliveries: Deliveries::new(Arc::clone(&queue), Arc::clone(&identity)),
+            retrieval: Arc::new(Retrieval::new(Arc::clone(&queue), Arc::clone(&identity), now)),
             admin: Admin::new(Arc::clone(&queue), Arc::clone(&identity), pin),
             queue,
             identity,

@@ -1,8 +1,7 @@
-//! How the services run what must not be interrupted, and what would hold up others.
-
-use std::{num::NonZeroUsize, sync::Arc};
-
-use tokio::sync::Semaphore;
+//! How the services run what must not be interrupted.
+//!
+//! Public-key work is done where it comes up: opening a message takes about as long as a TLS handshake, which is done there
+//! too, and less than a delivery gains by staying on one thread.
 
 /// The work ended without a result: it panicked, or the program is stopping.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -18,31 +17,4 @@ pub async fn to_the_end<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Interrupted> {
     tokio::spawn(future).await.map_err(|_| Interrupted)
-}
-
-/// Public-key work on as many threads as the machine has processors, and no more, apart from those that serve connections.
-#[derive(Clone, Debug)]
-pub struct Workers {
-    permits: Arc<Semaphore>,
-}
-
-impl Default for Workers {
-    fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { permits: Arc::new(Semaphore::new(processors)) }
-    }
-}
-
-impl Workers {
-    /// Runs `work` on a thread that may block.
-    ///
-    /// # Errors
-    /// [`Interrupted`].
-    pub async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Interrupted> {
-        let _permit = self.permits.acquire().await.map_err(|_| Interrupted)?;
-        tokio::task::spawn_blocking(work).await.map_err(|_| Interrupted)
-    }
 }
