@@ -1,7 +1,7 @@
 //! How the services run what must not be interrupted.
 //!
 //! Public-key work is done where it comes up: opening a message takes about as long as a TLS handshake, which is done there
-//! too, and less than a delivery gains by staying on one thread.
+//! too, and a pool of threads for it showed no gain.
 
 /// The work ended without a result: it panicked, or the program is stopping.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
