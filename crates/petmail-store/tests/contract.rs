@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::ops::Bound;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -257,6 +257,23 @@ async fn open_stores_are_locked(engine: EngineKind) {
     assert!(matches!(refusal, Err(OpenError::Locked { .. })));
     let refusal = compact_offline(&path, engine);
     assert!(matches!(refusal, Err(OfflineError::Open(OpenError::Locked { .. }))));
+}
+
+/// sled's threads keep the file of a closed database for a moment; the test holds it for longer.
+#[tokio::test]
+async fn sleds_lock_is_waited_for() {
+    let (dir, store) = fresh(EngineKind::Sled);
+    store.close().await;
+    let path = dir.path().join("store");
+    let held = File::open(path.join("data-1/db")).unwrap();
+    held.lock().unwrap();
+    let opening = std::thread::spawn(move || Store::open(&path, EngineKind::Sled, BOTH));
+    for _ in 0..50 {
+        assert!(!opening.is_finished(), "it did not wait");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(held);
+    opening.join().unwrap().unwrap();
 }
 
 async fn foreign_folders_are_refused(engine: EngineKind) {

@@ -4,10 +4,13 @@
 //! Linux, so every commit ends with our own `fdatasync` of the `db` file. Segments of 4 MiB keep
 //! values of up to 32 KiB out of `blobs/`, whose files sled never syncs.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
 
 use sled::Transactional;
 use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
@@ -24,6 +27,10 @@ const DEFAULT_TREE: &[u8] = b"__sled__default";
 
 /// A tree that is created with the database, and can be no keyspace.
 const EVIDENCE_TREE: &[u8] = b"__petmail";
+
+/// How often, and how far apart, a database's lock is looked at before it counts as held for good.
+const LOCK_TRIES: u32 = 5_000;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// An opened sled database.
 pub(super) struct SledEngine {
@@ -153,6 +160,7 @@ pub(super) fn keyspace_names(dir: &Path) -> Result<Vec<String>, EngineError> {
 
 /// sled makes an empty database of whatever it does not recognise; ours has a tree as evidence.
 fn open_db(dir: &Path, access: Access) -> Result<sled::Db, EngineError> {
+    await_unlocked(dir)?;
     let db = sled::Config::new()
         .path(dir)
         .cache_capacity(access.cache_bytes())
@@ -165,6 +173,25 @@ fn open_db(dir: &Path, access: Access) -> Result<sled::Db, EngineError> {
         Access::Open(_) => return Err(EngineError::new("sled found no data in its files")),
     }
     Ok(db)
+}
+
+/// Waits until the database that was open here before has let go of its lock.
+///
+/// sled's I/O threads keep a closed database's file for a moment longer, and sled itself takes a
+/// held lock for another process. The store's own lock is held by now, so there is none.
+fn await_unlocked(dir: &Path) -> Result<(), EngineError> {
+    let file = match File::open(dir.join("db")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn write_all(
@@ -203,6 +230,6 @@ impl From<TransactionError<Self>> for EngineError {
 
 impl From<rustix::io::Errno> for EngineError {
     fn from(error: rustix::io::Errno) -> Self {
-        std::io::Error::from(error).into()
+        io::Error::from(error).into()
     }
 }
