@@ -1,9 +1,12 @@
 //! One direction of a contact: what its receiver published, and the messages that travel through it.
 //!
 //! Each side of a contact owns a [`own_half::OwnHalf`] and knows the other's [`record::ChannelRecord`]. Messages are
-//! sealed and opened in [`message`], their marks for the receiver made and found in [`cid`] and [`lookup`], and
-//! counted once by [`window`]. Specification: Delivery.
+//! sealed and opened in [`message`] ([`attempt`] for a certain mailbox), their marks for the receiver made and found in
+//! [`cid`] and [`lookup`], and counted once by [`window`], whose numbers go back to the sender in [`ack`]. Specification:
+//! Delivery.
 
+pub mod ack;
+pub mod attempt;
 pub mod cid;
 pub mod lookup;
 pub mod message;

@@ -87,6 +87,10 @@ secret_bytes! {
     /// Redeems an offer once.
     RedeemToken, 16
 }
+secret_bytes! {
+    /// What the randomness of every encryption of one outgoing message is derived from.
+    SealSeed, 32
+}
 public_bytes! {
     /// Names one transport towards one contact, so that tokens for different transports differ.
     TransportId, 8

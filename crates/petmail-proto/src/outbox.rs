@@ -1,9 +1,10 @@
 //! The outbox of one contact: which message to offer next to which of the contact's transports, and when.
 //!
-//! Messages are offered to a transport in the order of their numbers, never a later one before an earlier one is taken
-//! there. A transport that fails is tried again after a growing, randomised delay; after [`FALL_OVER`] the contact's next
-//! transport is tried as well. The machine keeps no contents: the program stores them and seals them for each attempt.
-//! Specification: Delivery, "Nothing lost".
+//! A message stays until the contact's agent acknowledges it. While no mailbox has taken it, it is tried again with growing,
+//! randomised delays; after [`FALL_OVER`] at the contact's next transport as well. Once a mailbox has taken it, a further copy
+//! is made only for a reason ([`Outbox::acknowledge`], [`Outbox::again`], the mailbox's retention), and never are more than
+//! [`MAX_COPIES`] within one mailbox's retention. Messages are offered in the order of their numbers, never a later one
+//! before an earlier one is taken. The machine keeps no contents. Specification: Delivery, "Nothing lost".
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -11,32 +12,84 @@ use std::collections::BTreeMap;
 use rand_core::CryptoRngCore;
 use serde::{Deserialize, Serialize};
 
+mod flow;
+mod schedule;
+
+use self::{flow::Flow, schedule::Schedule};
 use crate::{
-    channel::MessageNumber,
-    keys::{MessageId, TransportId},
+    channel::{MessageNumber, ack::AckPacket},
+    keys::{MessageId, SealSeed, TransportId, stored_secret},
     time::UnixMillis,
 };
 
-/// The delay after the first failure.
-pub const MIN_BACKOFF: Duration = Duration::from_secs(1);
-/// The longest delay between two attempts.
-pub const MAX_BACKOFF: Duration = Duration::from_secs(3_600);
-/// How long the first transport may fail before the next one is used.
-pub const FALL_OVER: Duration = Duration::from_secs(30);
+pub use self::{
+    flow::{MAX_OUTSTANDING_BYTES, MIN_CREDIT_BYTES},
+    schedule::{FALL_OVER, MAX_BACKOFF, MIN_BACKOFF, backoff},
+};
 
-/// A message that waits for a mailbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The most copies of one message that one mailbox gets within its retention.
+pub const MAX_COPIES: usize = 2;
+
+/// How much later than a message another one has to be taken, at the same transport, for its arrival to show that the
+/// first is lost there: what is taken at about the same time may arrive in any order.
+pub const OVERTAKEN: Duration = Duration::from_secs(600);
+
+/// How long a contact's new epoch is waited out: its first acknowledgement comes within seconds.
+pub const NEW_EPOCH_PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a message in the outbox is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// It stays until it is acknowledged.
+    Content,
+    /// It only acknowledges: it is done once a mailbox has it.
+    AckOnly,
+}
+
+/// A message that waits for a mailbox or for its acknowledgement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// Its number in the channel.
     pub number: MessageNumber,
     /// Its name for good.
     pub mid: MessageId,
+    /// What it is for.
+    pub kind: Kind,
     /// The row of the message log that holds its text; none for a message of the program's own.
     pub message: Option<u64>,
-    /// Whether it tells the contact where this agent can be reached now.
-    pub announces_transports: bool,
     /// When it was queued.
     pub queued_at: UnixMillis,
+    /// The length of its msgA, in bytes.
+    pub bytes: u32,
+    /// Makes each encryption of it the same bytes whenever it is repeated, so that servers store it once.
+    #[serde(with = "stored_secret")]
+    pub seed: SealSeed,
+    /// What mailboxes have taken.
+    pub deposits: Vec<Deposit>,
+}
+
+/// The copies of one message at one transport.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deposit {
+    /// Where.
+    pub tid: TransportId,
+    /// How many encryptions were taken there.
+    pub attempts: u8,
+    /// When those were that may still lie there, at most [`MAX_COPIES`].
+    pub taken_at: Vec<UnixMillis>,
+    /// Until then no further copy is needed.
+    pub again_at: UnixMillis,
+    /// How long the mailbox keeps a copy.
+    pub retention: Duration,
+}
+
+/// One of the contact's transports, as the outbox sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which.
+    pub tid: TransportId,
+    /// How long its mailbox keeps messages.
+    pub retention: Duration,
 }
 
 /// What to do next.
@@ -55,7 +108,7 @@ pub enum Next {
     WaitUntil(UnixMillis),
     /// The contact has no mailbox: nothing until its transports change.
     NoRoute,
-    /// Nothing is queued, or an offer is under way.
+    /// Nothing waits for a mailbox, or an offer is under way.
     Idle,
 }
 
@@ -64,39 +117,97 @@ pub enum Next {
 pub enum Outcome {
     /// The mailbox has the message on disk.
     Taken,
-    /// The server could not be reached, or refused for now; it may name the shortest delay.
+    /// The server could not be reached, or refused for now.
     Failed {
-        /// The server's Retry-After.
+        /// The server's Retry-After: the shortest delay.
         retry_after: Option<Duration>,
-        /// Whether the server may have seen this encryption of the message.
-        may_have_arrived: bool,
+        /// The mailbox is full.
+        is_full: bool,
     },
+}
+
+/// Why outstanding messages get another copy although a mailbox has taken them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The contact's node has started anew: what it had not stored is gone if it was set back. It gets time to answer first.
+    NewEpoch,
+    /// The contact's node has lost its keys.
+    Reset,
 }
 
 /// The delivery state of one contact. What must survive a restart is in the [`Entry`]s.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
     entries: BTreeMap<MessageNumber, Entry>,
-    transports: BTreeMap<TransportId, Transport>,
+    /// Acknowledged, for the program to erase.
+    done: BTreeMap<MessageNumber, Entry>,
+    schedule: Schedule,
+    flow: Flow,
     in_flight: Option<(MessageNumber, TransportId)>,
+    /// The greatest number offered: an acknowledgement above it is a lie.
+    offered: MessageNumber,
+    /// The last acknowledgements. The contact may have a message before its mailbox's answer has come here.
+    heard: AckPacket,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Transport {
-    /// Failures since the last success.
-    failures: u32,
-    failing_since: Option<UnixMillis>,
-    not_before: UnixMillis,
-    /// Encryptions of the first waiting message that may have arrived.
-    encryptions: u8,
+impl Entry {
+    /// Tells whether a mailbox has taken the message.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.deposits.iter().any(|deposit| deposit.attempts > 0)
+    }
+
+    fn deposit(&self, tid: TransportId) -> Option<&Deposit> {
+        self.deposits.iter().find(|deposit| deposit.tid == tid)
+    }
+
+    /// When the message needs a further copy, given the transports that the contact has now.
+    fn due_at(&self, routes: &[Route]) -> UnixMillis {
+        let live = routes.iter().filter_map(|route| self.deposit(route.tid));
+        live.map(|deposit| deposit.again_at).max().unwrap_or_default()
+    }
+
+    fn note_taken(&mut self, route: Route, now: UnixMillis) {
+        let Route { tid, retention } = route;
+        if self.deposit(tid).is_none() {
+            let (taken_at, again_at) = (Vec::new(), UnixMillis::default());
+            self.deposits.push(Deposit { tid, attempts: 0, taken_at, again_at, retention });
+        }
+        let Some(deposit) = self.deposits.iter_mut().find(|deposit| deposit.tid == tid) else { return };
+        deposit.attempts = deposit.attempts.saturating_add(1);
+        deposit.retention = retention;
+        deposit.again_at = now.plus(retention);
+        deposit.taken_at.push(now);
+        if deposit.taken_at.len() > MAX_COPIES {
+            deposit.taken_at.remove(0);
+        }
+    }
+
+    /// Makes a further copy due at `time` at the latest; tells whether that changed anything.
+    fn again_at(&mut self, time: UnixMillis, is_meant: impl Fn(&Deposit) -> bool) -> bool {
+        let later = self.deposits.iter_mut().filter(|deposit| is_meant(deposit) && deposit.again_at > time);
+        later.map(|deposit| deposit.again_at = time).count() > 0
+    }
+}
+
+impl Deposit {
+    /// From when on the mailbox may get another copy.
+    fn has_room_at(&self) -> UnixMillis {
+        match self.taken_at.first() {
+            Some(oldest) if self.taken_at.len() >= MAX_COPIES => oldest.plus(self.retention),
+            _ => UnixMillis::default(),
+        }
+    }
 }
 
 impl Outbox {
     /// Makes an outbox of what was stored.
     #[must_use]
     pub fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
-        let entries = entries.into_iter().map(|entry| (entry.number, entry)).collect();
-        Self { entries, ..Self::default() }
+        let entries: BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.number, entry)).collect();
+        let mut flow = Flow::default();
+        entries.values().filter(|entry| is_outstanding(entry)).for_each(|entry| flow.add(entry));
+        Self { entries, flow, ..Self::default() }
     }
 
     /// Queues a message; its number is above all others'.
@@ -104,318 +215,241 @@ impl Outbox {
         self.entries.insert(entry.number, entry);
     }
 
-    /// Returns a waiting message.
+    /// Takes a message out: it is given up, or superseded.
+    pub fn remove(&mut self, number: MessageNumber) -> Option<Entry> {
+        self.in_flight.take_if(|(offered, _)| *offered == number);
+        let entry = self.entries.remove(&number)?;
+        self.flow.remove(&entry);
+        Some(entry)
+    }
+
+    /// Returns a message.
     #[must_use]
     pub fn entry(&self, number: MessageNumber) -> Option<&Entry> {
         self.entries.get(&number)
     }
 
-    /// Iterates over what waits, in the order of numbers.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    /// Iterates over what waits or is outstanding, in the order of numbers.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.values()
     }
 
-    /// Returns how many messages wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    /// Iterates over what no mailbox has taken yet.
+    pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|entry| !entry.is_taken())
     }
 
-    /// Tells whether nothing waits.
+    /// Tells whether nothing waits or is outstanding.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.done.is_empty()
+    }
+
+    /// Returns the lowest message that is not acknowledged; acknowledgements are never waited for.
+    #[must_use]
+    pub fn base(&self) -> Option<MessageNumber> {
+        self.entries.values().find(|entry| entry.kind == Kind::Content).map(|entry| entry.number)
     }
 
     /// Returns when the next attempt is due, if the last ones failed.
     #[must_use]
     pub fn retrying_at(&self) -> Option<UnixMillis> {
-        let failing = self.transports.values().filter(|transport| transport.failures > 0);
-        failing.map(|transport| transport.not_before).min()
+        self.schedule.retrying_at()
+    }
+
+    /// Tells whether messages wait until the contact has acknowledged earlier ones.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        self.waiting().any(|entry| !self.flow.admits(entry, self.base()))
+    }
+
+    /// Notes how many bytes the contact lets be outstanding.
+    pub fn set_credit(&mut self, bytes: Option<u64>) {
+        self.flow.set_advertised(bytes);
     }
 
     /// Decides what to do, given the contact's transports, best first.
     ///
     /// After [`Next::Offer`] nothing else is offered until [`Self::finish`].
-    pub fn next(&mut self, transports: &[TransportId], now: UnixMillis) -> Next {
+    pub fn next(&mut self, routes: &[Route], now: UnixMillis) -> Next {
         // A contact may change its transports as often as it likes.
-        self.transports.retain(|tid, _| transports.contains(tid));
-        let Some(number) = self.entries.keys().next().copied().filter(|_| self.in_flight.is_none()) else {
+        self.schedule.retain(routes);
+        if self.in_flight.is_some() || self.entries.is_empty() {
             return Next::Idle;
-        };
-        let usable = self.usable(transports, now);
-        let due = usable.iter().find(|tid| self.not_before(tid) <= now);
-        if let Some(tid) = due.copied() {
-            self.in_flight = Some((number, tid));
-            let attempt = self.transports.get(&tid).map_or(0, |transport| transport.encryptions);
-            return Next::Offer { number, tid, attempt };
         }
-        let more_usable_at = self.falls_over_at(&usable).filter(|_| usable.len() < transports.len());
-        let times = usable.iter().map(|tid| self.not_before(tid)).chain(more_usable_at);
-        times.min().map_or(Next::NoRoute, Next::WaitUntil)
+        if routes.is_empty() {
+            return Next::NoRoute;
+        }
+        let mut wake_at: Option<UnixMillis> = None;
+        for entry in self.entries.values() {
+            let due_at = entry.due_at(routes);
+            if due_at > now {
+                wake_at = earlier(wake_at, due_at);
+                continue;
+            }
+            if !entry.is_taken() && !self.flow.admits(entry, self.base()) {
+                continue;
+            }
+            match self.schedule.choose(entry, routes, now) {
+                Ok(tid) => {
+                    let attempt = entry.deposit(tid).map_or(0, |deposit| deposit.attempts);
+                    self.in_flight = Some((entry.number, tid));
+                    self.offered = self.offered.max(entry.number);
+                    return Next::Offer { number: entry.number, tid, attempt };
+                }
+                // What no mailbox has taken yet holds up all later ones, else their order would be lost.
+                Err(time) if !entry.is_taken() => {
+                    return Next::WaitUntil(wake_at.map_or(time, |at| at.min(time)));
+                }
+                Err(time) => wake_at = earlier(wake_at, time),
+            }
+        }
+        wake_at.map_or(Next::Idle, Next::WaitUntil)
     }
 
-    /// Notes how an offer of a message to a transport ended; returns the entry if it is done, for the program to erase.
+    /// Notes how an offer of a message ended; returns the entry as it is now if the mailbox took it.
     ///
     /// An offer may outlive the outbox that made it: after a reload the same message is offered again, and the answers
-    /// come in any order. A message that was taken is done, whichever offer of it succeeded; a failure counts only for
-    /// the offer that is under way.
+    /// come in any order. A message that was taken is taken, whichever offer of it succeeded; a failure counts only for
+    /// the offer that is under way. An [`Kind::AckOnly`] message is done, and no longer in the outbox.
     pub fn finish(
         &mut self,
-        (number, tid): (MessageNumber, TransportId),
+        number: MessageNumber,
+        route: Route,
         outcome: Outcome,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Option<Entry> {
-        let was_under_way = self.in_flight.take_if(|offer| *offer == (number, tid)).is_some();
+        let was_under_way = self.in_flight.take_if(|offer| *offer == (number, route.tid)).is_some();
         match outcome {
             Outcome::Taken => {
-                let done = self.entries.remove(&number)?;
                 self.in_flight.take_if(|(offered, _)| *offered == number);
-                self.transports.remove(&tid);
-                self.transports.values_mut().for_each(|transport| transport.encryptions = 0);
-                Some(done)
+                self.schedule.succeeded(route.tid);
+                let entry = self.entries.get_mut(&number)?;
+                if entry.kind == Kind::AckOnly {
+                    return self.entries.remove(&number);
+                }
+                let was_outstanding = entry.is_taken();
+                entry.note_taken(route, now);
+                if !was_outstanding {
+                    self.flow.add(entry);
+                }
+                let entry = entry.clone();
+                if self.heard.covers(number) {
+                    self.acknowledged(number);
+                }
+                Some(entry)
             }
             Outcome::Failed { .. } if !was_under_way => None,
-            Outcome::Failed { retry_after, may_have_arrived } => {
-                let transport = self.transports.entry(tid).or_default();
-                transport.fail(retry_after, now, rng);
-                transport.encryptions = transport.encryptions.saturating_add(u8::from(may_have_arrived));
+            Outcome::Failed { retry_after, is_full } => {
+                if is_full {
+                    self.flow.halve();
+                }
+                self.schedule.failed(route.tid, retry_after, now, rng);
                 None
             }
         }
     }
 
+    /// Takes in what the contact says it has. What it acknowledges is moved out of the way for [`Self::take_done`]; what it
+    /// must have missed is due again. Returns the messages whose entries changed otherwise, to be stored.
+    ///
+    /// A message is missed if a later one, taken at the same transport [`OVERTAKEN`] after it, has arrived; or if the contact
+    /// says that its key was gone.
+    pub fn acknowledge(&mut self, acks: &AckPacket, now: UnixMillis) -> Vec<MessageNumber> {
+        let acknowledged: Vec<MessageNumber> = self
+            .entries
+            .values()
+            .filter(|entry| entry.kind == Kind::Content && acks.covers(entry.number))
+            .filter(|entry| entry.is_taken() || entry.number <= self.offered)
+            .map(|entry| entry.number)
+            .collect();
+        let mut latest: BTreeMap<TransportId, (MessageNumber, UnixMillis)> = BTreeMap::new();
+        for number in acknowledged {
+            for (tid, taken_at) in self.acknowledged(number) {
+                let last = latest.entry(tid).or_insert((number, taken_at));
+                *last = (*last).max((number, taken_at));
+            }
+        }
+        self.heard = acks.clone();
+        let mut changed = Vec::new();
+        for entry in self.entries.values_mut().filter(|entry| entry.is_taken()) {
+            let number = entry.number;
+            let is_retired = acks.retired.contains(&number);
+            let is_overtaken = |deposit: &Deposit| {
+                let (Some((later, at)), Some(taken_at)) = (latest.get(&deposit.tid), deposit.taken_at.last())
+                else {
+                    return false;
+                };
+                *later > number && *at >= taken_at.plus(OVERTAKEN)
+            };
+            if is_retired {
+                // It was fetched and deleted there.
+                entry.deposits.iter_mut().for_each(|deposit| deposit.taken_at.clear());
+            }
+            if entry.again_at(now, |deposit| is_retired || is_overtaken(deposit)) {
+                changed.push(number);
+            }
+        }
+        changed
+    }
+
+    /// Moves an acknowledged message out of the way; says when each transport first took it.
+    fn acknowledged(&mut self, number: MessageNumber) -> Vec<(TransportId, UnixMillis)> {
+        let Some(entry) = self.entries.remove(&number) else { return Vec::new() };
+        self.in_flight.take_if(|(offered, _)| *offered == number);
+        self.flow.acknowledged(&entry);
+        let taken =
+            entry.deposits.iter().filter_map(|deposit| Some((deposit.tid, *deposit.taken_at.first()?)));
+        let taken = taken.collect();
+        self.done.insert(number, entry);
+        taken
+    }
+
+    /// Makes all outstanding messages due again; returns those that changed, to be stored.
+    pub fn again(&mut self, reason: Reason, now: UnixMillis) -> Vec<MessageNumber> {
+        let mut changed = Vec::new();
+        for entry in self.entries.values_mut() {
+            let time = match reason {
+                Reason::NewEpoch => now.plus(NEW_EPOCH_PATIENCE),
+                Reason::Reset => {
+                    // It fetched what lies there, and could not open it.
+                    entry.deposits.iter_mut().for_each(|deposit| deposit.taken_at.clear());
+                    now
+                }
+            };
+            if entry.again_at(time, |_| true) {
+                changed.push(entry.number);
+            }
+        }
+        changed
+    }
+
+    /// Takes at most `limit` acknowledged messages, for the program to erase.
+    pub fn take_done(&mut self, limit: usize) -> Vec<Entry> {
+        std::iter::from_fn(|| self.done.pop_first()).take(limit).map(|(_, entry)| entry).collect()
+    }
+
+    /// Tells whether acknowledged messages are to be erased.
+    #[must_use]
+    pub fn has_done(&self) -> bool {
+        !self.done.is_empty()
+    }
+
     /// Forgets failures: the contact's transports changed, a server came back, or a person asked to try now.
     pub fn retry_now(&mut self) {
-        for transport in self.transports.values_mut() {
-            transport.not_before = UnixMillis::default();
-        }
-    }
-
-    /// The transports that may be used: the first, and each next one once all before it have failed for long.
-    fn usable(&self, transports: &[TransportId], now: UnixMillis) -> Vec<TransportId> {
-        let failing = |tid: &&TransportId| {
-            let since = self.transports.get(*tid).and_then(|transport| transport.failing_since);
-            since.is_some_and(|since| now.since(since) >= FALL_OVER)
-        };
-        let failed = transports.iter().take_while(failing).count();
-        transports.iter().take(failed.saturating_add(1)).copied().collect()
-    }
-
-    /// When the transport after the usable ones may be used too: the last of them is the one that has not failed for long.
-    fn falls_over_at(&self, usable: &[TransportId]) -> Option<UnixMillis> {
-        let since = self.transports.get(usable.last()?)?.failing_since?;
-        Some(since.plus(FALL_OVER))
-    }
-
-    fn not_before(&self, tid: &TransportId) -> UnixMillis {
-        self.transports.get(tid).map_or(UnixMillis::default(), |transport| transport.not_before)
+        self.schedule.retry_now();
     }
 }
 
-impl Transport {
-    fn fail(&mut self, retry_after: Option<Duration>, now: UnixMillis, rng: &mut impl CryptoRngCore) {
-        let delay = backoff(self.failures, rng).max(retry_after.unwrap_or_default().min(MAX_BACKOFF));
-        self.failures = self.failures.saturating_add(1);
-        self.failing_since.get_or_insert(now);
-        self.not_before = now.plus(delay);
-    }
+/// Tells whether a message counts for the flow control.
+fn is_outstanding(entry: &Entry) -> bool {
+    entry.kind == Kind::Content && entry.is_taken()
 }
 
-/// The delay after `failures` earlier ones: doubling from [`MIN_BACKOFF`] to [`MAX_BACKOFF`], less up to a quarter.
-pub fn backoff(failures: u32, rng: &mut impl CryptoRngCore) -> Duration {
-    let full = MIN_BACKOFF.saturating_mul(2_u32.saturating_pow(failures)).min(MAX_BACKOFF);
-    let quarter = u64::try_from(full.as_millis() >> 2).unwrap_or(u64::MAX);
-    let jitter = rng.next_u64().checked_rem(quarter.saturating_add(1)).unwrap_or_default();
-    full.saturating_sub(Duration::from_millis(jitter))
+fn earlier(time: Option<UnixMillis>, other: UnixMillis) -> Option<UnixMillis> {
+    Some(time.map_or(other, |time| time.min(other)))
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
-
-    use super::*;
-
-    const FAILED: Outcome = Outcome::Failed { retry_after: None, may_have_arrived: true };
-
-    fn entry(seqnum: u64) -> Entry {
-        Entry {
-            number: MessageNumber { epoch: 1, seqnum },
-            mid: MessageId::from_bytes([0; 16]),
-            message: None,
-            announces_transports: false,
-            queued_at: UnixMillis(0),
-        }
-    }
-
-    fn tid(byte: u8) -> TransportId {
-        TransportId::from_bytes([byte; 8])
-    }
-
-    fn offer(seqnum: u64, transport: u8, attempt: u8) -> Next {
-        Next::Offer { number: MessageNumber { epoch: 1, seqnum }, tid: tid(transport), attempt }
-    }
-
-    fn at(seqnum: u64, transport: u8) -> (MessageNumber, TransportId) {
-        (MessageNumber { epoch: 1, seqnum }, tid(transport))
-    }
-
-    fn rng() -> ChaCha20Rng {
-        ChaCha20Rng::seed_from_u64(1)
-    }
-
-    #[test]
-    fn messages_go_in_order_one_at_a_time() {
-        let mut outbox = Outbox::new([entry(2), entry(1)]);
-        let now = UnixMillis(0);
-        assert_eq!(outbox.next(&[tid(1)], now), offer(1, 1, 0));
-        assert_eq!(outbox.next(&[tid(1)], now), Next::Idle);
-        assert_eq!(outbox.finish(at(1, 1), Outcome::Taken, now, &mut rng()), Some(entry(1)));
-        assert_eq!(outbox.next(&[tid(1)], now), offer(2, 1, 0));
-        assert_eq!(outbox.finish(at(2, 1), Outcome::Taken, now, &mut rng()), Some(entry(2)));
-        assert_eq!(outbox.next(&[tid(1)], now), Next::Idle);
-        assert_eq!(outbox.finish(at(2, 1), Outcome::Taken, now, &mut rng()), None);
-    }
-
-    #[test]
-    fn without_a_mailbox_there_is_no_route() {
-        assert_eq!(Outbox::new([entry(1)]).next(&[], UnixMillis(0)), Next::NoRoute);
-        assert_eq!(Outbox::new([]).next(&[], UnixMillis(0)), Next::Idle);
-    }
-
-    #[test]
-    fn failures_wait_longer_and_never_let_a_later_message_pass() {
-        let mut outbox = Outbox::new([entry(1), entry(2)]);
-        let (mut now, mut last_wait) = (UnixMillis(0), Duration::ZERO);
-        for attempt in 0..20 {
-            assert_eq!(outbox.next(&[tid(1)], now), offer(1, 1, attempt));
-            assert_eq!(outbox.finish(at(1, 1), FAILED, now, &mut rng()), None);
-            let Next::WaitUntil(until) = outbox.next(&[tid(1)], now) else { panic!("it waits") };
-            let wait = until.since(now);
-            assert!(
-                wait >= last_wait.min(Duration::from_secs(2_700)) && wait <= MAX_BACKOFF,
-                "{wait:?} after {last_wait:?}"
-            );
-            (now, last_wait) = (until, wait);
-        }
-    }
-
-    #[test]
-    fn a_server_may_ask_for_a_longer_delay_but_not_for_ever() {
-        let mut outbox = Outbox::new([entry(1)]);
-        for (asked, waits) in [(120, 120), (86_400, 3_600)] {
-            let retry_after = Some(Duration::from_secs(asked));
-            outbox.retry_now();
-            assert!(matches!(outbox.next(&[tid(1)], UnixMillis(0)), Next::Offer { .. }));
-            outbox.finish(
-                at(1, 1),
-                Outcome::Failed { retry_after, may_have_arrived: false },
-                UnixMillis(0),
-                &mut rng(),
-            );
-            let until = UnixMillis(0).plus(Duration::from_secs(waits));
-            assert_eq!(outbox.next(&[tid(1)], UnixMillis(0)), Next::WaitUntil(until));
-            assert_eq!(outbox.retrying_at(), Some(until));
-        }
-    }
-
-    #[test]
-    fn the_second_transport_is_used_when_the_first_failed_for_long() {
-        let mut outbox = Outbox::new([entry(1)]);
-        let transports = [tid(1), tid(2)];
-        assert_eq!(outbox.next(&transports, UnixMillis(0)), offer(1, 1, 0));
-        outbox.finish(at(1, 1), FAILED, UnixMillis(0), &mut rng());
-        let early = UnixMillis(0).plus(FALL_OVER).minus(Duration::from_millis(1));
-        assert_eq!(outbox.next(&transports, early), offer(1, 1, 1));
-        outbox.finish(at(1, 1), FAILED, early, &mut rng());
-        assert_eq!(outbox.next(&transports, UnixMillis(0).plus(FALL_OVER)), offer(1, 2, 0));
-    }
-
-    #[test]
-    fn while_the_first_transport_fails_the_second_takes_one_message_after_the_other() {
-        let mut outbox = Outbox::new([entry(1), entry(2), entry(3)]);
-        let transports = [tid(1), tid(2)];
-        let late = UnixMillis(0).plus(FALL_OVER);
-        for now in [UnixMillis(0), late] {
-            assert!(matches!(outbox.next(&transports, now), Next::Offer { .. }));
-            outbox.finish(at(1, 1), FAILED, now, &mut rng());
-        }
-        for seqnum in [1, 2] {
-            assert_eq!(outbox.next(&transports, late), offer(seqnum, 2, 0));
-            assert!(outbox.finish(at(seqnum, 2), Outcome::Taken, late, &mut rng()).is_some());
-        }
-        let later = late.plus(MAX_BACKOFF);
-        assert_eq!(
-            outbox.next(&transports, later),
-            offer(3, 1, 0),
-            "no encryption of the third was sent yet"
-        );
-        assert!(outbox.finish(at(3, 1), Outcome::Taken, later, &mut rng()).is_some());
-        outbox.enqueue(entry(4));
-        assert_eq!(outbox.next(&transports, later), offer(4, 1, 0));
-        outbox.finish(at(4, 1), FAILED, later, &mut rng());
-        assert!(
-            matches!(outbox.next(&transports, later), Next::WaitUntil(_)),
-            "the first has a clean record"
-        );
-    }
-
-    #[test]
-    fn a_first_transport_that_asks_for_patience_does_not_keep_from_the_second() {
-        let mut outbox = Outbox::new([entry(1)]);
-        let transports = [tid(1), tid(2)];
-        let now = UnixMillis(0);
-        let asks = Outcome::Failed { retry_after: Some(MAX_BACKOFF), may_have_arrived: false };
-        assert_eq!(outbox.next(&transports, now), offer(1, 1, 0));
-        outbox.finish(at(1, 1), asks, now, &mut rng());
-        assert_eq!(outbox.next(&transports, now), Next::WaitUntil(now.plus(FALL_OVER)));
-        assert_eq!(outbox.next(&transports, now.plus(FALL_OVER)), offer(1, 2, 0));
-        outbox.finish(at(1, 2), asks, now.plus(FALL_OVER), &mut rng());
-        assert_eq!(outbox.next(&transports, now.plus(FALL_OVER)), Next::WaitUntil(now.plus(MAX_BACKOFF)));
-    }
-
-    #[test]
-    fn transports_that_are_gone_are_forgotten() {
-        let mut outbox = Outbox::new([entry(1)]);
-        for byte in 0..9 {
-            assert_eq!(outbox.next(&[tid(byte)], UnixMillis(0)), offer(1, byte, 0));
-            outbox.finish(at(1, byte), FAILED, UnixMillis(0), &mut rng());
-        }
-        assert_eq!(outbox.transports.len(), 1);
-    }
-
-    #[test]
-    fn an_answer_counts_only_for_the_message_that_was_offered() {
-        // An earlier outbox, lost with a failed commit, had offered the first message as well.
-        let mut outbox = Outbox::new([entry(1), entry(2)]);
-        let now = UnixMillis(0);
-        assert_eq!(outbox.next(&[tid(1)], now), offer(1, 1, 0));
-        assert_eq!(outbox.finish(at(1, 1), Outcome::Taken, now, &mut rng()), Some(entry(1)));
-        assert_eq!(outbox.next(&[tid(1)], now), offer(2, 1, 0));
-        assert_eq!(outbox.finish(at(1, 1), Outcome::Taken, now, &mut rng()), None);
-        assert_eq!(outbox.finish(at(1, 1), FAILED, now, &mut rng()), None);
-        assert_eq!(outbox.next(&[tid(1)], now), Next::Idle, "the second is still under way");
-        assert_eq!(outbox.finish(at(2, 1), Outcome::Taken, now, &mut rng()), Some(entry(2)));
-    }
-
-    #[test]
-    fn a_message_taken_by_an_offer_of_before_a_reload_is_done() {
-        let mut outbox = Outbox::new([entry(1), entry(2)]);
-        let now = UnixMillis(0);
-        assert_eq!(outbox.finish(at(1, 1), Outcome::Taken, now, &mut rng()), Some(entry(1)));
-        assert_eq!(outbox.next(&[tid(1), tid(2)], now), offer(2, 1, 0));
-        assert_eq!(outbox.finish(at(2, 2), Outcome::Taken, now, &mut rng()), Some(entry(2)));
-        outbox.enqueue(entry(3));
-        assert_eq!(outbox.next(&[tid(1)], now), offer(3, 1, 0), "no offer is under way any more");
-    }
-
-    proptest! {
-        #[test]
-        fn delays_stay_in_bounds(failures: u32, seed: u64) {
-            let delay = backoff(failures, &mut ChaCha20Rng::seed_from_u64(seed));
-            prop_assert!(delay >= Duration::from_millis(750) && delay <= MAX_BACKOFF);
-        }
-    }
-}
+mod tests;

@@ -15,6 +15,8 @@ pub const MAX_TEXT_BYTES: usize = 65_536;
 pub const BASIC: &str = "basic";
 /// The sender's introduction, carried until the contact is confirmed.
 pub const INTRODUCTION: &str = "introduction";
+/// What the sender has received, and where its outstanding messages begin.
+pub const ACK: &str = "ack";
 /// The sender's transports, replacing those of a lower serial.
 pub const TRANSPORTS: &str = "transports";
 
