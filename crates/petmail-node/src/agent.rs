@@ -22,9 +22,9 @@ use rand_core::OsRng;
 use tokio::sync::{Mutex, Notify, broadcast};
 
 use self::{
-    core::{Core, Step},
+    core::{Core, Profile, Step},
     error::{CommandError, Fault},
-    records::{Account, Mailbox, OUTBOX},
+    records::{Account, Mailbox, Message, MessageKey, OUTBOX},
 };
 use crate::{
     api::types::{
@@ -55,7 +55,7 @@ pub struct Agent(Arc<Inner>);
 struct Inner {
     core: Mutex<Core>,
     db: Db,
-    display_name: String,
+    profile: Profile,
     rendezvous_url: String,
     network: Network,
     events: broadcast::Sender<Event>,
@@ -78,15 +78,15 @@ impl Agent {
     /// Reads the agent's state and begins a new epoch.
     pub(crate) async fn open(
         db: Db,
-        display_name: String,
+        profile: Profile,
         rendezvous_url: String,
         network: Network,
     ) -> anyhow::Result<Self> {
-        let core = Core::new(display_name.clone(), stored::load(&db).await?)?;
+        let core = Core::new(profile.clone(), stored::load(&db).await?)?;
         let agent = Self(Arc::new(Inner {
             core: Mutex::new(core),
             db,
-            display_name,
+            profile,
             rendezvous_url,
             network,
             events: broadcast::channel(EVENT_BACKLOG).0,
@@ -97,6 +97,7 @@ impl Agent {
             mailboxes_changed: Notify::new(),
         }));
         agent.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
+        agent.freeze().await?;
         agent.step(|core, step, now| core.resume_invitations(step, now, &mut OsRng)).await?;
         agent.finish_removals().await?;
         agent.tell_contacts().await?;
@@ -131,8 +132,8 @@ impl Agent {
             self.reload(&mut core).await;
             return Err(error);
         }
-        drop(core);
-        self.publish(step);
+        // The next operation's events come after these.
+        self.publish(&core, step).await;
         result
     }
 
@@ -144,22 +145,21 @@ impl Agent {
     }
 
     async fn reload(&self, core: &mut Core) {
-        match stored::load(&self.0.db)
-            .await
-            .and_then(|stored| Ok(Core::new(self.0.display_name.clone(), stored)?))
+        match stored::load(&self.0.db).await.and_then(|stored| Ok(Core::new(self.0.profile.clone(), stored)?))
         {
             Ok(stored) => {
                 *core = stored;
                 let mut step = Step::default();
                 core.reconnect_invitations(&mut step);
-                self.publish(step);
+                self.publish(core, step).await;
             }
             Err(error) => tracing::error!(%error, "the database cannot be read; restart the node"),
         }
     }
 
-    fn publish(&self, step: Step) {
-        for event in step.events {
+    async fn publish(&self, core: &Core, step: Step) {
+        let changed = self.show_changed(core, step.changed).await;
+        for event in step.events.into_iter().chain(changed) {
             // Nobody listening is no fault.
             self.0.events.send(event).map_or_else(drop, drop);
         }
@@ -174,22 +174,43 @@ impl Agent {
         if step.wake_outbox {
             self.0.outbox.notify_one();
         }
-        if step.sweep_removed {
-            let agent = self.clone();
-            tokio::spawn(async move {
-                if let Err(error) = agent.finish_removals().await {
-                    tracing::warn!(%error, "a removed conversation stays until the next start");
-                }
-            });
+        self.finish_later(step.sweep_removed, step.retry_quarantine, step.sweep_acknowledged);
+    }
+
+    /// Does the rest of an operation that is too large for one step.
+    fn finish_later(&self, removals: bool, quarantine: bool, acknowledged: Vec<u32>) {
+        let agent = self.clone();
+        if !removals && !quarantine && acknowledged.is_empty() {
+            return;
         }
-        if step.retry_quarantine {
-            let agent = self.clone();
-            tokio::spawn(async move {
-                if let Err(error) = agent.retry_quarantine().await {
-                    tracing::warn!(%error, "messages stay in quarantine");
-                }
-            });
+        tokio::spawn(async move {
+            if removals && let Err(error) = agent.finish_removals().await {
+                tracing::warn!(%error, "a removed conversation stays until the next start");
+            }
+            if quarantine && let Err(error) = agent.retry_quarantine().await {
+                tracing::warn!(%error, "messages stay in quarantine");
+            }
+            if let Err(error) = agent.sweep_acknowledged(acknowledged).await {
+                tracing::warn!(%error, "acknowledged messages stay for now");
+            }
+        });
+    }
+
+    /// Shows messages whose state changed, with their packets. Nobody listening saves the reading.
+    async fn show_changed(&self, core: &Core, changed: Vec<(MessageKey, Message)>) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.0.events.receiver_count() == 0 {
+            return events;
         }
+        for (key, message) in changed {
+            let (Some(peer), Ok(packets)) =
+                (core.peers.get(&key.cid), stored::packets(&self.0.db, &key.encode()).await)
+            else {
+                continue;
+            };
+            events.push(Event::Message(view::message(peer, key, &message, packets, now())));
+        }
+        events
     }
 
     /// Subscribes to all changes. A listener that falls behind gets an error and lists anew.
@@ -217,6 +238,22 @@ impl Agent {
     /// If there is no such contact, or it is pending.
     pub async fn verify_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
         self.step(|core, step, _| core.verify(step, cid)).await
+    }
+
+    /// Blocks a contact: nothing of it is taken in or acknowledged any more.
+    ///
+    /// # Errors
+    /// If there is no such contact, or it is pending.
+    pub async fn block_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
+        self.step(|core, step, _| core.block(step, cid)).await
+    }
+
+    /// Lets a blocked contact in again.
+    ///
+    /// # Errors
+    /// If there is no such contact, or it is not blocked.
+    pub async fn unblock_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
+        self.step(|core, step, _| core.unblock(step, cid)).await
     }
 
     /// Removes a contact with its conversation and all that waits for it.
@@ -408,6 +445,32 @@ impl Agent {
         self.step(|core, step, now| core.send_basic(step, cid, &text, now, &mut OsRng)).await
     }
 
+    /// Calls off a message that no mailbox has taken.
+    ///
+    /// # Errors
+    /// If there is no such message, or it does not wait.
+    pub async fn cancel_message(&self, id: u64) -> Result<MessageView, CommandError> {
+        let (key, message, packets) = self.message(id).await?;
+        self.step(|core, step, now| core.cancel_message(step, key, &message, packets, now)).await
+    }
+
+    /// Tries a waiting message now, or sends a failed one anew.
+    ///
+    /// # Errors
+    /// If there is no such message, or it neither waits nor has failed.
+    pub async fn retry_message(&self, id: u64) -> Result<MessageView, CommandError> {
+        let (key, message, packets) = self.message(id).await?;
+        self.step(|core, step, now| core.retry_message(step, key, &message, packets, now, &mut OsRng)).await
+    }
+
+    async fn message(&self, id: u64) -> Result<stored::Row, CommandError> {
+        let found = stored::message(&self.0.db, id).await.map_err(|error| internal(&error))?;
+        found.ok_or_else(|| {
+            let problem = format!("there is no message {id}");
+            CommandError::new(Fault::NotFound, problem, "the messages command lists them with their numbers")
+        })
+    }
+
     /// Lists messages: contact by contact, each direction in the order of numbers, both merged as they came about.
     ///
     /// # Errors
@@ -431,13 +494,9 @@ impl Agent {
         let rendezvous = self.rendezvous();
         let core = self.0.core.lock().await;
         let outbox = OutboxView {
-            waiting: core
-                .peers
-                .values()
-                .flat_map(|peer| peer.outbox.entries())
-                .filter(|e| e.message.is_some())
-                .count() as u64,
-            sent: core.peers.values().map(|peer| peer.progress.sent).sum(),
+            waiting: core.texts().filter(|entry| !entry.is_taken()).count() as u64,
+            sent: core.texts().filter(|entry| entry.is_taken()).count() as u64,
+            delivered: core.peers.values().map(|peer| peer.progress.delivered).sum(),
         };
         StatusView {
             running: true,

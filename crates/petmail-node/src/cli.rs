@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod contacts;
 mod create_node;
+mod give_up;
 mod invite;
 mod mailboxes;
 mod messages;
@@ -80,6 +81,8 @@ enum Command {
     FetchMessages(messages::FetchMessages),
     FollowMessages(messages::FollowMessages),
     Messages(messages::Messages),
+    Retry(give_up::Retry),
+    Cancel(give_up::Cancel),
     Completions(completions::Completions),
     Manpages(completions::Manpages),
 }
@@ -108,6 +111,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::FetchMessages(command) => command.run(&resolve(basedir)?),
         Command::FollowMessages(command) => command.run(&resolve(basedir)?),
         Command::Messages(command) => command.run(&resolve(basedir)?),
+        Command::Retry(command) => command.run(&resolve(basedir)?),
+        Command::Cancel(command) => command.run(&resolve(basedir)?),
         Command::Completions(command) => command.run(),
         Command::Manpages(command) => command.run(),
     }

@@ -16,7 +16,6 @@ use petmail_net::client::{
 use petmail_proto::{
     base_url::BaseUrl,
     channel::record::TransportRecord,
-    delivery::seal_delivery,
     keys::{CertificatePin, ServerIdentityKey},
     outbox::Outcome,
     retrieval::{
@@ -30,10 +29,9 @@ use petmail_proto::{
     time::UnixMillis,
 };
 use rand_core::OsRng;
-use serde_json::{Map, Value};
 
 use crate::agent::{
-    core::Offer,
+    core::{Ended, Offer, Packets},
     error::{CommandError, Fault},
     records::{Account, Mailbox},
 };
@@ -175,24 +173,16 @@ impl Network {
     }
 
     /// Offers one message to one mailbox of a contact, sealed for this attempt. Says what was wrong if it was not taken.
-    pub(crate) async fn deliver(
-        &self,
-        offer: &Offer,
-        packets: Map<String, Value>,
-    ) -> (Outcome, Option<String>) {
+    pub(crate) async fn deliver(&self, offer: &Offer, packets: Packets) -> Ended {
         match self.try_deliver(offer, packets).await {
-            Ok(()) => (Outcome::Taken, None),
-            Err(failed) => (
-                Outcome::Failed {
-                    retry_after: failed.retry_after,
-                    may_have_arrived: failed.may_have_arrived,
-                },
-                Some(failed.reason),
-            ),
+            Ok(()) => Ended { outcome: Outcome::Taken, trouble: None },
+            Err(NotTaken { reason, retry_after, is_full }) => {
+                Ended { outcome: Outcome::Failed { retry_after, is_full }, trouble: Some(reason) }
+            }
         }
     }
 
-    async fn try_deliver(&self, offer: &Offer, packets: Map<String, Value>) -> Result<(), NotTaken> {
+    async fn try_deliver(&self, offer: &Offer, packets: Packets) -> Result<(), NotTaken> {
         let server = Server::of_transport(&offer.transport);
         let owner = Owner(u64::from(offer.cid));
         let target = self.target(server).map_err(|error| NotTaken::unsent(&error))?;
@@ -200,16 +190,12 @@ impl Network {
             self.their_descriptor(owner, server, &target).await.map_err(|error| NotTaken::unsent(&error))?;
         let key = descriptor.token_key(offer.transport.kid);
         let key = key.ok_or_else(|| NotTaken::unsent(&"their mailbox server has retired their address"))?;
-        let token =
-            offer.transport.token.for_message(key, &mut OsRng).map_err(|error| NotTaken::unsent(&error))?;
-        let msg_c = offer
+        let msg_a = offer
             .sealing
-            .seal(&offer.transport, packets, &mut OsRng)
-            .map_err(|error| NotTaken::unsent(&error))?;
-        let msg_a = seal_delivery(&msg_c, &token, &descriptor.delivery_key, &mut OsRng)
+            .seal(&offer.transport, key, &descriptor.delivery_key, packets)
             .map_err(|error| NotTaken::unsent(&error))?;
         let sent = self.delivery.deliver(owner, &target, "deliver", msg_a.into_bytes().into()).await;
-        let receipt = sent.map_err(|error| NotTaken::broken(&error))?;
+        let receipt = sent.map_err(|error| NotTaken::unsent(&error))?;
         if receipt.status == 204 {
             return Ok(());
         }
@@ -218,7 +204,7 @@ impl Network {
         Err(NotTaken {
             reason: refusal_text(receipt.status),
             retry_after: receipt.retry_after,
-            may_have_arrived: false,
+            is_full: receipt.status == 507,
         })
     }
 
@@ -366,19 +352,13 @@ impl Network {
 struct NotTaken {
     reason: String,
     retry_after: Option<Duration>,
-    may_have_arrived: bool,
+    is_full: bool,
 }
 
 impl NotTaken {
-    /// The message never left.
+    /// There was no answer, or the message never left.
     fn unsent(reason: &dyn std::fmt::Display) -> Self {
-        Self { reason: reason.to_string(), retry_after: None, may_have_arrived: false }
-    }
-
-    /// The message may have left; whether it arrived is not known.
-    fn broken(error: &ClientError) -> Self {
-        let may_have_arrived = !matches!(error, ClientError::Unreachable { .. } | ClientError::Refused(_));
-        Self { reason: error.to_string(), retry_after: None, may_have_arrived }
+        Self { reason: reason.to_string(), retry_after: None, is_full: false }
     }
 }
 

@@ -9,7 +9,14 @@ use petmail_net::{
     ws::WsSettings,
 };
 
-use crate::{agent::Agent, config::Config, db::Db, local_mailbox::LocalMailbox, network::Network, tasks};
+use crate::{
+    agent::{Agent, core::Profile},
+    config::Config,
+    db::Db,
+    local_mailbox::LocalMailbox,
+    network::Network,
+    tasks,
+};
 
 /// A node that has read its state; [`Node::run`] brings it to life.
 #[derive(Debug)]
@@ -36,7 +43,8 @@ impl Node {
         let settings = ClientSettings { socks5: socks5.clone(), ..ClientSettings::default() };
         let network = Network::new(settings, policy, local_mailbox.as_ref().map(|local| local.address));
         let db = Db::open(basedir).await?;
-        let agent = Agent::open(db, config.name.clone(), config.rendezvous.clone(), network).await?;
+        let profile = Profile { display_name: config.name.clone(), privacy: config.privacy };
+        let agent = Agent::open(db, profile, config.rendezvous.clone(), network).await?;
         if let Some(local) = &local_mailbox {
             local.redeem(&agent).await?;
         }

@@ -3,6 +3,7 @@
 mod invitations;
 mod mailboxes;
 mod outbox;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(outbox::run(agent.clone(), shutdown.clone()));
+    tasks.spawn(upkeep::run(agent.clone(), shutdown.clone()));
     tasks.spawn(mailboxes::run(agent.clone(), shutdown.clone()));
     tasks.spawn(invitations::run(agent, rendezvous, shutdown.clone()));
     let mut failed = None;

@@ -375,7 +375,11 @@ impl Outbox {
         let mut changed = Vec::new();
         for entry in self.entries.values_mut().filter(|entry| entry.is_taken()) {
             let number = entry.number;
-            let is_retired = acks.retired.contains(&number);
+            let retired = acks.retired.iter().find(|retired| retired.number == number);
+            // What was encrypted again since is not meant.
+            let is_retired = |deposit: &Deposit| {
+                retired.is_some_and(|retired| deposit.attempts <= retired.attempt.saturating_add(1))
+            };
             let is_overtaken = |deposit: &Deposit| {
                 let (Some((later, at)), Some(taken_at)) = (latest.get(&deposit.tid), deposit.taken_at.last())
                 else {
@@ -383,11 +387,11 @@ impl Outbox {
                 };
                 *later > number && *at >= taken_at.plus(OVERTAKEN)
             };
-            if is_retired {
-                // It was fetched and deleted there.
-                entry.deposits.iter_mut().for_each(|deposit| deposit.taken_at.clear());
-            }
-            if entry.again_at(now, |deposit| is_retired || is_overtaken(deposit)) {
+            let is_due = |deposit: &Deposit| is_retired(deposit) || is_overtaken(deposit);
+            if entry.again_at(now, is_due) {
+                // What was retired was fetched, and deleted there.
+                let retired = entry.deposits.iter_mut().filter(|deposit| is_retired(deposit));
+                retired.for_each(|deposit| deposit.taken_at.clear());
                 changed.push(number);
             }
         }
@@ -430,10 +434,10 @@ impl Outbox {
         std::iter::from_fn(|| self.done.pop_first()).take(limit).map(|(_, entry)| entry).collect()
     }
 
-    /// Tells whether acknowledged messages are to be erased.
+    /// Returns how many acknowledged messages are to be erased.
     #[must_use]
-    pub fn has_done(&self) -> bool {
-        !self.done.is_empty()
+    pub fn done(&self) -> usize {
+        self.done.len()
     }
 
     /// Forgets failures: the contact's transports changed, a server came back, or a person asked to try now.

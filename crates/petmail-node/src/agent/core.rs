@@ -4,36 +4,41 @@
 //! work now. The caller commits the writes before anything leaves the machine, and reads the state anew from the database
 //! if that fails. Time and randomness are arguments, so that tests can crash and replay an agent at every step.
 
+pub(super) mod acks;
 pub(super) mod contacts;
+mod give_up;
 pub(super) mod invite;
 pub(super) mod mailboxes;
+mod offer;
 mod receive;
 mod send;
 #[cfg(test)]
 mod simulation;
+mod turns;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use petmail_proto::{
     channel::{MessageNumber, cid::CidSubkeys, lookup::TokenTable},
     invitation::machine::Effect,
-    keys::TransportId,
-    outbox::Outbox,
+    keys::{MessageId, TransportId},
+    outbox::{Entry, Outbox},
     time::UnixMillis,
     wire::{Record, WireError},
 };
 use petmail_store::Keyspace;
 
+use self::turns::Turns;
 pub(crate) use self::{
     invite::Invite,
+    offer::{Ended, Offer, Packets},
     receive::Arrival,
-    send::{Attempt, Offer},
 };
 use super::records::{
-    AGENT, CONTACTS, Contact, INVITATIONS, InvitationRow, MAILBOXES, Mailbox, PROGRESS, Progress,
-    SETTINGS_KEY, Settings,
+    AGENT, CONTACTS, Contact, INVITATIONS, InvitationRow, MAILBOXES, Mailbox, Message, MessageKey, PROGRESS,
+    Progress, Queued, SETTINGS_KEY, Settings,
 };
-use crate::{api::types::Event, db::Write};
+use crate::{api::types::Event, config::Privacy, db::Write};
 
 /// What one operation brings about.
 #[derive(Debug, Default)]
@@ -42,6 +47,10 @@ pub(crate) struct Step {
     pub(crate) writes: Vec<Write>,
     /// To be published after the commit.
     pub(crate) events: Vec<Event>,
+    /// Messages whose state changed, to be published with their packets.
+    pub(crate) changed: Vec<(MessageKey, Message)>,
+    /// Contacts with more acknowledged messages to erase than this step holds.
+    pub(crate) sweep_acknowledged: Vec<u32>,
     /// What the invitations' tasks have to do, in order.
     pub(crate) invitation_effects: Vec<(u32, Effect)>,
     /// Whether the outbox has something to offer.
@@ -107,12 +116,23 @@ pub(crate) struct Stored {
     pub(crate) settings: Settings,
     pub(crate) contacts: Vec<Contact>,
     pub(crate) progress: BTreeMap<u32, Progress>,
-    pub(crate) queued: Vec<(u32, petmail_proto::outbox::Entry)>,
+    pub(crate) queued: Vec<(u32, Queued)>,
     pub(crate) invitations: Vec<InvitationRow>,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) last_message_id: u64,
     /// What is in quarantine, by number of arrival.
     pub(crate) quarantine: BTreeMap<u64, InQuarantine>,
+    /// When messages for people came in.
+    pub(crate) mids: BTreeMap<(u32, MessageId), UnixMillis>,
+}
+
+/// What of the node's configuration the agent's rules depend on.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    /// The name that is sent to new contacts.
+    pub(crate) display_name: String,
+    /// How long acknowledgements are delayed.
+    pub(crate) privacy: Privacy,
 }
 
 /// What the agent remembers of a message in quarantine.
@@ -130,11 +150,17 @@ pub(crate) struct Core {
     pub(crate) peers: BTreeMap<u32, Peer>,
     pub(crate) invitations: BTreeMap<u32, Invite>,
     pub(crate) mailboxes: BTreeMap<u32, Mailbox>,
+    privacy: Privacy,
     tokens: TokenTable<u32>,
-    /// The contacts for whom something waits, in the order in which they have their turn.
-    turns: VecDeque<u32>,
+    turns: Turns,
+    /// When contacts are owed an acknowledgement, and the same the other way round.
+    acks_due: BTreeSet<(UnixMillis, u32)>,
+    ack_due_of: BTreeMap<u32, UnixMillis>,
     last_message_id: u64,
     quarantine: BTreeMap<u64, InQuarantine>,
+    mids: BTreeMap<(u32, MessageId), UnixMillis>,
+    /// Messages of the first version whose packets are not fixed yet: contact, number, whether they announce transports.
+    unfrozen: Vec<(u32, MessageNumber, bool)>,
 }
 
 impl Core {
@@ -142,30 +168,41 @@ impl Core {
     ///
     /// # Errors
     /// If an invitation's record is of a newer program.
-    pub(crate) fn new(display_name: String, stored: Stored) -> Result<Self, WireError> {
+    pub(crate) fn new(profile: Profile, stored: Stored) -> Result<Self, WireError> {
         let mut progress = stored.progress;
         let mut queued: BTreeMap<u32, Vec<_>> = BTreeMap::new();
-        for (cid, entry) in stored.queued {
+        let mut unfrozen = Vec::new();
+        for (cid, Queued { entry, unfrozen: announces }) in stored.queued {
+            unfrozen.extend(announces.map(|announces| (cid, entry.number, announces)));
             queued.entry(cid).or_default().push(entry);
         }
+        let Profile { display_name, privacy } = profile;
         let mut core = Self {
             display_name,
+            privacy,
             settings: stored.settings,
             peers: BTreeMap::new(),
             invitations: BTreeMap::new(),
             mailboxes: stored.mailboxes.into_iter().map(|mailbox| (mailbox.id, mailbox)).collect(),
             tokens: TokenTable::new(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
+            acks_due: BTreeSet::new(),
+            ack_due_of: BTreeMap::new(),
             last_message_id: stored.last_message_id,
             quarantine: stored.quarantine,
+            mids: stored.mids,
+            unfrozen,
         };
         for contact in stored.contacts {
             let cid = contact.cid;
             let outbox = Outbox::new(queued.remove(&cid).unwrap_or_default());
-            core.turns.extend((!outbox.is_empty()).then_some(cid));
+            core.turns.wake(cid);
             core.peers.insert(cid, Peer::new(contact, progress.remove(&cid).unwrap_or_default(), outbox));
             core.expect_messages(cid);
+            core.set_ack_due(cid);
         }
+        // A conversation that is being deleted may still have messages queued.
+        core.unfrozen.retain(|(cid, _, _)| core.peers.contains_key(cid));
         for row in stored.invitations {
             core.invitations.insert(row.id, Invite::stored(row)?);
         }
@@ -176,6 +213,11 @@ impl Core {
     pub(crate) fn start_epoch(&mut self, step: &mut Step, now: UnixMillis) -> Result<(), WireError> {
         self.settings.epoch = self.settings.epoch.saturating_add(1).max(now.0);
         self.put_settings(step)
+    }
+
+    /// Iterates over the texts that wait or are outstanding.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &Entry> {
+        self.peers.values().flat_map(|peer| peer.outbox.entries()).filter(|entry| entry.message.is_some())
     }
 
     fn put_settings(&self, step: &mut Step) -> Result<(), WireError> {

@@ -1,15 +1,22 @@
-//! What the node stores, row by row. Every type is a versioned [`Record`]; every row's keyspace stands beside it.
+//! What the node stores, row by row. Every type is a versioned [`Record`]; every row's keyspace stands beside it; what older
+//! versions wrote is read in [`migrate`].
 
 use petmail_proto::{
     base_url::BaseUrl,
-    channel::{MessageNumber, own_half::OwnHalf, record::ChannelRecord, window::Windows},
+    channel::{
+        MessageNumber,
+        ack::{Previous, Retired},
+        own_half::OwnHalf,
+        record::ChannelRecord,
+        window::Windows,
+    },
     invitation::code::BurntCode,
-    keys::{CertificatePin, RedeemToken, ServerIdentityKey, stored_secret},
+    keys::{CertificatePin, MessageId, RedeemToken, ServerIdentityKey, stored_secret},
     outbox::Entry,
     server::account::{AccountKeys, AccountRecord},
     time::UnixMillis,
     token::TokenPublicKey,
-    wire::Record,
+    wire::{Record, WireError},
 };
 use petmail_store::Keyspace;
 use serde::{Deserialize, Serialize};
@@ -26,18 +33,34 @@ pub(crate) const INVITATIONS: Keyspace = Keyspace::new("invitations");
 pub(crate) const MAILBOXES: Keyspace = Keyspace::new("mailboxes");
 /// [`Queued`] messages by cid ‖ epoch ‖ seqnum.
 pub(crate) const OUTBOX: Keyspace = Keyspace::new("outbox");
+/// The JSON of the packets that a queued message carries for the other agent, under its key in [`OUTBOX`].
+pub(crate) const EXTRAS: Keyspace = Keyspace::new("outbox-extras");
 /// [`Message`]s by cid ‖ direction ‖ epoch ‖ seqnum.
 pub(crate) const MESSAGES: Keyspace = Keyspace::new("messages");
 /// The JSON of a message's packets, under its key in [`MESSAGES`].
 pub(crate) const BODIES: Keyspace = Keyspace::new("bodies");
 /// A message's key in [`MESSAGES`] by its id.
 pub(crate) const MESSAGE_IDS: Keyspace = Keyspace::new("message-ids");
+/// When messages for people came in ([`UnixMillis`], big-endian), by cid ‖ mid.
+pub(crate) const MIDS: Keyspace = Keyspace::new("mids");
 /// [`Quarantined`] messages by number of arrival.
 pub(crate) const QUARANTINE: Keyspace = Keyspace::new("quarantine");
 
 /// All keyspaces of a node's store.
-pub(crate) static KEYSPACES: &[Keyspace] =
-    &[AGENT, CONTACTS, PROGRESS, INVITATIONS, MAILBOXES, OUTBOX, MESSAGES, BODIES, MESSAGE_IDS, QUARANTINE];
+pub(crate) static KEYSPACES: &[Keyspace] = &[
+    AGENT,
+    CONTACTS,
+    PROGRESS,
+    INVITATIONS,
+    MAILBOXES,
+    OUTBOX,
+    EXTRAS,
+    MESSAGES,
+    BODIES,
+    MESSAGE_IDS,
+    MIDS,
+    QUARANTINE,
+];
 
 /// The key of [`Settings`] in [`AGENT`].
 pub(crate) const SETTINGS_KEY: &[u8] = b"settings";
@@ -95,6 +118,8 @@ pub(crate) enum Trust {
     Confirmed,
     /// The people compared safety words.
     Verified,
+    /// Nothing is taken in from it any more, and nothing sent to it.
+    Blocked,
 }
 
 /// An invitation, under way or ended.
@@ -150,22 +175,58 @@ pub(crate) struct Account {
 pub(crate) struct Progress {
     /// The last number given to an outgoing message.
     pub(crate) last_sent: MessageNumber,
-    /// How many texts a mailbox of the contact has taken.
-    pub(crate) sent: u64,
+    /// The last outgoing message that is not ack-only.
+    pub(crate) last_content: Option<Previous>,
+    /// Outgoing messages that were given up, the last few.
+    pub(crate) skipped: Vec<MessageNumber>,
+    /// How many texts the contact's agent has acknowledged.
+    pub(crate) delivered: u64,
     /// What was received.
     pub(crate) windows: Windows,
+    /// The acknowledgement that the contact has to get.
+    pub(crate) owed: Option<Owed>,
+    /// When the last ack-only message was queued.
+    pub(crate) last_ack: UnixMillis,
+    /// The last few messages received that were not ack-only.
+    pub(crate) recent: Vec<Previous>,
+    /// Messages that later ones named, and that have not come.
+    pub(crate) missing: Vec<MessageNumber>,
+    /// Messages that came too late for their key, to be told.
+    pub(crate) retired: Vec<Retired>,
+}
+
+/// An acknowledgement that is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owed {
+    /// When it is sent at the latest.
+    pub(crate) due: UnixMillis,
+    /// How many messages it is for.
+    pub(crate) messages: u32,
 }
 
 impl Record for Progress {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        migrate::progress(version, body)
+    }
 }
 
-/// A message that waits for one of the contact's mailboxes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Queued(pub(crate) Entry);
+/// A message that waits for one of the contact's mailboxes, or for its acknowledgement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Queued {
+    pub(crate) entry: Entry,
+    /// Only in rows of version 1, which have no row in [`EXTRAS`]: whether the transports are to be announced.
+    #[serde(skip)]
+    pub(crate) unfrozen: Option<bool>,
+}
 
 impl Record for Queued {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        migrate::queued(version, body)
+    }
 }
 
 /// A message in or out, without its packets.
@@ -174,10 +235,16 @@ pub(crate) struct Message {
     pub(crate) id: u64,
     pub(crate) when: UnixMillis,
     pub(crate) state: Stage,
+    /// Its name for good; not known of those that the first version of the program stored.
+    pub(crate) mid: Option<MessageId>,
 }
 
 impl Record for Message {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        migrate::message(version, body)
+    }
 }
 
 /// Where a message is.
@@ -189,6 +256,19 @@ pub(crate) enum Stage {
     Sent,
     /// It came in.
     Received,
+    /// The contact's agent has it.
+    Delivered,
+    /// It was given up.
+    Failed(Failure),
+}
+
+/// Why a message was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    /// A person called it off.
+    Cancelled,
+    /// It was not acknowledged for too long.
+    Expired,
 }
 
 /// A message that no contact's key opened; tried again when there is a new contact.
@@ -254,6 +334,13 @@ fn number_key(number: MessageNumber) -> [u8; 16] {
     seqnum.copy_from_slice(&number.seqnum.to_be_bytes());
     key
 }
+
+/// The key of an incoming message's mid.
+pub(crate) fn mid_key(cid: u32, mid: MessageId) -> Vec<u8> {
+    [cid.to_be_bytes().as_slice(), mid.as_bytes()].concat()
+}
+
+mod migrate;
 
 #[cfg(test)]
 mod fixtures;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use petmail_proto::wire::Record;
+use petmail_proto::{keys::MessageId, time::UnixMillis, wire::Record};
 use serde_json::{Map, Value};
 
 use super::{
     core::{InQuarantine, Stored},
     records::{
-        AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX,
-        PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
+        AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS, Message,
+        MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
     },
 };
 use crate::{
@@ -39,6 +39,7 @@ pub(super) struct Rows {
     pub(super) invitations: Table,
     pub(super) mailboxes: Table,
     pub(super) quarantine: Table,
+    pub(super) mids: Table,
     /// The last key of [`MESSAGE_IDS`].
     pub(super) last_message_id: Option<Vec<u8>>,
 }
@@ -53,6 +54,7 @@ impl Rows {
             invitations: db.scan(INVITATIONS, &[]).await?,
             mailboxes: db.scan(MAILBOXES, &[]).await?,
             quarantine: db.scan(QUARANTINE, &[]).await?,
+            mids: db.scan(MIDS, &[]).await?,
             last_message_id: db.last_key(MESSAGE_IDS).await?,
         })
     }
@@ -64,7 +66,7 @@ impl Rows {
     pub(super) fn decode(self) -> anyhow::Result<Stored> {
         let mut queued = Vec::new();
         for (key, row) in self.outbox {
-            queued.push((cid_of(&key)?, decode::<Queued>(&row)?.0));
+            queued.push((cid_of(&key)?, decode::<Queued>(&row)?));
         }
         let mut progress = BTreeMap::new();
         for (key, row) in self.progress {
@@ -75,6 +77,11 @@ impl Rows {
             let Quarantined { received, msg_c } = decode(&row)?;
             quarantine.insert(number(key)?, InQuarantine { received, bytes: msg_c.len() });
         }
+        let mut mids = BTreeMap::new();
+        for (key, row) in self.mids {
+            let mid = key.get(4..).and_then(|mid| mid.try_into().ok()).context(DAMAGED)?;
+            mids.insert((cid_of(&key)?, MessageId::from_bytes(mid)), UnixMillis(number(row)?));
+        }
         Ok(Stored {
             settings: self.settings.map_or(Ok(Settings::default()), |row| decode(&row))?,
             contacts: all(&self.contacts)?,
@@ -84,6 +91,7 @@ impl Rows {
             mailboxes: all(&self.mailboxes)?,
             last_message_id: self.last_message_id.map_or(Ok(0), number)?,
             quarantine,
+            mids,
         })
     }
 }
@@ -110,6 +118,19 @@ pub(super) async fn select(db: &Db, query: MessageQuery) -> anyhow::Result<Vec<R
 pub(super) async fn messages(db: &Db, prefix: &[u8]) -> anyhow::Result<Vec<(MessageKey, Message)>> {
     let rows = db.scan(MESSAGES, prefix).await?;
     rows.iter().map(|(key, row)| Ok((MessageKey::decode(key).context(DAMAGED)?, decode(row)?))).collect()
+}
+
+/// Reads one message by its id.
+pub(super) async fn message(db: &Db, id: u64) -> anyhow::Result<Option<Row>> {
+    let Some(key) = db.get(MESSAGE_IDS, &id.to_be_bytes()).await? else { return Ok(None) };
+    let row = db.get(MESSAGES, &key).await?.context(DAMAGED)?;
+    Ok(Some((MessageKey::decode(&key).context(DAMAGED)?, decode(&row)?, packets(db, &key).await?)))
+}
+
+/// Reads the packets that a queued message carries for the other agent.
+pub(super) async fn extras(db: &Db, key: &[u8]) -> anyhow::Result<Map<String, Value>> {
+    let extras = db.get(EXTRAS, key).await?.context(DAMAGED)?;
+    serde_json::from_slice(&extras).context(DAMAGED)
 }
 
 /// Reads the packets of a message.
@@ -166,14 +187,14 @@ fn decode<T: Record>(row: &[u8]) -> anyhow::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use petmail_proto::{channel::MessageNumber, time::UnixMillis};
+    use petmail_proto::channel::MessageNumber;
 
     use super::*;
     use crate::agent::records::Stage;
 
     fn row(cid: u32, way: Way, seqnum: u64, id: u64) -> (MessageKey, Message) {
         let key = MessageKey { cid, way, number: MessageNumber { epoch: 1, seqnum } };
-        (key, Message { id, when: UnixMillis(0), state: Stage::Received })
+        (key, Message { id, when: UnixMillis(0), state: Stage::Received, mid: None })
     }
 
     #[test]

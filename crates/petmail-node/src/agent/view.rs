@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     core::{Core, Invite, Peer},
-    records::{Mailbox, Message, MessageKey, Stage, Trust, Way},
+    records::{Failure, Mailbox, Message, MessageKey, Stage, Trust, Way},
 };
 use crate::api::types::{
     ContactState, ContactView, Direction, InvitationState, InvitationView, MailboxView, MessageState,
@@ -35,6 +35,7 @@ pub(crate) fn contact(peer: &Peer, can_receive: bool) -> ContactView {
         Trust::Pending => ContactState::Pending,
         Trust::Confirmed => ContactState::Confirmed,
         Trust::Verified => ContactState::Verified,
+        Trust::Blocked => ContactState::Blocked,
     };
     ContactView {
         cid: contact.cid,
@@ -52,6 +53,7 @@ pub(crate) fn contact(peer: &Peer, can_receive: bool) -> ContactView {
 
 fn contact_reason(state: ContactState, can_send: bool, can_receive: bool) -> Option<String> {
     let text = match (state, can_send, can_receive) {
+        (ContactState::Blocked, _, _) => "you blocked them; nothing is received from them or sent to them",
         (ContactState::Pending, _, false) => {
             "you have no mailbox, so they cannot write to you; ask a provider for an offer and use accept-mailbox"
         }
@@ -128,12 +130,23 @@ pub(crate) fn message(
         state: match message.state {
             Stage::Waiting => MessageState::Waiting,
             Stage::Sent => MessageState::Sent,
+            Stage::Delivered => MessageState::Delivered,
+            Stage::Failed(_) => MessageState::Failed,
             Stage::Received => MessageState::Received,
         },
         reason: match message.state {
             Stage::Waiting => Some(waiting_reason(peer, now)),
-            Stage::Sent | Stage::Received => None,
+            Stage::Failed(failure) => Some(failure_reason(failure).to_owned()),
+            Stage::Sent | Stage::Delivered | Stage::Received => None,
         },
+    }
+}
+
+/// Says why a message was given up, and what to do.
+const fn failure_reason(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Cancelled => "you cancelled it; retry sends it after all",
+        Failure::Expired => "their node has not fetched it for 60 days; retry sends it anew",
     }
 }
 
@@ -141,6 +154,9 @@ pub(crate) fn message(
 fn waiting_reason(peer: &Peer, now: UnixMillis) -> String {
     if peer.contact.theirs.transports.list.is_empty() {
         return format!("{} has no mailbox yet; it is sent as soon as they have one", peer.contact.petname);
+    }
+    if peer.outbox.is_held_back() {
+        return "earlier messages have to be fetched first; it follows by itself".to_owned();
     }
     match (peer.outbox.retrying_at(), &peer.trouble) {
         (Some(time), Some(trouble)) => {
@@ -190,9 +206,9 @@ pub(crate) fn problems(
             problems.push(format!("mailbox {} ({}) is not connected: {reason}", mailbox.id, mailbox.url));
         }
     }
-    for peer in core.peers.values().filter(|peer| !peer.outbox.is_empty()) {
-        if peer.trouble.is_some() || peer.contact.theirs.transports.list.is_empty() {
-            let waiting = peer.outbox.len();
+    for peer in core.peers.values() {
+        let waiting = peer.outbox.waiting().count();
+        if waiting > 0 && (peer.trouble.is_some() || peer.contact.theirs.transports.list.is_empty()) {
             problems.push(format!(
                 "{waiting} for {} waiting: {}",
                 peer.contact.petname,

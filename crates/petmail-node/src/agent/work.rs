@@ -7,11 +7,11 @@ use petmail_proto::{
     time::UnixMillis,
 };
 use rand_core::OsRng;
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::{
     Agent,
-    core::{Arrival, Attempt, Offer},
+    core::{Arrival, Ended, Offer, Packets},
     error::{CommandError, Fault},
     internal, lock, now,
     records::Mailbox,
@@ -21,6 +21,9 @@ use crate::{api::types::Event, network::Network};
 
 /// How many quarantined messages are tried at a time.
 const QUARANTINE_ROWS: usize = 64;
+
+/// How many messages of the first version are fixed at a time.
+const FROZEN_AT_ONCE: usize = 256;
 
 impl Agent {
     pub(crate) fn network(&self) -> &Network {
@@ -46,17 +49,63 @@ impl Agent {
         self.0.core.lock().await.next_offers(limit, now())
     }
 
-    /// Reads the packets of the message that is offered.
-    pub(crate) async fn packets(&self, offer: &Offer) -> Result<Map<String, Value>, CommandError> {
-        match &offer.body {
-            None => Ok(Map::new()),
-            Some(key) => stored::packets(&self.0.db, key).await.map_err(|error| internal(&error)),
+    /// Queues the acknowledgements that are due.
+    pub(crate) async fn queue_acks(&self) -> Result<(), CommandError> {
+        while self.0.core.lock().await.has_acks_due(now()) {
+            self.step(|core, step, now| core.queue_acks(step, now, &mut OsRng)).await?;
         }
+        Ok(())
+    }
+
+    /// Reads the packets of the message that is offered.
+    pub(crate) async fn packets(&self, offer: &Offer) -> Result<Packets, CommandError> {
+        let content = match &offer.body_key() {
+            None => Ok(Map::new()),
+            Some(key) => stored::packets(&self.0.db, key).await,
+        };
+        let extras = stored::extras(&self.0.db, &offer.extras_key()).await;
+        let read = content.and_then(|content| Ok(Packets { content, extras: extras? }));
+        read.map_err(|error| internal(&error))
     }
 
     /// Notes how an offer ended.
-    pub(crate) async fn finish_offer(&self, offer: &Offer, attempt: Attempt) -> Result<(), CommandError> {
-        self.step(|core, step, now| Ok(core.finish_offer(step, offer, attempt, now, &mut OsRng)?)).await
+    pub(crate) async fn finish_offer(&self, offer: &Offer, ended: Ended) -> Result<(), CommandError> {
+        self.step(|core, step, now| Ok(core.finish_offer(step, offer, ended, now, &mut OsRng)?)).await
+    }
+
+    /// Erases the acknowledged messages that were too many for one step.
+    pub(super) async fn sweep_acknowledged(&self, cids: Vec<u32>) -> Result<(), CommandError> {
+        for cid in cids {
+            while self.0.core.lock().await.peers.get(&cid).is_some_and(|peer| peer.outbox.done() > 0) {
+                self.step(|core, step, _| {
+                    core.sweep_acknowledged(step, cid)?;
+                    step.sweep_acknowledged.clear();
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fixes what messages say that the first version of the program has queued.
+    pub(super) async fn freeze(&self) -> Result<(), CommandError> {
+        while self.0.core.lock().await.unfrozen() > 0 {
+            self.step(|core, step, _| core.freeze(step, FROZEN_AT_ONCE)).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins a new epoch, because the clocks say that this machine was set back, or slept.
+    pub(crate) async fn begin_epoch(&self) -> Result<(), CommandError> {
+        self.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await
+    }
+
+    /// Gives up and forgets what has grown too old.
+    pub(crate) async fn keep_house(&self) -> Result<(), CommandError> {
+        while self.step(|core, step, now| core.expire_messages(step, now)).await? {}
+        while self.step(|core, step, now| Ok(core.forget_mids(step, now))).await? {}
+        self.retry_quarantine().await
     }
 
     /// Returns the ids of all redeemed mailboxes.
@@ -94,6 +143,7 @@ impl Agent {
             for msg_c in &messages {
                 match core.receive(step, msg_c, now, &mut OsRng)? {
                     Arrival::Accepted | Arrival::Duplicate => {}
+                    Arrival::Blocked => tracing::debug!("a message from a blocked contact was dropped"),
                     Arrival::Damaged => tracing::warn!("a damaged message was dropped"),
                     Arrival::Unknown => tracing::info!("a message from nobody known is kept in quarantine"),
                 }

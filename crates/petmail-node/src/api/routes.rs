@@ -20,8 +20,8 @@ use super::{
     problem::Refusal,
     types::{
         AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, FetchQuery,
-        InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView, NoArguments, RenameRequest,
-        SendRequest, StatusView,
+        InvitationView, InviteRequest, MailboxView, MessageQuery, MessageRequest, MessageView, NoArguments,
+        RenameRequest, SendRequest, StatusView,
     },
 };
 
@@ -31,7 +31,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 16] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 20] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", post(status)),
@@ -43,10 +43,14 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 16] {
         ("/api/v1/addressbook", post(addressbook)),
         ("/api/v1/contact/rename", post(rename_contact)),
         ("/api/v1/contact/verify", post(verify_contact)),
+        ("/api/v1/contact/block", post(block_contact)),
+        ("/api/v1/contact/unblock", post(unblock_contact)),
         ("/api/v1/contact/remove", post(remove_contact)),
         ("/api/v1/send-basic", post(send_basic)),
         ("/api/v1/fetch-messages", post(fetch_messages)),
         ("/api/v1/messages", post(messages)),
+        ("/api/v1/retry", post(retry)),
+        ("/api/v1/cancel", post(cancel)),
         ("/api/v1/events", get(events).post(events)),
         ("/api/v1/stop", post(stop)),
     ]
@@ -123,6 +127,20 @@ async fn verify_contact(
     Ok(Json(shared.agent.verify_contact(request.cid).await?))
 }
 
+async fn block_contact(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<ContactRequest>,
+) -> Answer<ContactView> {
+    Ok(Json(shared.agent.block_contact(request.cid).await?))
+}
+
+async fn unblock_contact(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<ContactRequest>,
+) -> Answer<ContactView> {
+    Ok(Json(shared.agent.unblock_contact(request.cid).await?))
+}
+
 async fn remove_contact(
     State(shared): State<Shared>,
     Arguments(request): Arguments<ContactRequest>,
@@ -149,6 +167,20 @@ async fn fetch_messages(
 
 async fn messages(State(shared): State<Shared>, Arguments(query): Arguments<MessageQuery>) -> Answer<Value> {
     Ok(Json(json!({ "messages": shared.agent.messages(query).await? })))
+}
+
+async fn retry(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<MessageRequest>,
+) -> Answer<MessageView> {
+    Ok(Json(shared.agent.retry_message(request.id).await?))
+}
+
+async fn cancel(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<MessageRequest>,
+) -> Answer<MessageView> {
+    Ok(Json(shared.agent.cancel_message(request.id).await?))
 }
 
 async fn stop(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {

@@ -40,6 +40,8 @@ pub enum ContactState {
     Confirmed,
     /// The people compared their safety words.
     Verified,
+    /// Blocked here: nothing is taken in from it, and nothing sent to it.
+    Blocked,
 }
 
 /// An invitation, under way or ended.
@@ -145,6 +147,10 @@ pub enum MessageState {
     Waiting,
     /// A mailbox of the contact has it on disk.
     Sent,
+    /// The contact's node has it.
+    Delivered,
+    /// It was given up; the reason says why, and what to do.
+    Failed,
     /// It came in.
     Received,
 }
@@ -179,8 +185,10 @@ pub struct StatusView {
 pub struct OutboxView {
     /// Not yet taken by a mailbox.
     pub waiting: u64,
-    /// Taken by a mailbox.
+    /// Taken by a mailbox, and not acknowledged yet.
     pub sent: u64,
+    /// Acknowledged by the contact's node, since there is this node.
+    pub delivered: u64,
 }
 
 /// How the rendezvous server is doing. The node connects to it only while an invitation is open.
@@ -268,6 +276,14 @@ pub struct FetchQuery {
 pub struct CancelRequest {
     /// Its number.
     pub id: u32,
+}
+
+/// Which message to retry or cancel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageRequest {
+    /// Its number.
+    pub id: u64,
 }
 
 /// What to redeem for a mailbox.

@@ -1,4 +1,4 @@
-//! `addressbook` and `contact rename|verify|remove`.
+//! `addressbook` and `contact rename|verify|block|unblock|remove`.
 
 use clap::{Args, Subcommand};
 use petmail_net::program::Failure;
@@ -41,6 +41,19 @@ pub(super) enum Contact {
     /// Record that both people have the same safety words
     #[command(after_help = "Examples:\n  petmail-node -d n1 contact verify 1")]
     Verify {
+        /// The contact's number
+        cid: u32,
+    },
+    /// Take nothing in from a contact any more, and send nothing to it
+    #[command(after_help = "The contact is not told; its messages are deleted unread.\n\n\
+        Examples:\n  petmail-node -d n1 contact block 1")]
+    Block {
+        /// The contact's number
+        cid: u32,
+    },
+    /// Let a blocked contact in again
+    #[command(after_help = "Examples:\n  petmail-node -d n1 contact unblock 1")]
+    Unblock {
         /// The contact's number
         cid: u32,
     },
@@ -91,6 +104,15 @@ impl Contact {
                         client.call("contact/verify", &ContactRequest { cid }).await?;
                     note(&format!("contact {cid}, {}, is verified", one_line(&verified.petname)));
                 }
+                Self::Block { cid } => {
+                    let blocked: ContactView = client.call("contact/block", &ContactRequest { cid }).await?;
+                    note(&format!("contact {cid}, {}, is blocked", one_line(&blocked.petname)));
+                }
+                Self::Unblock { cid } => {
+                    let unblocked: ContactView =
+                        client.call("contact/unblock", &ContactRequest { cid }).await?;
+                    note(&format!("contact {cid}, {}, is no longer blocked", one_line(&unblocked.petname)));
+                }
                 Self::Remove { cid } => {
                     let _: Value = client.call("contact/remove", &ContactRequest { cid }).await?;
                     note(&format!("contact {cid} is removed"));
@@ -118,6 +140,7 @@ fn row(contact: &ContactView) -> [String; 5] {
         ContactState::Pending => "pending",
         ContactState::Confirmed => "confirmed",
         ContactState::Verified => "verified",
+        ContactState::Blocked => "blocked",
     };
     let remark = match &contact.reason {
         Some(reason) => reason.as_str(),

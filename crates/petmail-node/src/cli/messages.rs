@@ -193,6 +193,8 @@ fn state(message: &MessageView) -> String {
     let state = match message.state {
         MessageState::Waiting => "waiting",
         MessageState::Sent => "sent",
+        MessageState::Delivered => "delivered",
+        MessageState::Failed => "failed",
         MessageState::Received => "received",
     };
     match &message.reason {
@@ -204,6 +206,9 @@ fn state(message: &MessageView) -> String {
 fn content(message: &MessageView) -> String {
     match message.payload.get("basic").and_then(|text| text.as_str()) {
         Some(text) => indented(text),
+        None if message.payload.contains_key("lost") => {
+            "(a message was lost before it came here; ask for it to be sent again)".to_owned()
+        }
         None => {
             let packets: Vec<_> = message.payload.keys().map(|name| one_line(name)).collect();
             format!("({}: not known to this version)", packets.join(", "))
@@ -240,6 +245,12 @@ mod tests {
         let text =
             describe(&message(json!({"direction": "out", "state": "waiting", "reason": "no\nmailbox"})));
         assert!(text.contains("to zoë\\u{1b}[2J [waiting: no\\nmailbox]: one"), "{text}");
+    }
+
+    #[test]
+    fn a_lost_message_is_told() {
+        let text = describe(&message(json!({"payload": {"lost": {}}})));
+        assert!(text.ends_with("ask for it to be sent again)\n"), "{text}");
     }
 
     #[test]

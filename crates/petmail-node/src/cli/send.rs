@@ -25,7 +25,7 @@ use crate::{
     alias = "send",
     after_help = "Prints the message's number once it is safe in the outbox. Alias: send.\n\n\
         Examples:\n  petmail-node -d n1 send-basic 1 hello\n  \
-        petmail-node -d n1 send-basic 1 'see you at 8' --wait sent\n  \
+        petmail-node -d n1 send-basic 1 'see you at 8' --wait delivered\n  \
         petmail-node -d n1 send-basic 1 - < letter.txt"
 )]
 pub(super) struct SendBasic {
@@ -44,6 +44,8 @@ pub(super) struct SendBasic {
 enum WaitFor {
     /// A mailbox of the contact has the message on disk
     Sent,
+    /// The contact's node has the message
+    Delivered,
 }
 
 impl SendBasic {
@@ -53,11 +55,11 @@ impl SendBasic {
         let request = SendRequest { cid: self.cid, text };
         block_on(async {
             let client = Client::find(basedir)?;
-            let Some(WaitFor::Sent) = self.wait else { return send(&client, &request).await.map(drop) };
+            let Some(wait) = self.wait else { return send(&client, &request).await.map(drop) };
             // First the stream, then the message: no change can be missed.
             let mut events = client.events().await?;
             let message = send(&client, &request).await?;
-            wait_until_sent(&client, &mut events, message).await
+            wait_until(wait, &client, &mut events, message).await
         })
     }
 }
@@ -68,9 +70,19 @@ async fn send(client: &Client, request: &SendRequest) -> Result<MessageView, Fai
     Ok(message)
 }
 
-async fn wait_until_sent(client: &Client, events: &mut Events, message: MessageView) -> Result<(), Failure> {
+async fn wait_until(
+    wait: WaitFor,
+    client: &Client,
+    events: &mut Events,
+    message: MessageView,
+) -> Result<(), Failure> {
     let mut message = message;
-    while message.state == MessageState::Waiting {
+    loop {
+        match (message.state, wait) {
+            (MessageState::Delivered, _) | (MessageState::Sent, WaitFor::Sent) => return Ok(()),
+            (MessageState::Failed, _) => return Err(failed(&message)),
+            (MessageState::Waiting | MessageState::Sent | MessageState::Received, _) => {}
+        }
         match events.next().await? {
             Event::Message(changed) if changed.id == message.id => message = changed,
             Event::Lagged => message = look_up(client, &message).await?,
@@ -78,7 +90,12 @@ async fn wait_until_sent(client: &Client, events: &mut Events, message: MessageV
             _ => {}
         }
     }
-    Ok(())
+}
+
+fn failed(message: &MessageView) -> Failure {
+    let reason = message.reason.as_deref().unwrap_or("it was given up");
+    Failure::failed(format!("message {} has failed: {}", message.id, one_line(reason)))
+        .hint(format!("`retry {}` sends it anew", message.id))
 }
 
 async fn look_up(client: &Client, message: &MessageView) -> Result<MessageView, Failure> {

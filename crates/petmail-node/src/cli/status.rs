@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::{
         last_base_url,
-        types::{MailboxView, StatusView},
+        types::{MailboxView, OutboxView, StatusView},
     },
     basedir::Basedir,
 };
@@ -74,12 +74,17 @@ fn describe(status: &StatusView) -> String {
         ("running", format!("{}, version {}", status.baseurl, status.version)),
         ("name", name.to_owned()),
         ("contacts", format!("{}, open invitations {}", status.contacts, status.open_invitations)),
-        ("outbox", format!("{} waiting, {} sent", status.outbox.waiting, status.outbox.sent)),
+        ("outbox", outbox(status)),
         ("rendezvous", rendezvous(status)),
     ];
     lines.extend(status.mailboxes.iter().map(|mailbox| ("mailbox", describe_mailbox(mailbox))));
     lines.extend(status.problems.iter().map(|problem| ("problem", problem.clone())));
     lines.iter().map(|(heading, text)| format!("{heading:<11} {}\n", one_line(text))).collect()
+}
+
+fn outbox(status: &StatusView) -> String {
+    let OutboxView { waiting, sent, delivered } = status.outbox;
+    format!("{waiting} waiting, {sent} sent and not yet fetched, {delivered} delivered")
 }
 
 fn rendezvous(status: &StatusView) -> String {
@@ -112,7 +117,7 @@ mod tests {
     fn the_screen_shows_what_is_wrong() {
         let status: StatusView = serde_json::from_value(json!({
             "running": true, "baseurl": "http://127.0.0.1:1", "version": "0", "display_name": "",
-            "outbox": {"waiting": 2, "sent": 3}, "contacts": 1, "open_invitations": 4, "problems": ["do\nthis"],
+            "outbox": {"waiting": 2, "sent": 3, "delivered": 4}, "contacts": 1, "open_invitations": 4, "problems": ["do\nthis"],
             "mailboxes": [{"id": 1, "url": "https://h", "connected": false, "reason": "away", "retention_days": 1,
                 "quota_bytes": 1, "local": false}],
             "rendezvous": {"url": "ws://h/v1", "connected": true, "reason": null}
@@ -122,7 +127,7 @@ mod tests {
 running     http://127.0.0.1:1, version 0
 name        (none)
 contacts    1, open invitations 4
-outbox      2 waiting, 3 sent
+outbox      2 waiting, 3 sent and not yet fetched, 4 delivered
 rendezvous  ws://h/v1, connected
 mailbox     https://h, not connected: away
 problem     do\\nthis

@@ -23,9 +23,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// How long a node that was superseded waits before it takes the stream back.
 const SUPERSEDED_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many messages are fetched at a time. Each may push 64 small ones out of the quarantine, and all of that has to fit
-/// into one commit.
-const MAX_FETCHED: usize = 8;
+/// How many messages are taken in at a time. Each may push 64 small ones out of the quarantine or acknowledge some, and all
+/// of that has to fit into one commit.
+const MAX_TAKEN_IN: usize = 8;
 
 pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
     let mut streams = JoinSet::new();
@@ -138,12 +138,12 @@ async fn next_batch<'a>(
     mailbox: &Mailbox,
     entries: &'a [Entry],
 ) -> Result<(&'a [Entry], Vec<Vec<u8>>), NetworkError> {
-    let inline = entries.iter().take_while(|entry| entry.message.is_some()).count();
+    let inline = entries.iter().take_while(|entry| entry.message.is_some()).count().min(MAX_TAKEN_IN);
     if inline > 0 {
         let batch = entries.get(..inline).unwrap_or_default();
         return Ok((batch, batch.iter().filter_map(|entry| entry.message.clone()).collect()));
     }
-    let absent = entries.iter().take_while(|entry| entry.message.is_none()).count().min(MAX_FETCHED);
+    let absent = entries.iter().take_while(|entry| entry.message.is_none()).count().min(MAX_TAKEN_IN);
     let batch = entries.get(..absent).unwrap_or_default();
     let messages = agent.network().fetch(mailbox, batch.iter().map(|entry| entry.fetch).collect()).await?;
     Ok((batch, messages.into_iter().flatten().collect()))

@@ -2,12 +2,11 @@
 
 use petmail_net::CancellationToken;
 use petmail_proto::outbox::Outcome;
-use serde_json::Map;
 use tokio::task::JoinSet;
 
 use crate::agent::{
     Agent,
-    core::{Attempt, Offer},
+    core::{Ended, Offer},
 };
 
 /// How many messages are under way at once.
@@ -16,6 +15,9 @@ const MAX_OFFERS: usize = 32;
 pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
     let mut under_way = JoinSet::new();
     loop {
+        if let Err(error) = agent.queue_acks().await {
+            tracing::error!(%error, "acknowledgements are late");
+        }
         let room = MAX_OFFERS.saturating_sub(under_way.len());
         let (offers, wake_at) = agent.next_offers(room).await;
         for offer in offers {
@@ -37,25 +39,21 @@ pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
 }
 
 async fn deliver(agent: Agent, offer: Offer) {
-    let attempt = attempt(&agent, &offer).await;
-    if let Some(trouble) = &attempt.trouble {
+    let ended = attempt(&agent, &offer).await;
+    if let Some(trouble) = &ended.trouble {
         tracing::debug!(contact = offer.cid, trouble, "a message was not taken");
     }
-    if let Err(error) = agent.finish_offer(&offer, attempt).await {
+    if let Err(error) = agent.finish_offer(&offer, ended).await {
         tracing::error!(%error, "a delivery could not be noted; it will be repeated");
     }
 }
 
-async fn attempt(agent: &Agent, offer: &Offer) -> Attempt {
+async fn attempt(agent: &Agent, offer: &Offer) -> Ended {
     match agent.packets(offer).await {
-        Ok(packets) => {
-            let (outcome, trouble) = agent.network().deliver(offer, packets.clone()).await;
-            Attempt { outcome, trouble, packets }
-        }
-        Err(error) => Attempt {
-            outcome: Outcome::Failed { retry_after: None, may_have_arrived: false },
+        Ok(packets) => agent.network().deliver(offer, packets).await,
+        Err(error) => Ended {
+            outcome: Outcome::Failed { retry_after: None, is_full: false },
             trouble: Some(error.to_string()),
-            packets: Map::new(),
         },
     }
 }

@@ -65,10 +65,18 @@ impl ContentDigest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Previous {
     /// Its number.
-    #[serde(flatten)]
     pub number: MessageNumber,
     /// What it says.
     pub digest: ContentDigest,
+}
+
+/// A message that came too late for its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// Its number.
+    pub number: MessageNumber,
+    /// Which encryption of it came.
+    pub attempt: u8,
 }
 
 /// The `ack` packet.
@@ -81,7 +89,7 @@ pub struct AckPacket {
     pub epochs: Vec<EpochAck>,
     /// Messages that came too late for their key: to be encrypted again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub retired: Vec<MessageNumber>,
+    pub retired: Vec<Retired>,
     /// Messages of the sender that were given up: holes that are no loss.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<MessageNumber>,
@@ -175,7 +183,8 @@ mod tests {
         wide.epochs[0].ranges = vec![(2, 2); MAX_RANGES + 1];
         assert!(!wide.is_bounded());
         let many = vec![number(1, 1); MAX_NUMBERS + 1];
-        assert!(!AckPacket { retired: many.clone(), ..AckPacket::default() }.is_bounded());
+        let retired = many.iter().map(|number| Retired { number: *number, attempt: 0 }).collect();
+        assert!(!AckPacket { retired, ..AckPacket::default() }.is_bounded());
         assert!(!AckPacket { skipped: many, ..AckPacket::default() }.is_bounded());
     }
 }

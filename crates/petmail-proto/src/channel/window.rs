@@ -99,6 +99,12 @@ impl Windows {
         Some(MessageNumber { epoch: *epoch, seqnum: window.low })
     }
 
+    /// Returns the newest epoch of which anything was received.
+    #[must_use]
+    pub fn newest_epoch(&self) -> Option<u64> {
+        self.epochs.last_key_value().map(|(epoch, _)| *epoch)
+    }
+
     /// Tells whether nothing is missing below the newest number received of each epoch.
     #[must_use]
     pub fn is_gapless(&self) -> bool {

@@ -4,7 +4,9 @@ use super::{Core, Peer, Step};
 use crate::{
     agent::{
         error::{CommandError, Fault},
-        records::{BODIES, CONTACTS, Contact, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS, Progress, Trust},
+        records::{
+            BODIES, CONTACTS, Contact, EXTRAS, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS, Progress, Trust,
+        },
         view,
     },
     api::types::{ContactView, Event},
@@ -55,8 +57,53 @@ impl Core {
                 "wait until it is confirmed, then compare the safety words",
             ));
         }
+        self.check_unblocked(cid)?;
+        let contact = &mut self.peer_mut(cid)?.contact;
         contact.state = Trust::Verified;
         self.changed(step, cid)
+    }
+
+    /// Blocks a contact: nothing of it is taken in or acknowledged any more, and nothing is sent to it.
+    pub(crate) fn block(&mut self, step: &mut Step, cid: u32) -> Result<ContactView, CommandError> {
+        let contact = &mut self.peer_mut(cid)?.contact;
+        if contact.state == Trust::Pending {
+            return Err(CommandError::new(
+                Fault::Conflict,
+                format!("contact {cid} is still pending"),
+                "contact remove ends it",
+            ));
+        }
+        contact.state = Trust::Blocked;
+        self.set_ack_due(cid);
+        self.changed(step, cid)
+    }
+
+    /// Lets a blocked contact in again. Its safety words have to be compared anew.
+    pub(crate) fn unblock(&mut self, step: &mut Step, cid: u32) -> Result<ContactView, CommandError> {
+        let contact = &mut self.peer_mut(cid)?.contact;
+        if contact.state != Trust::Blocked {
+            return Err(CommandError::new(
+                Fault::Conflict,
+                format!("contact {cid} is not blocked"),
+                "nothing needs to be done",
+            ));
+        }
+        contact.state = Trust::Confirmed;
+        self.set_ack_due(cid);
+        self.wake(step, cid);
+        self.changed(step, cid)
+    }
+
+    /// Refuses what cannot be done with a blocked contact.
+    pub(super) fn check_unblocked(&self, cid: u32) -> Result<(), CommandError> {
+        if self.peer(cid)?.contact.state != Trust::Blocked {
+            return Ok(());
+        }
+        Err(CommandError::new(
+            Fault::Conflict,
+            format!("you blocked contact {cid}"),
+            format!("contact unblock {cid} lets them in again"),
+        ))
     }
 
     /// Removes a contact; its conversation and what waits for it follow in smaller steps.
@@ -75,6 +122,7 @@ impl Core {
     /// Deletes some rows of a removed contact's conversation: queued messages by key, messages by key and id.
     pub(crate) fn remove_rows(step: &mut Step, queued: Vec<Vec<u8>>, messages: Vec<(Vec<u8>, u64)>) {
         for key in queued {
+            step.delete(EXTRAS, key.clone());
             step.delete(OUTBOX, key);
         }
         for (key, id) in messages {

@@ -8,23 +8,23 @@ use std::time::Duration;
 use petmail_proto::{
     channel::{
         MessageNumber,
+        ack::{AckPacket, ContentDigest},
         cid::{CidSubkeys, Envelope},
         message::{Damaged, MsgC, Unverified},
         own_half::OwnHalf,
-        payload::{INTRODUCTION, Payload, TRANSPORTS},
+        payload::{ACK, INTRODUCTION, Payload, TRANSPORTS},
         record::Transports,
     },
+    keys::MessageId,
     time::UnixMillis,
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, InQuarantine, Peer, Step};
+use super::{Core, InQuarantine, Peer, Step, acks::Why};
 use crate::{
     agent::{
         error::CommandError,
-        records::{
-            BODIES, MESSAGE_IDS, MESSAGES, Message, MessageKey, QUARANTINE, Quarantined, Stage, Trust, Way,
-        },
+        records::{MIDS, MessageKey, QUARANTINE, Quarantined, Trust, Way, mid_key},
         view,
     },
     api::types::Event,
@@ -39,6 +39,8 @@ pub(crate) enum Arrival {
     Duplicate,
     /// It is damaged, forged or malformed; it is dropped.
     Damaged,
+    /// It is from a blocked contact; it is dropped.
+    Blocked,
     /// Nobody known wrote it; it is kept for a contact that may still come about.
     Unknown,
 }
@@ -61,7 +63,7 @@ const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MAX_QUARANTINE_BYTES: usize = 16 << 20;
 
 /// Packets that the agent acts on and a person does not need to see.
-const OWN_PACKETS: [&str; 2] = [INTRODUCTION, TRANSPORTS];
+const OWN_PACKETS: [&str; 3] = [ACK, INTRODUCTION, TRANSPORTS];
 
 impl Core {
     /// Takes in one message from a mailbox.
@@ -112,42 +114,76 @@ impl Core {
         if !agrees || !envelope.matches(message.msg_d) {
             return Ok(Arrival::Damaged);
         }
+        if peer.contact.state == Trust::Blocked {
+            return Ok(Arrival::Blocked);
+        }
         if !peer.progress.windows.is_new(envelope.number) {
-            return Ok(Arrival::Duplicate);
+            return self.receive_again(step, cid, now, rng);
         }
         let Ok(payload) = open(peer, message, envelope) else { return Ok(Arrival::Damaged) };
+        let known_epoch = peer.progress.windows.newest_epoch();
+        let is_new_epoch = known_epoch.is_some_and(|known| known < envelope.number.epoch);
         self.peer_mut(cid)?.progress.windows.receive(envelope.number);
+        self.apply(step, cid, envelope.number, is_new_epoch, payload, now, rng)?;
         self.put_progress(step, cid)?;
         self.expect_messages(cid);
-        self.apply(step, cid, envelope.number, payload, now, rng)?;
         Ok(Arrival::Accepted)
     }
 
+    /// A message that was received before: its acknowledgement may have been lost, so another one is owed.
+    fn receive_again(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Arrival, CommandError> {
+        let before = self.peer(cid)?.progress.owed;
+        self.owe_ack(cid, Why::Duplicate, now, rng);
+        if self.peer(cid)?.progress.owed != before {
+            self.put_progress(step, cid)?;
+        }
+        Ok(Arrival::Duplicate)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message, and the clock and randomness")]
     fn apply(
         &mut self,
         step: &mut Step,
         cid: u32,
         number: MessageNumber,
+        is_new_epoch: bool,
         mut payload: Payload,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
+        let acks = payload.packet::<AckPacket>(ACK).filter(AckPacket::is_bounded).unwrap_or_default();
+        self.hear(step, cid, &acks, is_new_epoch, now)?;
         if let Some(transports) = payload.packet::<Transports>(TRANSPORTS) {
             self.adopt_transports(step, cid, transports, now, rng)?;
         }
         self.confirm(step, cid, now, rng)?;
-        payload.packets.retain(|name, _| !OWN_PACKETS.contains(&name.as_str()));
-        if payload.packets.is_empty() {
+        if acks.only {
             return Ok(());
         }
-        let id = self.next_message_id();
+        self.owe_ack(cid, Why::New, now, rng);
+        payload.packets.retain(|name, _| !OWN_PACKETS.contains(&name.as_str()));
+        self.note_received(cid, number, ContentDigest::of(payload.mid, &payload.packets))?;
+        // One that was sent anew under another number is not shown again.
+        if payload.packets.is_empty() || !self.is_first(step, cid, payload.mid, now) {
+            return Ok(());
+        }
         let key = MessageKey { cid, way: Way::In, number };
-        let message = Message { id, when: now, state: Stage::Received };
-        step.put(MESSAGES, key.encode(), &message)?;
-        step.put_bytes(BODIES, key.encode(), view::encode_packets(&payload.packets));
-        step.put_bytes(MESSAGE_IDS, id.to_be_bytes(), key.encode());
-        step.events.push(Event::Message(view::message(self.peer(cid)?, key, &message, payload.packets, now)));
-        Ok(())
+        self.log_incoming(step, key, Some(payload.mid), payload.packets, now)
+    }
+
+    /// Tells whether a message comes for the first time under any number, and remembers it.
+    fn is_first(&mut self, step: &mut Step, cid: u32, mid: MessageId, now: UnixMillis) -> bool {
+        if self.mids.insert((cid, mid), now).is_some() {
+            return false;
+        }
+        step.put_bytes(MIDS, mid_key(cid, mid), now.0.to_be_bytes().to_vec());
+        true
     }
 
     /// The first message through the channel shows that the other side has our introduction.
@@ -187,7 +223,8 @@ impl Core {
         let is_pending = peer.contact.state == Trust::Pending;
         self.put_contact(step, cid)?;
         step.events.push(Event::Contact(view::contact(self.peer(cid)?, self.can_receive())));
-        step.wake_outbox = true;
+        self.set_ack_due(cid);
+        self.wake(step, cid);
         if is_pending { self.enqueue_own(step, cid, false, now, rng) } else { Ok(()) }
     }
 

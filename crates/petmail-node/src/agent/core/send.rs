@@ -1,111 +1,46 @@
-//! Outgoing messages: numbering, queueing, sealing for one attempt, and what comes of it.
+//! Outgoing messages: numbering, queueing, what is offered to mailboxes, and what comes of it.
 
 use petmail_proto::{
     channel::{
         MessageNumber,
-        cid::CidSubkeys,
-        message::{MSG_C_OVERHEAD_BYTES, Outgoing, SealError},
-        payload::{BASIC, INTRODUCTION, MAX_TEXT_BYTES, Payload, TRANSPORTS},
-        record::{ReceiverKey, TransportRecord, Transports},
+        ack::{ContentDigest, Previous},
+        attempt::bucket_for,
+        payload::{ACK, BASIC, INTRODUCTION, MAX_TEXT_BYTES, Payload, TRANSPORTS},
     },
-    delivery::Bucket,
-    keys::{ChannelSigningKey, MessageId, ServerIdentityKey},
-    outbox::{Entry, Next, Outcome},
+    keys::{MessageId, SealSeed, ServerIdentityKey},
+    outbox::{Entry, Kind, Next, Outcome},
     time::UnixMillis,
     wire::{Record, WireError},
 };
 use rand_core::CryptoRngCore;
 use serde_json::{Map, Value};
 
-use super::{Core, Step};
+use super::{Core, Ended, Offer, Step, offer::route};
 use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX, Queued, Stage, Way, outbox_key,
+            BODIES, EXTRAS, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX, Queued, Stage, Trust, Way,
+            outbox_key,
         },
         view,
     },
     api::types::{Event, MessageView},
 };
 
-/// One attempt to deliver one message: what the delivery task needs to know.
-#[derive(Clone, Debug)]
-pub(crate) struct Offer {
-    /// The contact.
-    pub(crate) cid: u32,
-    /// Where to.
-    pub(crate) transport: TransportRecord,
-    /// How to seal it.
-    pub(crate) sealing: Sealing,
-    /// The row of [`BODIES`] with the packets; none for a message of the program's own.
-    pub(crate) body: Option<Vec<u8>>,
-}
-
-impl Offer {
-    /// The number of the message.
-    pub(crate) fn number(&self) -> MessageNumber {
-        self.sealing.entry.number
-    }
-}
-
-/// How an offer ended.
-#[derive(Clone, Debug)]
-pub(crate) struct Attempt {
-    /// For the outbox.
-    pub(crate) outcome: Outcome,
-    /// What was wrong, for people.
-    pub(crate) trouble: Option<String>,
-    /// The packets of the message that was offered, for the event.
-    pub(crate) packets: Map<String, Value>,
-}
-
-/// Everything to seal one message for one attempt.
-#[derive(Clone, Debug)]
-pub(crate) struct Sealing {
-    entry: Entry,
-    attempt: u8,
-    signing_key: ChannelSigningKey,
-    receiver_key: ReceiverKey,
-    their_subkeys: CidSubkeys,
-    introduction: Option<String>,
-    transports: Option<Transports>,
-}
-
-impl Sealing {
-    /// Seals the message with the packets of its row into the smallest msgC that holds it.
-    pub(crate) fn seal(
-        &self,
-        transport: &TransportRecord,
-        packets: Map<String, Value>,
-        rng: &mut impl CryptoRngCore,
-    ) -> Result<Vec<u8>, SealError> {
-        let json = self.payload(packets).encode();
-        let needed = json.len().saturating_add(MSG_C_OVERHEAD_BYTES);
-        let bucket = Bucket::with_room_for(needed).ok_or(SealError::TooLarge)?;
-        let outgoing = Outgoing {
-            signing_key: &self.signing_key,
-            receiver_key: &self.receiver_key.key,
-            cid_subkeys: &self.their_subkeys,
-            tid: &transport.tid,
-            attempt: self.attempt,
-            number: self.entry.number,
-        };
-        outgoing.seal(&json, bucket.msg_c_bytes(), rng)
-    }
-
-    fn payload(&self, packets: Map<String, Value>) -> Payload {
-        let mut payload = Payload { mid: self.entry.mid, packets };
-        if let Some(introduction) = &self.introduction
-            && let Ok(packet) = serde_json::from_str::<Value>(introduction)
-        {
-            payload = payload.with(INTRODUCTION, &packet);
-        }
-        match &self.transports {
-            Some(transports) => payload.with(TRANSPORTS, transports),
-            None => payload,
-        }
-    }
+/// A message to be queued.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    /// Its name; a fresh one, unless it was sent before.
+    pub(super) mid: MessageId,
+    /// What it is for.
+    pub(super) kind: Kind,
+    /// Its row in the message log, if it is a person's.
+    pub(super) message: Option<u64>,
+    /// What the person wrote.
+    pub(super) content: &'a Map<String, Value>,
+    /// Whether it tells the contact where this agent can be reached now.
+    pub(super) announces_transports: bool,
 }
 
 impl Core {
@@ -119,16 +54,36 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<MessageView, CommandError> {
         check_text(text)?;
-        self.peer(cid)?;
-        let packets = Map::from_iter([(BASIC.to_owned(), Value::from(text))]);
+        self.check_unblocked(cid)?;
+        let content = Map::from_iter([(BASIC.to_owned(), Value::from(text))]);
         let id = self.next_message_id();
-        let entry = self.enqueue(step, cid, Some(id), false, now, rng)?;
+        self.queue_message(step, cid, (id, MessageId::generate(rng)), content, now, rng)
+    }
+
+    /// Queues a person's message under its number in the log, and shows it as waiting.
+    pub(super) fn queue_message(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        (id, mid): (u64, MessageId),
+        content: Map<String, Value>,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<MessageView, CommandError> {
+        let draft = Draft {
+            mid,
+            kind: Kind::Content,
+            message: Some(id),
+            content: &content,
+            announces_transports: false,
+        };
+        let entry = self.enqueue(step, cid, draft, now, rng)?;
         let key = MessageKey { cid, way: Way::Out, number: entry.number };
-        let message = Message { id, when: now, state: Stage::Waiting };
+        let message = Message { id, when: now, state: Stage::Waiting, mid: Some(mid) };
         put_message(step, key, &message)?;
-        step.put_bytes(BODIES, key.encode(), view::encode_packets(&packets));
+        step.put_bytes(BODIES, key.encode(), view::encode_packets(&content));
         step.put_bytes(MESSAGE_IDS, id.to_be_bytes(), key.encode());
-        let view = view::message(self.peer(cid)?, key, &message, packets, now);
+        let view = view::message(self.peer(cid)?, key, &message, content, now);
         step.events.push(Event::Message(view.clone()));
         Ok(view)
     }
@@ -142,69 +97,147 @@ impl Core {
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
-        self.enqueue(step, cid, None, announces_transports, now, rng).map(|_| ())
+        let draft = Draft {
+            mid: MessageId::generate(rng),
+            kind: Kind::Content,
+            message: None,
+            content: &Map::new(),
+            announces_transports,
+        };
+        self.enqueue(step, cid, draft, now, rng).map(|_| ())
     }
 
-    fn enqueue(
+    /// Queues a message. What it says to the other agent is fixed now, so that a repeated offer has the same bytes.
+    pub(super) fn enqueue(
         &mut self,
         step: &mut Step,
         cid: u32,
-        message: Option<u64>,
-        announces_transports: bool,
+        draft: Draft<'_>,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<Entry, CommandError> {
         let number = self.next_number(self.peer(cid)?.progress.last_sent);
-        let mid = MessageId::generate(rng);
-        let entry = Entry { number, mid, message, announces_transports, queued_at: now };
+        let extras = self.extras(cid, number, &draft)?;
+        let Draft { mid, kind, message, content, .. } = draft;
+        let mut payload = Payload { mid, packets: content.clone() };
+        payload.packets.extend(extras.clone());
+        let bucket = bucket_for(payload.encode().len()).ok_or_else(too_large)?;
+        let entry = Entry {
+            number,
+            mid,
+            kind,
+            message,
+            queued_at: now,
+            bytes: u32::try_from(bucket.msg_a_bytes()).unwrap_or(u32::MAX),
+            seed: SealSeed::generate(rng),
+            deposits: Vec::new(),
+        };
         let peer = self.peer_mut(cid)?;
         peer.progress.last_sent = number;
-        let had_nothing = peer.outbox.is_empty();
+        if kind == Kind::Content {
+            peer.progress.last_content = Some(Previous { number, digest: ContentDigest::of(mid, content) });
+        }
         peer.outbox.enqueue(entry.clone());
-        self.turns.extend(had_nothing.then_some(cid));
-        step.put(OUTBOX, outbox_key(cid, number), &Queued(entry.clone()))?;
+        self.put_queued(step, cid, &entry)?;
+        step.put_bytes(EXTRAS, outbox_key(cid, number), view::encode_packets(&extras));
+        self.acks_travel(cid, &entry)?;
         self.put_progress(step, cid)?;
-        step.wake_outbox = true;
+        self.wake(step, cid);
         Ok(entry)
+    }
+
+    /// What a message carries for the other agent.
+    fn extras(
+        &self,
+        cid: u32,
+        number: MessageNumber,
+        draft: &Draft<'_>,
+    ) -> Result<Map<String, Value>, CommandError> {
+        let contact = &self.peer(cid)?.contact;
+        let mut payload = Payload::new(draft.mid).with(ACK, &self.ack_packet(cid, number, draft.kind)?);
+        if let Some(introduction) = &contact.introduction
+            && let Ok(packet) = serde_json::from_str::<Value>(introduction)
+        {
+            payload = payload.with(INTRODUCTION, &packet);
+        }
+        if draft.announces_transports {
+            payload = payload.with(TRANSPORTS, &contact.mine.transports);
+        }
+        Ok(payload.packets)
+    }
+
+    /// Fixes what messages say that the first version of the program has queued.
+    pub(crate) fn freeze(&mut self, step: &mut Step, limit: usize) -> Result<(), CommandError> {
+        for (cid, number, announces_transports) in
+            self.unfrozen.split_off(self.unfrozen.len().saturating_sub(limit))
+        {
+            let Some(entry) = self.peer(cid)?.outbox.entry(number).cloned() else { continue };
+            let (mid, kind, message) = (entry.mid, entry.kind, entry.message);
+            let draft = Draft { mid, kind, message, content: &Map::new(), announces_transports };
+            let extras = self.extras(cid, number, &draft)?;
+            step.put_bytes(EXTRAS, outbox_key(cid, number), view::encode_packets(&extras));
+            self.put_queued(step, cid, &entry)?;
+        }
+        Ok(())
+    }
+
+    /// Tells how many messages of the first version are left to [`Self::freeze`].
+    pub(crate) fn unfrozen(&self) -> usize {
+        self.unfrozen.len()
+    }
+
+    pub(super) fn put_queued(&self, step: &mut Step, cid: u32, entry: &Entry) -> Result<(), WireError> {
+        step.put(OUTBOX, outbox_key(cid, entry.number), &Queued { entry: entry.clone(), unfrozen: None })
+    }
+
+    pub(super) fn delete_queued(step: &mut Step, cid: u32, number: MessageNumber) {
+        step.delete(OUTBOX, outbox_key(cid, number));
+        step.delete(EXTRAS, outbox_key(cid, number));
+    }
+
+    /// Has a contact's outbox asked.
+    pub(super) fn wake(&mut self, step: &mut Step, cid: u32) {
+        self.turns.wake(cid);
+        step.wake_outbox = true;
     }
 
     /// Returns what can be offered to mailboxes now, at most `limit`, and when to ask again at the latest. Contacts take
     /// turns, so that slow mailboxes of some cannot hold up the others'.
     pub(crate) fn next_offers(&mut self, limit: usize, now: UnixMillis) -> (Vec<Offer>, Option<UnixMillis>) {
-        let (mut offers, mut wake_at) = (Vec::new(), None);
-        for _ in 0..self.turns.len() {
-            if offers.len() >= limit {
-                break;
-            }
-            let Some(cid) = self.turns.pop_front() else { break };
-            let Some(peer) = self.peers.get_mut(&cid).filter(|peer| !peer.outbox.is_empty()) else {
+        let mut offers = Vec::new();
+        while offers.len() < limit
+            && let Some(cid) = self.turns.next(now)
+        {
+            let Some(peer) = self.peers.get_mut(&cid) else { continue };
+            if peer.contact.state == Trust::Blocked {
                 continue;
-            };
-            self.turns.push_back(cid);
+            }
             let transports = &peer.contact.theirs.transports.list;
-            let tids: Vec<_> = transports.iter().map(|transport| transport.tid).collect();
-            match peer.outbox.next(&tids, now) {
+            let routes: Vec<_> = transports.iter().map(route).collect();
+            match peer.outbox.next(&routes, now) {
                 Next::Offer { number, tid, attempt } => {
                     let transport = transports.iter().find(|transport| transport.tid == tid);
                     let entry = peer.outbox.entry(number);
                     let (Some(transport), Some(entry)) = (transport, entry) else { continue };
-                    offers.push(offer(cid, peer, transport, entry, attempt));
+                    offers.push(Offer::new(cid, peer, transport, entry, attempt));
                 }
-                Next::WaitUntil(time) => {
-                    wake_at = Some(wake_at.map_or(time, |other: UnixMillis| other.min(time)));
-                }
+                Next::WaitUntil(time) => self.turns.wake_at(cid, time),
+                // It is woken by what changes that.
                 Next::NoRoute | Next::Idle => {}
             }
         }
-        (offers, wake_at)
+        let times = [self.turns.next_alarm(), self.next_ack_due()];
+        (offers, times.into_iter().flatten().min())
     }
 
     /// A server answers again: what failed there need not wait longer.
     pub(crate) fn server_is_back(&mut self, step: &mut Step, server: &ServerIdentityKey) {
-        for cid in &self.turns {
-            let Some(peer) = self.peers.get_mut(cid) else { continue };
-            if peer.contact.theirs.transports.list.iter().any(|transport| transport.server == *server) {
+        for (cid, peer) in &mut self.peers {
+            let mut transports = peer.contact.theirs.transports.list.iter();
+            if peer.outbox.retrying_at().is_some() && transports.any(|transport| transport.server == *server)
+            {
                 peer.outbox.retry_now();
+                self.turns.wake(*cid);
                 step.wake_outbox = true;
             }
         }
@@ -215,49 +248,38 @@ impl Core {
         &mut self,
         step: &mut Step,
         offer: &Offer,
-        attempt: Attempt,
+        ended: Ended,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), WireError> {
-        let Attempt { outcome, trouble, packets } = attempt;
-        step.wake_outbox = true;
+        let Ended { outcome, trouble } = ended;
         let cid = offer.cid;
+        self.wake(step, cid);
         // The contact may have been removed while the offer was under way.
         let Some(peer) = self.peers.get_mut(&cid) else { return Ok(()) };
         let had_trouble = std::mem::replace(&mut peer.trouble, trouble).is_some();
-        let Some(done) = peer.outbox.finish((offer.number(), offer.transport.tid), outcome, now, rng) else {
+        let Some(taken) = peer.outbox.finish(offer.number(), offer.route(), outcome, now, rng) else {
             return Ok(());
         };
-        step.delete(OUTBOX, outbox_key(cid, done.number));
-        if had_trouble {
+        if had_trouble && outcome == Outcome::Taken {
             self.server_is_back(step, &offer.transport.server);
         }
-        let (Some(id), Some(peer)) = (done.message, self.peers.get_mut(&cid)) else { return Ok(()) };
-        peer.progress.sent = peer.progress.sent.saturating_add(1);
-        let key = MessageKey { cid, way: Way::Out, number: done.number };
-        let message = Message { id, when: done.queued_at, state: Stage::Sent };
-        put_message(step, key, &message)?;
-        step.events.push(Event::Message(view::message(peer, key, &message, packets, now)));
-        self.put_progress(step, cid)
+        if taken.kind == Kind::AckOnly {
+            Self::delete_queued(step, cid, taken.number);
+            return Ok(());
+        }
+        self.put_queued(step, cid, &taken)?;
+        let key = MessageKey { cid, way: Way::Out, number: taken.number };
+        if let Some(id) = taken.message {
+            let message = Message { id, when: taken.queued_at, state: Stage::Sent, mid: Some(taken.mid) };
+            put_message(step, key, &message)?;
+            step.changed.push((key, message));
+        }
+        self.sweep_acknowledged(step, cid)
     }
 }
 
-fn offer(cid: u32, peer: &super::Peer, transport: &TransportRecord, entry: &Entry, attempt: u8) -> Offer {
-    let key = MessageKey { cid, way: Way::Out, number: entry.number };
-    let contact = &peer.contact;
-    let sealing = Sealing {
-        entry: entry.clone(),
-        attempt,
-        signing_key: contact.mine.signing_key.clone(),
-        receiver_key: contact.theirs.receiver_key,
-        their_subkeys: peer.their_subkeys.clone(),
-        introduction: contact.introduction.clone(),
-        transports: entry.announces_transports.then(|| contact.mine.transports.clone()),
-    };
-    Offer { cid, transport: transport.clone(), sealing, body: entry.message.map(|_| key.encode()) }
-}
-
-fn put_message(step: &mut Step, key: MessageKey, message: &Message) -> Result<(), WireError> {
+pub(super) fn put_message(step: &mut Step, key: MessageKey, message: &Message) -> Result<(), WireError> {
     step.put_bytes(MESSAGES, key.encode(), message.encode_record()?);
     Ok(())
 }
@@ -278,6 +300,10 @@ fn check_text(text: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The longest JSON form of a text: leaves room in the largest bucket for the introduction and the transports. Only texts
-/// of mostly control characters reach it.
-const MAX_ENCODED_TEXT_BYTES: usize = 200_000;
+fn too_large() -> CommandError {
+    CommandError::new(Fault::BadRequest, "the message is too large", "split it into several messages")
+}
+
+/// The longest JSON form of a text: leaves room in the largest bucket for what a message carries for the other agent. Only
+/// texts of mostly control characters reach it.
+const MAX_ENCODED_TEXT_BYTES: usize = 180_000;

@@ -1,32 +1,56 @@
 //! The bytes of every record as they stand on disks: a changed layout needs a new version and a migration.
 
+use std::time::Duration;
+
 use petmail_proto::{
+    channel::ack::ContentDigest,
     channel::record::{KeyId, ReceiverKey, TransportRecord, Transports},
     keys::{
         AccountSecretKey, AccountSigningKey, ChannelSigningKey, ChannelVerifyingKey, CidKey, MessageId,
-        ReceiverPublicKey, ReceiverSecretKey, RetrievalToken, SymmetricKey, TransportId,
+        ReceiverPublicKey, ReceiverSecretKey, RetrievalToken, SealSeed, SymmetricKey, TransportId,
     },
+    outbox::{Deposit, Kind},
     server::account::{AccountId, AccountState, Quota},
     token::{AccountToken, SenderToken, TokenKeyId},
-    wire::WireError,
 };
+use sha2::{Digest, Sha256};
 
 use super::*;
 
-/// One line a record: its name and its bytes in hex, written by version 1.
-const VERSION_1: &str = include_str!("../../../tests/fixtures/records-v1.txt");
+/// One line a record: its name and its bytes in hex, as written by each version. Bytes of a file never change.
+const WRITTEN: [(u16, &str); 2] = [
+    (1, include_str!("../../../tests/fixtures/records-v1.txt")),
+    (2, include_str!("../../../tests/fixtures/records-v2.txt")),
+];
 
-/// A record that stays as it is when its old bytes are read and written again.
+fn written(version: u16, name: &str) -> Vec<u8> {
+    let (_, lines) = WRITTEN.iter().find(|(of, _)| *of == version).unwrap();
+    let line = lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let hex = line.unwrap_or_else(|| panic!("version {version} has no {name}"));
+    data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap()
+}
+
+/// A record that stays as it is when its bytes are read and written again, in the present version.
 fn check<T: Record>(name: &str, sample: &T) {
     let bytes = sample.encode_record().unwrap();
     let hex = data_encoding::HEXLOWER.encode(&bytes);
-    let kept = VERSION_1.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    assert_eq!(kept, Some(hex.as_str()), "{name}");
+    assert_eq!(data_encoding::HEXLOWER.encode(&written(T::VERSION, name)), hex, "{name}");
     assert_eq!(T::decode_record(&bytes).unwrap().encode_record().unwrap(), bytes, "{name}");
-    let mut newer = bytes;
-    newer[..2].copy_from_slice(&2_u16.to_be_bytes());
+    let (mut newer, found) = (bytes, T::VERSION + 1);
+    newer[..2].copy_from_slice(&found.to_be_bytes());
     let refused = T::decode_record(&newer).map(drop);
-    assert_eq!(refused, Err(WireError::UnknownVersion { found: 2, known: 1 }), "{name}");
+    assert_eq!(refused, Err(WireError::UnknownVersion { found, known: T::VERSION }), "{name}");
+}
+
+/// The bytes of an older version become this record; cut short or lengthened they become nothing.
+fn migrates<T: Record>(name: &str, version: u16, expected: &T) {
+    let bytes = written(version, name);
+    let migrated = T::decode_record(&bytes).unwrap();
+    assert_eq!(migrated.encode_record().unwrap(), expected.encode_record().unwrap(), "{name}");
+    for length in 0..bytes.len() {
+        assert!(T::decode_record(&bytes[..length]).is_err(), "{name}, {length} bytes");
+    }
+    assert!(T::decode_record(&[bytes, vec![0]].concat()).is_err(), "{name} and a byte");
 }
 
 fn number(seqnum: u64) -> MessageNumber {
@@ -89,6 +113,7 @@ fn contact() {
         ("contact-pending", Trust::Pending),
         ("contact-confirmed", Trust::Confirmed),
         ("contact-verified", Trust::Verified),
+        ("contact-blocked", Trust::Blocked),
     ] {
         let contact = Contact {
             cid: 1,
@@ -151,25 +176,62 @@ fn mailbox() {
     check("mailbox", &mailbox(Some(Account { record, token_key: TokenPublicKey::from_bytes([15; 32]) })));
 }
 
-#[test]
-fn progress() {
+fn windows() -> Windows {
     let mut windows = Windows::default();
     for seqnum in [1, 3] {
         windows.receive(number(seqnum));
     }
-    check("progress", &Progress { last_sent: number(4), sent: 5, windows });
+    windows
+}
+
+#[test]
+fn progress() {
+    let previous = |seqnum| Previous { number: number(seqnum), digest: ContentDigest::from_bytes([6; 32]) };
+    let progress = Progress {
+        last_sent: number(4),
+        last_content: Some(previous(3)),
+        skipped: vec![number(2)],
+        delivered: 5,
+        windows: windows(),
+        owed: Some(Owed { due: UnixMillis(7), messages: 8 }),
+        last_ack: UnixMillis(9),
+        recent: vec![previous(1)],
+        missing: vec![number(2)],
+        retired: vec![Retired { number: number(10), attempt: 11 }],
+    };
+    check("progress", &progress);
+    let old = Progress { last_sent: number(4), windows: windows(), ..Progress::default() };
+    migrates("progress", 1, &old);
+}
+
+fn entry() -> Entry {
+    Entry {
+        number: number(1),
+        mid: MessageId::from_bytes([2; 16]),
+        kind: Kind::Content,
+        message: Some(3),
+        queued_at: UnixMillis(4),
+        bytes: 4_096,
+        seed: SealSeed::from_bytes([5; 32]),
+        deposits: vec![Deposit {
+            tid: TransportId::from_bytes([6; 8]),
+            attempts: 7,
+            taken_at: vec![UnixMillis(8)],
+            again_at: UnixMillis(9),
+            retention: Duration::from_secs(10),
+        }],
+    }
 }
 
 #[test]
 fn queued() {
-    let entry = Entry {
-        number: number(1),
-        mid: MessageId::from_bytes([2; 16]),
-        message: Some(3),
-        announces_transports: true,
-        queued_at: UnixMillis(4),
-    };
-    check("queued", &Queued(entry));
+    check("queued", &Queued { entry: entry(), unfrozen: None });
+    let ack_only = Entry { kind: Kind::AckOnly, message: None, deposits: Vec::new(), ..entry() };
+    check("queued-ack-only", &Queued { entry: ack_only, unfrozen: None });
+    let seed = SealSeed::from_bytes(Sha256::digest([2; 16]).into());
+    let old = Queued { entry: Entry { bytes: 0, seed, deposits: Vec::new(), ..entry() }, unfrozen: None };
+    migrates("queued", 1, &old);
+    assert_eq!(Queued::decode_record(&written(1, "queued")).unwrap().unfrozen, Some(true));
 }
 
 #[test]
@@ -178,8 +240,20 @@ fn message() {
         ("message-waiting", Stage::Waiting),
         ("message-sent", Stage::Sent),
         ("message-received", Stage::Received),
+        ("message-delivered", Stage::Delivered),
+        ("message-cancelled", Stage::Failed(Failure::Cancelled)),
+        ("message-expired", Stage::Failed(Failure::Expired)),
     ] {
-        check(name, &Message { id: 1, when: UnixMillis(2), state });
+        let message =
+            Message { id: 1, when: UnixMillis(2), state, mid: Some(MessageId::from_bytes([3; 16])) };
+        check(name, &message);
+    }
+    for (name, state) in [
+        ("message-waiting", Stage::Waiting),
+        ("message-sent", Stage::Sent),
+        ("message-received", Stage::Received),
+    ] {
+        migrates(name, 1, &Message { id: 1, when: UnixMillis(2), state, mid: None });
     }
 }
 

@@ -1,10 +1,16 @@
 //! What must hold after every commit, and what must have become of everything in the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use petmail_proto::{
     channel::{MessageNumber, message::MsgC, payload::BASIC},
-    keys::TransportId,
+    delivery::{MsgADigest, msg_a_digest},
+    keys::{MessageId, TransportId},
+    outbox::MAX_COPIES,
+    time::UnixMillis,
     wire::Record,
 };
 
@@ -13,8 +19,8 @@ use crate::{
     agent::{
         core::{Offer, receive::Found},
         records::{
-            AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGES, Message, MessageKey, OUTBOX, PROGRESS,
-            QUARANTINE, Quarantined, SETTINGS_KEY, Stage, Way, outbox_key,
+            AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, MAILBOXES, MESSAGES, Message, MessageKey, OUTBOX,
+            PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Stage, Way, outbox_key,
         },
         view,
     },
@@ -25,8 +31,10 @@ use crate::{
 /// What has happened so far, as nobody within the simulation knows it.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Every number ever given to a message, by node and row of its outbox.
-    numbered: BTreeSet<(usize, Vec<u8>)>,
+    /// Which message a number was given to, by node and row of its outbox.
+    numbered: BTreeMap<(usize, Vec<u8>), MessageId>,
+    /// What mailboxes got of each message, by node, transport and number: each different msgA, and when.
+    copies: BTreeMap<(usize, TransportId, MessageNumber), BTreeMap<MsgADigest, UnixMillis>>,
     /// Every message that some mailbox has taken, by node and contact.
     taken: BTreeSet<(usize, u32, MessageNumber)>,
     /// The last message that a transport has taken before any other transport.
@@ -42,8 +50,9 @@ impl Ledger {
             let Some(value) = &write.value else { continue };
             match write.keyspace {
                 OUTBOX => {
-                    let is_fresh = self.numbered.insert((index, write.key.clone()));
-                    assert!(is_fresh, "{}: a message number is used twice", node.name);
+                    let mid = Queued::decode_record(value).unwrap().entry.mid;
+                    let known = *self.numbered.entry((index, write.key.clone())).or_insert(mid);
+                    assert_eq!(known, mid, "{}: a message number is used twice", node.name);
                 }
                 MESSAGES => self.message_written(index, node, &write.key, value),
                 _ => {}
@@ -55,10 +64,10 @@ impl Ledger {
     fn message_written(&mut self, index: usize, node: &Node, key: &[u8], value: &[u8]) {
         let (key, message) = (MessageKey::decode(key).unwrap(), Message::decode_record(value).unwrap());
         match message.state {
-            Stage::Waiting => {}
-            Stage::Sent => {
+            Stage::Waiting | Stage::Failed(_) => {}
+            Stage::Sent | Stage::Delivered => {
                 let is_taken = self.taken.contains(&(index, key.cid, key.number));
-                assert!(is_taken, "{}: {key:?} is called sent and no mailbox has it", node.name);
+                assert!(is_taken, "{}: {key:?} is called sent and no mailbox had it", node.name);
             }
             Stage::Received => {
                 let body = node.disk.get(BODIES, &key.encode()).unwrap();
@@ -75,9 +84,14 @@ impl Ledger {
         assert!(node.disk.get(OUTBOX, &row).is_some(), "{}: offered and not on disk", node.name);
     }
 
-    /// Notes what a mailbox has taken, and checks the order.
-    pub(super) fn taken(&mut self, index: usize, offer: &Offer) {
+    /// Notes what a mailbox has taken, and checks the order and the number of copies.
+    pub(super) fn taken(&mut self, index: usize, offer: &Offer, msg_a: &[u8], now: UnixMillis) {
         let number = offer.number();
+        let copies = self.copies.entry((index, offer.transport.tid, number)).or_default();
+        copies.entry(msg_a_digest(msg_a)).or_insert(now);
+        let retention = Duration::from_secs(offer.transport.retention_seconds);
+        let recent = copies.values().filter(|taken| now.since(**taken) < retention).count();
+        assert!(recent <= MAX_COPIES, "{recent} copies of {number:?} at one mailbox");
         if self.taken.insert((index, offer.cid, number)) {
             let last = self.last_at.insert((index, offer.transport.tid), number);
             assert!(last < Some(number), "{number:?} was taken after {last:?}");
@@ -95,7 +109,9 @@ pub(super) fn check_memory(node: &Node) {
     for (cid, peer) in &core.peers {
         same(CONTACTS, &cid.to_be_bytes(), peer.contact.encode_record().unwrap());
         same(PROGRESS, &cid.to_be_bytes(), peer.progress.encode_record().unwrap());
-        assert_eq!(node.disk.scan(OUTBOX, &cid.to_be_bytes()).len(), peer.outbox.len());
+        let queued = peer.outbox.entries().count() + peer.outbox.done();
+        assert_eq!(node.disk.scan(OUTBOX, &cid.to_be_bytes()).len(), queued);
+        assert_eq!(node.disk.scan(EXTRAS, &cid.to_be_bytes()).len(), queued);
     }
     for (id, invite) in &core.invitations {
         same(INVITATIONS, &id.to_be_bytes(), invite.row().unwrap().encode_record().unwrap());
@@ -130,7 +146,7 @@ fn check_rest(node: &Node) {
         let message = MsgC::parse(&row.msg_c).unwrap();
         assert_eq!(core.find(&message), Found::Nobody, "{}: {key:?} stays in quarantine", node.name);
     }
-    let conversations = [OUTBOX, MESSAGES, BODIES].map(|keyspace| node.disk.scan(keyspace, &[]));
+    let conversations = [OUTBOX, EXTRAS, MESSAGES, BODIES].map(|keyspace| node.disk.scan(keyspace, &[]));
     for (key, _) in conversations.iter().flatten() {
         let cid = u32::from_be_bytes(key[..4].try_into().unwrap());
         assert!(core.peers.contains_key(&cid), "{}: a row of removed contact {cid} stays", node.name);
@@ -181,6 +197,6 @@ fn check_conversation(world: &World, meeting: &Meeting, from: usize, cids: [u32;
             })
             .collect()
     };
-    assert_eq!(texts(from, Way::Out, Stage::Sent), meeting.texts[from], "what was accepted was queued");
+    assert_eq!(texts(from, Way::Out, Stage::Delivered), meeting.texts[from], "what was accepted was queued");
     assert_eq!(texts(1 - from, Way::In, Stage::Received), meeting.texts[from], "and arrived, in order");
 }

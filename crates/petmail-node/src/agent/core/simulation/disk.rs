@@ -8,15 +8,20 @@ use serde_json::{Map, Value};
 
 use crate::{
     agent::{
-        core::Core,
+        core::{Core, Profile},
         records::{
-            AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, Message, MessageKey,
-            OUTBOX, PROGRESS, QUARANTINE, SETTINGS_KEY,
+            AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS, Message,
+            MessageKey, OUTBOX, PROGRESS, QUARANTINE, SETTINGS_KEY,
         },
         stored::{Rows, Table},
     },
+    config::Privacy,
     db::Write,
 };
+
+pub(super) fn profile(name: &str) -> Profile {
+    Profile { display_name: name.to_owned(), privacy: Privacy::Normal }
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Disk(BTreeMap<(&'static str, Vec<u8>), Vec<u8>>);
@@ -57,9 +62,10 @@ impl Disk {
             invitations: self.scan(INVITATIONS, &[]),
             mailboxes: self.scan(MAILBOXES, &[]),
             quarantine: self.scan(QUARANTINE, &[]),
+            mids: self.scan(MIDS, &[]),
             last_message_id: self.scan(MESSAGE_IDS, &[]).pop().map(|(key, _)| key),
         };
-        Core::new(name.to_owned(), rows.decode().unwrap()).unwrap()
+        Core::new(profile(name), rows.decode().unwrap()).unwrap()
     }
 
     /// Reads all messages of a contact with their packets, in the order of keys.

@@ -7,7 +7,7 @@ use petmail_proto::{
     },
     wire::Record,
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -16,8 +16,8 @@ use super::{
     world::{Event, World},
 };
 use crate::agent::{
-    core::{Attempt, Core, Offer},
-    records::{BODIES, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined},
+    core::{Core, Ended, Offer, Packets},
+    records::{BODIES, EXTRAS, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined},
 };
 
 impl Node {
@@ -44,7 +44,7 @@ impl World {
             }
             let due = |(_, flight): &(usize, &Flight)| flight.due <= self.now;
             for (i, flight) in tasks.flights.iter().enumerate().filter(due) {
-                events.push(if flight.attempt.is_none() {
+                events.push(if flight.ended.is_none() {
                     Event::Deliver(index, i)
                 } else {
                     Event::Answer(index, i)
@@ -58,6 +58,7 @@ impl World {
                     events.push(Event::Fetch(index, *id));
                 }
             }
+            events.extend((!tasks.sweeps.is_empty()).then_some(Event::SweepAcknowledged(index)));
             events.extend(tasks.retries_quarantine.then_some(Event::RetryQuarantine(index)));
             events.extend((!core.to_be_told().is_empty()).then_some(Event::TellContacts(index)));
             events.extend((!core.settings.removing.is_empty()).then_some(Event::SweepRemoved(index)));
@@ -116,15 +117,19 @@ impl World {
             Event::AskOutbox(index) => self.ask_outbox(index),
             Event::Deliver(index, flight) => self.deliver(index, flight),
             Event::Answer(index, flight) => {
-                let Flight { offer, attempt, .. } = self.nodes[index].tasks.flights.remove(flight);
+                let Flight { offer, ended, .. } = self.nodes[index].tasks.flights.remove(flight);
                 self.step(index, |core, step, now, rng| {
-                    Ok(core.finish_offer(step, &offer, attempt.unwrap(), now, rng)?)
+                    Ok(core.finish_offer(step, &offer, ended.unwrap(), now, rng)?)
                 });
                 // The task asks again whenever a delivery has ended, noted or not.
                 self.nodes[index].tasks.offers_at = Some(self.now);
             }
             Event::Redeem(index, id) => self.redeem(index, id),
             Event::Fetch(index, id) => self.fetch(index, id),
+            Event::SweepAcknowledged(index) => {
+                let cid = self.nodes[index].tasks.sweeps.pop().unwrap();
+                self.step(index, |core, step, _, _| Ok(core.sweep_acknowledged(step, cid)?));
+            }
             Event::RetryQuarantine(index) => self.retry_quarantine(index),
             Event::TellContacts(index) => {
                 self.step(index, |core, step, now, rng| {
@@ -185,6 +190,12 @@ impl World {
     }
 
     fn ask_outbox(&mut self, index: usize) {
+        if self.nodes[index].core.as_ref().unwrap().has_acks_due(self.now) {
+            self.step(index, |core, step, now, rng| core.queue_acks(step, now, rng));
+            if self.nodes[index].core.is_none() {
+                return;
+            }
+        }
         let room = 1 + self.below(3);
         let node = &mut self.nodes[index];
         let (offers, wake_at) = node.core.as_mut().unwrap().next_offers(room, self.now);
@@ -192,38 +203,45 @@ impl World {
         for offer in offers {
             self.ledger.offered(&self.nodes[index], &offer);
             let due = self.travel_end();
-            self.nodes[index].tasks.flights.push(Flight { offer, attempt: None, due });
+            self.nodes[index].tasks.flights.push(Flight { offer, ended: None, due });
         }
     }
 
-    fn packets(&self, index: usize, offer: &Offer) -> Map<String, serde_json::Value> {
-        let Some(key) = &offer.body else { return Map::new() };
-        // The conversation of a removed contact may be gone already.
-        let body = self.nodes[index].disk.get(BODIES, key);
-        body.map(|body| serde_json::from_slice(body).unwrap()).unwrap_or_default()
+    pub(super) fn packets(&self, index: usize, offer: &Offer) -> Packets {
+        let read = |keyspace, key: &[u8]| -> Map<String, Value> {
+            // The conversation of a removed contact may be gone already.
+            let row = self.nodes[index].disk.get(keyspace, key);
+            row.map(|row| serde_json::from_slice(row).unwrap()).unwrap_or_default()
+        };
+        let content = offer.body_key().map(|key| read(BODIES, &key)).unwrap_or_default();
+        Packets { content, extras: read(EXTRAS, &offer.extras_key()) }
     }
 
     fn deliver(&mut self, index: usize, flight: usize) {
         let offer = self.nodes[index].tasks.flights[flight].offer.clone();
         let (arrives, outcome) = self.outcome();
-        let packets = self.packets(index, &offer);
         if arrives {
             self.arrive(index, &offer);
         }
         let trouble = (outcome != petmail_proto::outbox::Outcome::Taken).then(|| "it failed".to_owned());
         let due = self.travel_end();
-        let attempt = Some(Attempt { outcome, trouble, packets });
-        self.nodes[index].tasks.flights[flight] = Flight { offer, attempt, due };
+        let ended = Some(Ended { outcome, trouble });
+        self.nodes[index].tasks.flights[flight] = Flight { offer, ended, due };
     }
 
     /// A message reaches the mailbox, perhaps twice.
     pub(super) fn arrive(&mut self, index: usize, offer: &Offer) {
+        let row = offer.extras_key();
+        if self.nodes[index].disk.get(EXTRAS, &row).is_none() {
+            // It was given up, or acknowledged, before it left.
+            return;
+        }
         let packets = self.packets(index, offer);
         let server = self.servers.iter_mut().find(|server| server.serves(offer)).unwrap();
-        let msg_a = server.seal(offer, packets, &mut self.rng);
+        let msg_a = server.seal(offer, packets);
         server.deliver(&msg_a);
         server.deliver(&msg_a);
-        self.ledger.taken(index, offer);
+        self.ledger.taken(index, offer, &msg_a, self.now);
     }
 
     fn redeem(&mut self, index: usize, id: u32) {

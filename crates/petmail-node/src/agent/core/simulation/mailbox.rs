@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use petmail_proto::{
-    delivery::{MsgADigest, msg_a_digest, open_delivery, seal_delivery},
+    delivery::{MsgADigest, msg_a_digest, open_delivery},
     keys::{DeliverySecretKey, RedeemToken, RetrievalToken, ServerSigningKey, SymmetricKey},
     server::{
         account::{AccountId, AccountRecord, AccountState, Quota},
@@ -12,10 +12,9 @@ use petmail_proto::{
     token::{SlotElement, SlotId, TokenKeyId, TokenSecretKey},
 };
 use rand_chacha::ChaCha20Rng;
-use serde_json::{Map, Value};
 
 use crate::agent::{
-    core,
+    core::{self, Packets},
     records::{Account, Mailbox},
 };
 
@@ -90,16 +89,15 @@ impl MailServer {
     }
 
     /// What a sender posts here.
-    pub(super) fn seal(
-        &self,
-        offer: &core::Offer,
-        packets: Map<String, Value>,
-        rng: &mut ChaCha20Rng,
-    ) -> Vec<u8> {
+    pub(super) fn seal(&self, offer: &core::Offer, packets: Packets) -> Vec<u8> {
         assert_eq!(offer.transport.kid, KID);
-        let msg_c = offer.sealing.seal(&offer.transport, packets, rng).unwrap();
-        let token = offer.transport.token.for_message(&self.token_key.public_key(), rng).unwrap();
-        seal_delivery(&msg_c, &token, &self.delivery_key.public_key(), rng).unwrap().into_bytes()
+        let (token_key, delivery_key) = (self.token_key.public_key(), self.delivery_key.public_key());
+        offer.sealing.seal(&offer.transport, &token_key, &delivery_key, packets).unwrap().into_bytes()
+    }
+
+    /// What of a delivery the owner of the account gets.
+    pub(super) fn open(&self, msg_a: &[u8]) -> Vec<u8> {
+        open_delivery(msg_a, std::slice::from_ref(&self.delivery_key)).unwrap().msg_c
     }
 
     /// Keeps a message, once.

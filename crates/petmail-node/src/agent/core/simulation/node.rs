@@ -11,7 +11,7 @@ use rand_chacha::ChaCha20Rng;
 use super::disk::Disk;
 use crate::{
     agent::{
-        core::{Attempt, Core, Offer, Peer, Step},
+        core::{Core, Ended, Offer, Peer, Step},
         error::{CommandError, Fault},
     },
     db::Write,
@@ -45,7 +45,7 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) offer: Offer,
-    pub(super) attempt: Option<Attempt>,
+    pub(super) ended: Option<Ended>,
     /// When it comes to its next end.
     pub(super) due: UnixMillis,
 }
@@ -70,6 +70,8 @@ pub(super) struct Tasks {
     /// When the outbox is to be asked.
     pub(super) offers_at: Option<UnixMillis>,
     pub(super) retries_quarantine: bool,
+    /// Contacts with acknowledged messages to erase.
+    pub(super) sweeps: Vec<u32>,
 }
 
 impl Node {
@@ -123,6 +125,7 @@ impl Node {
             self.tasks.offers_at = Some(now);
         }
         self.tasks.retries_quarantine |= step.retry_quarantine;
+        self.tasks.sweeps.extend(step.sweep_acknowledged);
     }
 
     fn reload(&mut self, now: UnixMillis) {

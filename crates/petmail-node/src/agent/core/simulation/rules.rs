@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     agent::{
-        core::{Arrival, Offer, Step},
+        core::{Arrival, Offer, Packets, Step},
         error::{CommandError, Fault},
         records::{BODIES, MAILBOXES, MESSAGES, QUARANTINE, Quarantined, Trust},
     },
@@ -79,9 +79,15 @@ fn offer(world: &mut World, from: usize) -> Offer {
     offers.remove(0)
 }
 
+/// Seals the offered message with other packets.
 fn seal(world: &mut World, offer: &Offer, packets: Value) -> Vec<u8> {
-    let Value::Object(packets) = packets else { panic!("packets are an object") };
-    offer.sealing.seal(&offer.transport, packets, &mut world.rng).unwrap()
+    let Value::Object(content) = packets else { panic!("packets are an object") };
+    seal_as_is(world, offer, Packets { content, extras: Map::new() })
+}
+
+fn seal_as_is(world: &World, offer: &Offer, packets: Packets) -> Vec<u8> {
+    let server = world.servers.iter().find(|server| server.serves(offer)).unwrap();
+    server.open(&server.seal(offer, packets))
 }
 
 fn hello(world: &mut World) -> Vec<u8> {
@@ -179,7 +185,8 @@ fn messages_of_a_removed_contact_are_from_nobody_known() {
 fn a_message_carries_the_introduction_until_the_contact_is_confirmed() {
     let opened = |world: &mut World| {
         let offer = offer(world, 1);
-        let msg_c = seal(world, &offer, json!({}));
+        let packets = world.packets(1, &offer);
+        let msg_c = seal_as_is(world, &offer, packets);
         let mine = &core!(world, 0).peers[&1].contact.mine;
         let message = MsgC::parse(&msg_c).unwrap();
         let envelope = CidSubkeys::derive(&mine.cid_key).open(&message.cid_box).unwrap();
@@ -339,7 +346,7 @@ fn a_reload_asks_again_for_what_was_under_way() {
 fn a_payload_without_packets_for_people_is_not_shown() {
     let mut world = met([true, true]);
     let offer = offer(&mut world, 0);
-    let msg_c = offer.sealing.seal(&offer.transport, Map::new(), &mut world.rng).unwrap();
+    let msg_c = seal(&mut world, &offer, json!({}));
     let (arrival, writes) = receive(&mut world, 1, &msg_c);
     assert_eq!(arrival, Arrival::Accepted);
     assert!(writes.iter().all(|write| write.keyspace != MESSAGES));

@@ -4,18 +4,21 @@ use std::time::Duration;
 
 use petmail_proto::{
     channel::MessageNumber,
-    keys::MessageId,
-    outbox::{Entry, Outcome},
+    keys::{MessageId, SealSeed},
+    outbox::{Entry, Kind, Outcome},
     time::UnixMillis,
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
-use serde_json::Map;
 
 use super::{
+    disk::profile,
     script::{Deed, Meeting, Plan, START},
     world::World,
 };
-use crate::agent::core::{Attempt, Core, Step, Stored};
+use crate::agent::{
+    core::{Core, Ended, Step, Stored},
+    records::Queued,
+};
 
 /// Alice with five contacts, all of them Bob, and a message waiting for each.
 fn five_waiting() -> Core {
@@ -30,27 +33,31 @@ fn five_waiting() -> Core {
     let entry = |cid: u32| Entry {
         number: MessageNumber { epoch: 1, seqnum: 1 },
         mid: MessageId::from_bytes([0; 16]),
+        kind: Kind::Content,
         message: Some(u64::from(cid)),
-        announces_transports: false,
         queued_at: UnixMillis(0),
+        bytes: 4_096,
+        seed: SealSeed::from_bytes([0; 32]),
+        deposits: Vec::new(),
     };
+    let queued = |cid: u32| Queued { entry: entry(cid), unfrozen: None };
     let stored = Stored {
         contacts: (1..=5).map(|cid| crate::agent::records::Contact { cid, ..bob.clone() }).collect(),
-        queued: (1..=5).map(|cid| (cid, entry(cid))).collect(),
+        queued: (1..=5).map(|cid| (cid, queued(cid))).collect(),
         ..Stored::default()
     };
-    Core::new("alice".into(), stored).unwrap()
+    Core::new(profile("alice"), stored).unwrap()
 }
 
 fn end(core: &mut Core, offer: &crate::agent::core::Offer, outcome: Outcome, now: UnixMillis) -> Step {
     let mut step = Step::default();
     let trouble = (outcome != Outcome::Taken).then(|| "away".to_owned());
-    let attempt = Attempt { outcome, trouble, packets: Map::new() };
-    core.finish_offer(&mut step, offer, attempt, now, &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+    core.finish_offer(&mut step, offer, Ended { outcome, trouble }, now, &mut ChaCha20Rng::seed_from_u64(1))
+        .unwrap();
     step
 }
 
-const FAILED: Outcome = Outcome::Failed { retry_after: None, may_have_arrived: false };
+const FAILED: Outcome = Outcome::Failed { retry_after: None, is_full: false };
 
 #[test]
 fn contacts_take_turns_so_that_slow_ones_hold_up_nobody() {

@@ -52,6 +52,7 @@ pub(super) enum Event {
     Answer(usize, usize),
     Redeem(usize, u32),
     Fetch(usize, u32),
+    SweepAcknowledged(usize),
     RetryQuarantine(usize),
     TellContacts(usize),
     SweepRemoved(usize),
@@ -123,7 +124,7 @@ impl World {
     pub(super) fn crashed(&mut self, index: usize) {
         self.nodes[index].core = None;
         let flights = std::mem::take(&mut self.nodes[index].tasks.flights);
-        for flight in flights.iter().filter(|flight| flight.attempt.is_none()) {
+        for flight in flights.iter().filter(|flight| flight.ended.is_none()) {
             if self.below(2) == 0 {
                 self.arrive(index, &flight.offer);
             }
@@ -170,14 +171,14 @@ impl World {
 
     /// How a delivery ends: mostly well, once things have settled always.
     pub(super) fn outcome(&mut self) -> (bool, Outcome) {
-        let failed = |retry_after, may_have_arrived| Outcome::Failed { retry_after, may_have_arrived };
+        let failed = |retry_after, is_full| Outcome::Failed { retry_after, is_full };
         if !self.is_faulty() {
             return (true, Outcome::Taken);
         }
         match self.below(10) {
-            0 => (true, failed(None, true)),
-            1 => (false, failed(None, true)),
-            2 => (false, failed(None, false)),
+            0 => (true, failed(None, false)),
+            1 => (false, failed(None, false)),
+            2 => (false, failed(None, true)),
             3 => (false, failed(Some(Duration::from_secs(40)), false)),
             _ => (true, Outcome::Taken),
         }

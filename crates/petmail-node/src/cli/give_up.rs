@@ -1,0 +1,50 @@
+//! `retry`, `cancel`: what to do about one message.
+
+use clap::Args;
+use petmail_net::program::Failure;
+
+use super::{block_on, client::Client, terminal::note};
+use crate::{
+    api::types::{MessageRequest, MessageView},
+    basedir::Basedir,
+};
+
+/// Try a waiting message now, or send a failed one anew
+#[derive(Debug, Args)]
+#[command(after_help = "A message that is sent anew is shown once, even if it had arrived after all.\n\n\
+    Examples:\n  petmail-node -d n1 retry 17")]
+pub(super) struct Retry {
+    /// The message's number; `messages` lists them
+    id: u64,
+}
+
+/// Cancel a message that no mailbox has taken
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  petmail-node -d n1 cancel 17")]
+pub(super) struct Cancel {
+    /// The message's number; `messages` lists them
+    id: u64,
+}
+
+impl Retry {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let message = ask(basedir, "retry", self.id)?;
+        note(&format!("message {} is tried now; `messages` shows what becomes of it", message.id));
+        Ok(())
+    }
+}
+
+impl Cancel {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let message = ask(basedir, "cancel", self.id)?;
+        note(&format!(
+            "message {} is cancelled; if a server had it already, it may still arrive",
+            message.id
+        ));
+        Ok(())
+    }
+}
+
+fn ask(basedir: &Basedir, command: &str, id: u64) -> Result<MessageView, Failure> {
+    block_on(async { Client::find(basedir)?.call(command, &MessageRequest { id }).await })
+}

@@ -1,0 +1,88 @@
+//! What has to be looked after from time to time: the clocks, and what has grown too old.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use petmail_net::CancellationToken;
+
+use crate::agent::Agent;
+
+/// How often the clocks are compared.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+
+/// How far the clocks may part: more means that the machine slept, or was set back to an earlier state.
+const MAX_DRIFT: Duration = Duration::from_secs(60);
+
+/// How often old things are given up and forgotten, in looks.
+const LOOKS_A_ROUND: u32 = 180;
+
+pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
+    let mut clocks = Clocks::read();
+    for look in 0_u32.. {
+        if look.checked_rem(LOOKS_A_ROUND) == Some(0)
+            && let Err(error) = agent.keep_house().await
+        {
+            tracing::warn!(%error, "old things stay for now");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let read = Clocks::read();
+        if read.have_parted_since(&clocks) {
+            tracing::info!("the clocks have parted; a new epoch begins");
+            if let Err(error) = agent.begin_epoch().await {
+                tracing::warn!(%error, "no new epoch could be begun");
+                continue;
+            }
+        }
+        clocks = read;
+    }
+}
+
+/// The wall clock, and the one that only runs while the machine does.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    wall: SystemTime,
+    monotonic: Instant,
+}
+
+impl Clocks {
+    fn read() -> Self {
+        Self { wall: SystemTime::now(), monotonic: Instant::now() }
+    }
+
+    fn have_parted_since(&self, earlier: &Self) -> bool {
+        let passed = self.monotonic.saturating_duration_since(earlier.monotonic);
+        let expected = earlier.wall.checked_add(passed);
+        let drift = expected.map(|expected| match self.wall.duration_since(expected) {
+            Ok(ahead) => ahead,
+            Err(behind) => behind.duration(),
+        });
+        drift.is_none_or(|drift| drift > MAX_DRIFT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_part_by_more_than_a_minute_are_noticed() {
+        let before = Clocks::read();
+        let after = |wall_seconds: i64, monotonic_seconds: u64| {
+            let step = Duration::from_secs(wall_seconds.unsigned_abs());
+            let wall = if wall_seconds < 0 { before.wall - step } else { before.wall + step };
+            Clocks { wall, monotonic: before.monotonic + Duration::from_secs(monotonic_seconds) }
+        };
+        for (wall, monotonic, parted) in [
+            (20, 20, false),
+            (80, 20, false),
+            (81, 20, true),
+            (3_600, 20, true),
+            (-40, 20, false),
+            (-41, 20, true),
+        ] {
+            assert_eq!(after(wall, monotonic).have_parted_since(&before), parted, "{wall} s, {monotonic} s");
+        }
+    }
+}
