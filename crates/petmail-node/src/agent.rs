@@ -287,6 +287,7 @@ impl Agent {
                 })
                 .await?;
             }
+            while self.step(|core, step, _| Ok(core.forget_mids_of(step, cid))).await? {}
             self.step(|core, step, _| core.removed(step, cid)).await?;
         }
         Ok(())

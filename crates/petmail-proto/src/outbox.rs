@@ -146,8 +146,6 @@ pub struct Outbox {
     in_flight: Option<(MessageNumber, TransportId)>,
     /// The greatest number offered: an acknowledgement above it is a lie.
     offered: MessageNumber,
-    /// The last acknowledgements. The contact may have a message before its mailbox's answer has come here.
-    heard: AckPacket,
 }
 
 impl Entry {
@@ -207,7 +205,9 @@ impl Outbox {
         let entries: BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.number, entry)).collect();
         let mut flow = Flow::default();
         entries.values().filter(|entry| is_outstanding(entry)).for_each(|entry| flow.add(entry));
-        Self { entries, flow, ..Self::default() }
+        // The first that waits may have been under way when the program stopped, and be acknowledged before it is repeated.
+        let offered = entries.values().find(|entry| !entry.is_taken()).map(|entry| entry.number);
+        Self { entries, flow, offered: offered.unwrap_or_default(), ..Self::default() }
     }
 
     /// Queues a message; its number is above all others'.
@@ -334,11 +334,7 @@ impl Outbox {
                 if !was_outstanding {
                     self.flow.add(entry);
                 }
-                let entry = entry.clone();
-                if self.heard.covers(number) {
-                    self.acknowledged(number);
-                }
-                Some(entry)
+                Some(entry.clone())
             }
             Outcome::Failed { .. } if !was_under_way => None,
             Outcome::Failed { retry_after, is_full } => {
@@ -371,7 +367,6 @@ impl Outbox {
                 *last = (*last).max((number, taken_at));
             }
         }
-        self.heard = acks.clone();
         let mut changed = Vec::new();
         for entry in self.entries.values_mut().filter(|entry| entry.is_taken()) {
             let number = entry.number;

@@ -110,6 +110,7 @@ impl Core {
     pub(crate) fn remove(&mut self, step: &mut Step, cid: u32) -> Result<(), CommandError> {
         self.peers.remove(&cid).ok_or_else(|| unknown(cid))?;
         self.tokens.forget(cid);
+        self.set_ack_due(cid);
         self.forget_invitation_of(step, cid);
         self.settings.removing.push(cid);
         self.put_settings(step)?;

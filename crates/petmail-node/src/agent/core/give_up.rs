@@ -102,11 +102,25 @@ impl Core {
     pub(crate) fn forget_mids(&mut self, step: &mut Step, now: UnixMillis) -> bool {
         let old = self.mids.iter().filter(|(_, came)| now.since(**came) >= MID_LIFE);
         let old: Vec<(u32, MessageId)> = old.map(|(name, _)| *name).take(AT_ONCE).collect();
-        for (cid, mid) in &old {
+        self.forget(step, &old);
+        old.len() == AT_ONCE
+    }
+
+    /// Forgets the names of a removed contact's messages, as many as one step holds; true if there may be more.
+    pub(crate) fn forget_mids_of(&mut self, step: &mut Step, cid: u32) -> bool {
+        let first = (cid, MessageId::from_bytes([0; 16]));
+        let last = (cid, MessageId::from_bytes([0xff; 16]));
+        let of_it = self.mids.range(first..=last).map(|(name, _)| *name);
+        let of_it: Vec<(u32, MessageId)> = of_it.take(AT_ONCE).collect();
+        self.forget(step, &of_it);
+        of_it.len() == AT_ONCE
+    }
+
+    fn forget(&mut self, step: &mut Step, names: &[(u32, MessageId)]) {
+        for (cid, mid) in names {
             self.mids.remove(&(*cid, *mid));
             step.delete(MIDS, mid_key(*cid, *mid));
         }
-        old.len() == AT_ONCE
     }
 
     /// Takes a message out of the outbox for good; returns its row in the log.

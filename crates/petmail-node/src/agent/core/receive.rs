@@ -142,6 +142,7 @@ impl Core {
         self.owe_ack(cid, Why::Duplicate, now, rng);
         if self.peer(cid)?.progress.owed != before {
             self.put_progress(step, cid)?;
+            step.wake_outbox = true;
         }
         Ok(Arrival::Duplicate)
     }

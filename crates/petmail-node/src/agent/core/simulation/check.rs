@@ -19,8 +19,8 @@ use crate::{
     agent::{
         core::{Offer, receive::Found},
         records::{
-            AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, MAILBOXES, MESSAGES, Message, MessageKey, OUTBOX,
-            PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Stage, Way, outbox_key,
+            AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, MAILBOXES, MESSAGES, MIDS, Message, MessageKey,
+            OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Stage, Way, outbox_key,
         },
         view,
     },
@@ -120,6 +120,7 @@ pub(super) fn check_memory(node: &Node) {
         same(MAILBOXES, &id.to_be_bytes(), mailbox.encode_record().unwrap());
     }
     let rows = |keyspace| node.disk.scan(keyspace, &[]).len();
+    assert_eq!(rows(MIDS), core.mids.len());
     assert_eq!(rows(CONTACTS), core.peers.len());
     assert_eq!(rows(PROGRESS), core.peers.len());
     assert_eq!(rows(INVITATIONS), core.invitations.len());
@@ -146,7 +147,8 @@ fn check_rest(node: &Node) {
         let message = MsgC::parse(&row.msg_c).unwrap();
         assert_eq!(core.find(&message), Found::Nobody, "{}: {key:?} stays in quarantine", node.name);
     }
-    let conversations = [OUTBOX, EXTRAS, MESSAGES, BODIES].map(|keyspace| node.disk.scan(keyspace, &[]));
+    let conversations =
+        [OUTBOX, EXTRAS, MESSAGES, BODIES, MIDS].map(|keyspace| node.disk.scan(keyspace, &[]));
     for (key, _) in conversations.iter().flatten() {
         let cid = u32::from_be_bytes(key[..4].try_into().unwrap());
         assert!(core.peers.contains_key(&cid), "{}: a row of removed contact {cid} stays", node.name);
@@ -179,7 +181,13 @@ fn check_meeting(world: &World, meeting: &Meeting) {
     for (view, peer) in views.iter().zip([first, second]) {
         assert_eq!(view.state, InvitationState::Confirmed, "{view:?}");
         assert_eq!(view::contact(peer, true).reason, None);
-        assert!(peer.outbox.is_empty(), "something waits for {}", peer.contact.petname);
+        assert!(
+            peer.outbox.is_empty(),
+            "something waits for {}: {:?} {:?}",
+            peer.contact.petname,
+            peer.outbox,
+            peer.progress
+        );
     }
     for from in [0, 1] {
         check_conversation(world, meeting, from, [first.contact.cid, second.contact.cid]);

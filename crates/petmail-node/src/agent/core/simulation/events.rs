@@ -297,7 +297,11 @@ impl World {
             Core::remove_rows(step, queued, messages);
             Ok(())
         });
-        if swept.is_some() {
+        if swept.is_some() && self.nodes[index].core.is_some() {
+            let forgotten = self.step(index, |core, step, _, _| Ok(core.forget_mids_of(step, cid)));
+            if forgotten != Some(false) || self.nodes[index].core.is_none() {
+                return;
+            }
             self.step(index, |core, step, _, _| core.removed(step, cid));
         }
     }

@@ -68,5 +68,5 @@ pub(super) const START: UnixMillis = UnixMillis(1_700_000_000_000);
 /// How long things go wrong.
 pub(super) const FAULTY: Duration = Duration::from_secs(600);
 
-/// How long it may take until everything has settled: longer than an invitation lives.
-pub(super) const SETTLING: Duration = Duration::from_secs(30 * 3_600);
+/// How long it may take until everything has settled: longer than an invitation lives, and than mailboxes keep messages.
+pub(super) const SETTLING: Duration = Duration::from_secs(80 * 3_600);
