@@ -1,8 +1,10 @@
 //! What has to be looked after from time to time: the clocks, and what has grown too old.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use petmail_net::CancellationToken;
+use petmail_net::{CancellationToken, clock};
+use petmail_proto::time::UnixMillis;
+use tokio::time::Instant;
 
 use crate::agent::Agent;
 
@@ -42,23 +44,18 @@ pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
 /// The wall clock, and the one that only runs while the machine does.
 #[derive(Clone, Copy, Debug)]
 struct Clocks {
-    wall: SystemTime,
+    wall: UnixMillis,
     monotonic: Instant,
 }
 
 impl Clocks {
     fn read() -> Self {
-        Self { wall: SystemTime::now(), monotonic: Instant::now() }
+        Self { wall: UnixMillis(clock::unix_ms()), monotonic: Instant::now() }
     }
 
     fn have_parted_since(&self, earlier: &Self) -> bool {
-        let passed = self.monotonic.saturating_duration_since(earlier.monotonic);
-        let expected = earlier.wall.checked_add(passed);
-        let drift = expected.map(|expected| match self.wall.duration_since(expected) {
-            Ok(ahead) => ahead,
-            Err(behind) => behind.duration(),
-        });
-        drift.is_none_or(|drift| drift > MAX_DRIFT)
+        let expected = earlier.wall.plus(self.monotonic.saturating_duration_since(earlier.monotonic));
+        self.wall.since(expected).max(expected.since(self.wall)) > MAX_DRIFT
     }
 }
 
@@ -68,10 +65,10 @@ mod tests {
 
     #[test]
     fn clocks_that_part_by_more_than_a_minute_are_noticed() {
-        let before = Clocks::read();
+        let before = Clocks { wall: UnixMillis(1_700_000_000_000), monotonic: Instant::now() };
         let after = |wall_seconds: i64, monotonic_seconds: u64| {
             let step = Duration::from_secs(wall_seconds.unsigned_abs());
-            let wall = if wall_seconds < 0 { before.wall - step } else { before.wall + step };
+            let wall = if wall_seconds < 0 { before.wall.minus(step) } else { before.wall.plus(step) };
             Clocks { wall, monotonic: before.monotonic + Duration::from_secs(monotonic_seconds) }
         };
         for (wall, monotonic, parted) in [
