@@ -6,15 +6,20 @@ use petmail_fuzz::{HALF, edited, rng};
 use petmail_proto::{
     channel::{
         MessageNumber,
+        ack::AckPacket,
         cid::{CidSubkeys, Envelope},
+        key_ring::KeyPacket,
         message::{MsgC, Outgoing},
         own_half::OwnHalf,
-        payload::{BASIC, INTRODUCTION, Payload, TRANSPORTS},
-        record::Transports,
+        payload::{ACK, BASIC, INTRODUCTION, KEY, Payload, TRANSPORTS},
+        record::{KeyId, Transports},
+        window::Windows,
     },
     delivery::Bucket,
     invitation::introduction::IntroductionPacket,
-    keys::{EphemeralSecretKey, MessageId, TransportId},
+    keys::{EphemeralSecretKey, MessageId, SealSeed, TransportId},
+    outbox::{Entry, Kind, Outbox},
+    time::UnixMillis,
     wire::Writer,
 };
 use sha2::{Digest, Sha256};
@@ -30,9 +35,9 @@ fuzz_target!(|data: &[u8]| {
 
 /// Anybody can hand a mailbox any bytes.
 fn outside(half: &OwnHalf, data: &[u8]) {
-    let subkeys = CidSubkeys::derive(&half.cid_key);
+    let subkeys = CidSubkeys::derive(&half.channel.cid_key);
     let outgoing = Outgoing {
-        signing_key: &half.signing_key,
+        signing_key: &half.channel.signing_key,
         receiver_key: &half.receiver_key.public_key(),
         cid_subkeys: &subkeys,
         tid: &TransportId::from_bytes([0; 8]),
@@ -51,7 +56,7 @@ fn open(bytes: &[u8], subkeys: &CidSubkeys, half: &OwnHalf) -> Option<Vec<u8>> {
     let message = MsgC::parse(bytes).ok()?;
     let token = subkeys.token(&TransportId::from_bytes([0; 8]), 0, NUMBER);
     let envelope = subkeys.open(&message.cid_box).ok().filter(|_| message.token == token)?;
-    message.open(&envelope, &half.receiver_key).ok()?.verify(&half.signing_key.verifying_key()).ok()
+    message.open(&envelope, &half.receiver_key).ok()?.verify(&half.channel.signing_key.verifying_key()).ok()
 }
 
 /// A contact seals what it wants.
@@ -65,26 +70,59 @@ fn inside(half: &OwnHalf, data: &[u8]) {
     let msg_d = [ephemeral.public_key().as_bytes().as_slice(), &boxed].concat();
     let envelope =
         Envelope { attempt: 0, number: NUMBER, msg_d_hash: Sha256::digest(&msg_d).into(), receiver_key };
-    let subkeys = CidSubkeys::derive(&half.cid_key);
+    let subkeys = CidSubkeys::derive(&half.channel.cid_key);
     let token = subkeys.token(&TransportId::from_bytes([0; 8]), 0, NUMBER);
     let head = Writer::new().fixed(b"c1").fixed(token.as_bytes()).fixed(&subkeys.seal(&envelope, &mut rng()));
     let msg_c = head.fixed(&msg_d).finish();
     let message = MsgC::parse(&msg_c).expect("a good frame");
     if let Ok(unverified) = message.open(&envelope, &half.receiver_key) {
-        assert!(unverified.verify(&half.signing_key.verifying_key()).is_err(), "nobody has signed this");
+        assert!(
+            unverified.verify(&half.channel.signing_key.verifying_key()).is_err(),
+            "nobody has signed this"
+        );
     }
+}
+
+/// A contact acknowledges what it wants.
+fn hear(acks: &AckPacket) {
+    let entry = |seqnum| Entry {
+        number: MessageNumber { epoch: NUMBER.epoch, seqnum },
+        mid: MessageId::from_bytes([1; 16]),
+        kind: Kind::Content,
+        message: None,
+        queued_at: UnixMillis(0),
+        bytes: 4_096,
+        seed: SealSeed::from_bytes([0; 32]),
+        deposits: Vec::new(),
+    };
+    let mut outbox = Outbox::new((1..9).map(entry));
+    outbox.set_credit(acks.credit);
+    outbox.acknowledge(acks, UnixMillis(1));
+    assert!(outbox.entry(MessageNumber { epoch: NUMBER.epoch, seqnum: 2 }).is_some(), "it was never offered");
+    let mut windows = Windows::default();
+    windows.receive(NUMBER);
+    windows.close_below(acks.base);
 }
 
 /// A contact says what it wants.
 fn payload(half: &OwnHalf, data: &[u8]) {
-    let honest =
-        Payload::new(MessageId::from_bytes([1; 16])).with(BASIC, &"hello").with(TRANSPORTS, &half.transports);
+    let acks = AckPacket { base: NUMBER, ..AckPacket::default() };
+    let keys = KeyPacket { newest: None, using: KeyId { epoch: 1, index: 2 } };
+    let honest = Payload::new(MessageId::from_bytes([1; 16]))
+        .with(BASIC, &"hello")
+        .with(ACK, &acks)
+        .with(KEY, &keys)
+        .with(TRANSPORTS, &half.channel.transports);
     for json in [data, &edited(&honest.encode(), data)] {
         let Ok(payload) = Payload::decode(json) else { continue };
         drop(payload.packet::<String>(BASIC));
         drop(payload.packet::<IntroductionPacket>(INTRODUCTION));
         if let Some(transports) = payload.packet::<Transports>(TRANSPORTS) {
             transports.check().ok();
+        }
+        drop(payload.packet::<KeyPacket>(KEY));
+        if let Some(acks) = payload.packet::<AckPacket>(ACK).filter(AckPacket::is_bounded) {
+            hear(&acks);
         }
         assert!(Payload::decode(&payload.encode()).is_ok());
     }

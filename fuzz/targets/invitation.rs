@@ -66,7 +66,7 @@ struct Game {
 }
 
 fn invitation(name: &str, rng: &mut ChaCha20Rng) -> Invitation {
-    let half = OwnHalf::generate(1, HALF.transports.clone(), rng);
+    let half = OwnHalf::generate(1, HALF.channel.transports.clone(), rng);
     let introduction =
         Introduction { channel: half.record(), name: name.into(), purpose: Purpose::Contact, offer: None };
     let terms = Terms { introduction, signing_key: half.signing_key, expires: UnixMillis(1 << 40) };

@@ -33,7 +33,7 @@ struct Good {
 static GOOD: LazyLock<Good> = LazyLock::new(|| Good {
     half: encode(&*HALF),
     channel: encode(&HALF.record()),
-    transports: encode(&HALF.transports),
+    transports: encode(&HALF.channel.transports),
     account: encode(&AccountKeys::generate(&mut rng())),
     windows: encode(&Windows::default()),
     invitation: invitation(),
@@ -72,7 +72,8 @@ fn invitation() -> Vec<u8> {
     let half = &HALF;
     let introduction =
         Introduction { channel: half.record(), name: "Alice".into(), purpose: Purpose::Contact, offer: None };
-    let terms = Terms { introduction, signing_key: half.signing_key.clone(), expires: UnixMillis(u64::MAX) };
+    let terms =
+        Terms { introduction, signing_key: half.channel.signing_key.clone(), expires: UnixMillis(u64::MAX) };
     let code = "7-adroitness-aardvark-adviser".parse().expect("a good code");
     let step = Invitation::with_code(terms, code, UnixMillis(0), &mut rng()).expect("good terms");
     step.next.record().encode_record().expect("a small record")

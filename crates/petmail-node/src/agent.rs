@@ -82,7 +82,7 @@ impl Agent {
         rendezvous_url: String,
         network: Network,
     ) -> anyhow::Result<Self> {
-        let core = Core::new(profile.clone(), stored::load(&db).await?)?;
+        let core = Core::new(profile.clone(), stored::load(&db).await?, &mut OsRng)?;
         let agent = Self(Arc::new(Inner {
             core: Mutex::new(core),
             db,
@@ -97,6 +97,7 @@ impl Agent {
             mailboxes_changed: Notify::new(),
         }));
         agent.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
+        while agent.step(|core, step, _| core.move_keys(step)).await? {}
         agent.freeze().await?;
         agent.step(|core, step, now| core.resume_invitations(step, now, &mut OsRng)).await?;
         agent.finish_removals().await?;
@@ -145,7 +146,9 @@ impl Agent {
     }
 
     async fn reload(&self, core: &mut Core) {
-        match stored::load(&self.0.db).await.and_then(|stored| Ok(Core::new(self.0.profile.clone(), stored)?))
+        match stored::load(&self.0.db)
+            .await
+            .and_then(|stored| Ok(Core::new(self.0.profile.clone(), stored, &mut OsRng)?))
         {
             Ok(stored) => {
                 *core = stored;
@@ -393,6 +396,17 @@ impl Agent {
                 Err(refused)
             }
         }
+    }
+
+    /// Leaves a mailbox: contacts are told to write elsewhere.
+    ///
+    /// # Errors
+    /// If there is no such mailbox, or it is inside this node.
+    pub async fn remove_mailbox(&self, id: u32) -> Result<Vec<MailboxView>, CommandError> {
+        self.step(|core, step, now| core.leave_mailbox(step, id, now)).await?;
+        self.0.mailboxes_changed.notify_one();
+        self.tell_contacts().await?;
+        Ok(self.mailboxes().await)
     }
 
     async fn abandon_redeem(&self, id: u32) -> Result<(), CommandError> {

@@ -74,6 +74,8 @@ enum Command {
     CancelInvitation(invite::CancelInvitation),
     AcceptMailbox(mailboxes::AcceptMailbox),
     Mailboxes(mailboxes::Mailboxes),
+    #[command(subcommand)]
+    Mailbox(mailboxes::Mailbox),
     Addressbook(contacts::Addressbook),
     #[command(subcommand)]
     Contact(contacts::Contact),
@@ -105,6 +107,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::CancelInvitation(command) => command.run(&resolve(basedir)?),
         Command::AcceptMailbox(command) => command.run(&resolve(basedir)?),
         Command::Mailboxes(command) => command.run(&resolve(basedir)?),
+        Command::Mailbox(command) => command.run(&resolve(basedir)?),
         Command::Addressbook(command) => command.run(&resolve(basedir)?),
         Command::Contact(command) => command.run(&resolve(basedir)?),
         Command::SendBasic(command) => command.run(&resolve(basedir)?),

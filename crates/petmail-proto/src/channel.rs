@@ -8,6 +8,7 @@
 pub mod ack;
 pub mod attempt;
 pub mod cid;
+pub mod key_ring;
 pub mod lookup;
 pub mod message;
 pub mod own_half;

@@ -8,6 +8,7 @@ pub(super) mod acks;
 pub(super) mod contacts;
 mod give_up;
 pub(super) mod invite;
+mod keys;
 pub(super) mod mailboxes;
 mod offer;
 mod receive;
@@ -19,7 +20,7 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet};
 
 use petmail_proto::{
-    channel::{MessageNumber, cid::CidSubkeys, lookup::TokenTable},
+    channel::{MessageNumber, cid::CidSubkeys, key_ring::KeyRing, lookup::TokenTable},
     invitation::machine::Effect,
     keys::{MessageId, TransportId},
     outbox::{Entry, Outbox},
@@ -27,6 +28,7 @@ use petmail_proto::{
     wire::{Record, WireError},
 };
 use petmail_store::Keyspace;
+use rand_core::CryptoRngCore;
 
 use self::turns::Turns;
 pub(crate) use self::{
@@ -35,8 +37,8 @@ pub(crate) use self::{
     receive::Arrival,
 };
 use super::records::{
-    AGENT, CONTACTS, Contact, INVITATIONS, InvitationRow, MAILBOXES, Mailbox, Message, MessageKey, PROGRESS,
-    Progress, Queued, SETTINGS_KEY, Settings,
+    AGENT, CONTACTS, Contact, INVITATIONS, InvitationRow, KEYS, Keys, MAILBOXES, Mailbox, Message,
+    MessageKey, PROGRESS, Progress, Queued, SETTINGS_KEY, Settings,
 };
 use crate::{api::types::Event, config::Privacy, db::Write};
 
@@ -85,6 +87,7 @@ impl Step {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) contact: Contact,
+    pub(crate) keys: KeyRing,
     pub(crate) progress: Progress,
     pub(crate) outbox: Outbox,
     /// What was wrong with the last attempt to deliver.
@@ -94,19 +97,22 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn new(contact: Contact, progress: Progress, outbox: Outbox) -> Self {
+    fn new(contact: Contact, keys: KeyRing, progress: Progress, outbox: Outbox) -> Self {
         Self {
             my_subkeys: CidSubkeys::derive(&contact.mine.cid_key),
             their_subkeys: CidSubkeys::derive(&contact.theirs.cid_key),
             contact,
+            keys,
             progress,
             outbox,
             trouble: None,
         }
     }
 
+    /// The transports that a message of the contact may come by.
     fn my_tids(&self) -> Vec<TransportId> {
-        self.contact.mine.transports.list.iter().map(|transport| transport.tid).collect()
+        let present = self.contact.mine.transports.list.iter().map(|transport| transport.tid);
+        present.chain(self.contact.past_tids.iter().copied()).collect()
     }
 }
 
@@ -115,6 +121,7 @@ impl Peer {
 pub(crate) struct Stored {
     pub(crate) settings: Settings,
     pub(crate) contacts: Vec<Contact>,
+    pub(crate) keys: BTreeMap<u32, KeyRing>,
     pub(crate) progress: BTreeMap<u32, Progress>,
     pub(crate) queued: Vec<(u32, Queued)>,
     pub(crate) invitations: Vec<InvitationRow>,
@@ -161,6 +168,10 @@ pub(crate) struct Core {
     mids: BTreeMap<(u32, MessageId), UnixMillis>,
     /// Messages of the first version whose packets are not fixed yet: contact, number, whether they announce transports.
     unfrozen: Vec<(u32, MessageNumber, bool)>,
+    /// Contacts whose keys still lie where the first version put them.
+    unmoved: Vec<u32>,
+    /// Contacts whose keys were lost, and that have to be told the new ones.
+    keyless: Vec<u32>,
 }
 
 impl Core {
@@ -168,8 +179,12 @@ impl Core {
     ///
     /// # Errors
     /// If an invitation's record is of a newer program.
-    pub(crate) fn new(profile: Profile, stored: Stored) -> Result<Self, WireError> {
-        let mut progress = stored.progress;
+    pub(crate) fn new(
+        profile: Profile,
+        stored: Stored,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Self, WireError> {
+        let (mut progress, mut keys) = (stored.progress, stored.keys);
         let mut queued: BTreeMap<u32, Vec<_>> = BTreeMap::new();
         let mut unfrozen = Vec::new();
         for (cid, Queued { entry, unfrozen: announces }) in stored.queued {
@@ -192,12 +207,21 @@ impl Core {
             quarantine: stored.quarantine,
             mids: stored.mids,
             unfrozen,
+            unmoved: Vec::new(),
+            keyless: Vec::new(),
         };
-        for contact in stored.contacts {
+        for mut contact in stored.contacts {
             let cid = contact.cid;
+            let unmoved = contact.unmoved_key.take();
+            core.unmoved.extend(unmoved.is_some().then_some(cid));
+            // A backup has no keys.
+            let keys = keys.remove(&cid).or(unmoved);
+            core.keyless.extend(keys.is_none().then_some(cid));
+            let keys = keys.unwrap_or_else(|| KeyRing::generate(core.settings.epoch, rng));
             let outbox = Outbox::new(queued.remove(&cid).unwrap_or_default());
             core.turns.wake(cid);
-            core.peers.insert(cid, Peer::new(contact, progress.remove(&cid).unwrap_or_default(), outbox));
+            core.peers
+                .insert(cid, Peer::new(contact, keys, progress.remove(&cid).unwrap_or_default(), outbox));
             core.expect_messages(cid);
             core.set_ack_due(cid);
         }
@@ -227,6 +251,13 @@ impl Core {
     fn put_contact(&self, step: &mut Step, cid: u32) -> Result<(), WireError> {
         match self.peers.get(&cid) {
             Some(peer) => step.put(CONTACTS, cid.to_be_bytes(), &peer.contact),
+            None => Ok(()),
+        }
+    }
+
+    fn put_keys(&self, step: &mut Step, cid: u32) -> Result<(), WireError> {
+        match self.peers.get(&cid) {
+            Some(peer) => step.put(KEYS, cid.to_be_bytes(), &Keys(peer.keys.clone())),
             None => Ok(()),
         }
     }

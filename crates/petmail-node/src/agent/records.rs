@@ -6,12 +6,13 @@ use petmail_proto::{
     channel::{
         MessageNumber,
         ack::{Previous, Retired},
-        own_half::OwnHalf,
+        key_ring::KeyRing,
+        own_half::{OwnChannel, OwnHalf},
         record::ChannelRecord,
         window::Windows,
     },
     invitation::code::BurntCode,
-    keys::{CertificatePin, MessageId, RedeemToken, ServerIdentityKey, stored_secret},
+    keys::{CertificatePin, MessageId, RedeemToken, ServerIdentityKey, TransportId, stored_secret},
     outbox::Entry,
     server::account::{AccountKeys, AccountRecord},
     time::UnixMillis,
@@ -25,6 +26,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const AGENT: Keyspace = Keyspace::new("agent");
 /// [`Contact`]s by cid.
 pub(crate) const CONTACTS: Keyspace = Keyspace::new("contacts");
+/// [`Keys`] by cid.
+pub(crate) const KEYS: Keyspace = Keyspace::new("receiver-keys");
 /// [`Progress`] by cid: what changes with every message.
 pub(crate) const PROGRESS: Keyspace = Keyspace::new("progress");
 /// [`InvitationRow`]s by id.
@@ -50,6 +53,7 @@ pub(crate) const QUARANTINE: Keyspace = Keyspace::new("quarantine");
 pub(crate) static KEYSPACES: &[Keyspace] = &[
     AGENT,
     CONTACTS,
+    KEYS,
     PROGRESS,
     INVITATIONS,
     MAILBOXES,
@@ -93,9 +97,11 @@ pub(crate) struct Contact {
     pub(crate) petname: String,
     pub(crate) display_name: String,
     pub(crate) state: Trust,
-    pub(crate) mine: OwnHalf,
-    /// The mailboxes behind the transports in `mine`, by id.
-    pub(crate) mailboxes: Vec<u32>,
+    pub(crate) mine: OwnChannel,
+    /// Where the transports in `mine` lead, one for each.
+    pub(crate) homes: Vec<Home>,
+    /// Transports that the contact was told of before, the last few: messages on their way bear them.
+    pub(crate) past_tids: Vec<TransportId>,
     pub(crate) theirs: ChannelRecord,
     pub(crate) safety_words: String,
     pub(crate) since: UnixMillis,
@@ -103,9 +109,33 @@ pub(crate) struct Contact {
     pub(crate) invitation: u32,
     /// The JSON of the `introduction` packet, carried by every payload until the contact is confirmed.
     pub(crate) introduction: Option<String>,
+    /// Only in rows of version 1, which have none in [`KEYS`].
+    #[serde(skip)]
+    pub(crate) unmoved_key: Option<KeyRing>,
+}
+
+/// Where a transport leads: a slot of the account at a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Home {
+    /// The mailbox, by id.
+    pub(crate) mailbox: u32,
+    /// Which of the account's slots, one after the other.
+    pub(crate) slot: u64,
 }
 
 impl Record for Contact {
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        migrate::contact(version, body)
+    }
+}
+
+/// The keys that open what a contact sends. A backup leaves them out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Keys(pub(crate) KeyRing);
+
+impl Record for Keys {
     const VERSION: u16 = 1;
 }
 
@@ -127,10 +157,10 @@ pub(crate) enum Trust {
 pub(crate) struct InvitationRow {
     pub(crate) id: u32,
     pub(crate) petname: Option<String>,
-    /// The half of the contact that may come of it.
-    pub(crate) mine: OwnHalf,
-    /// The mailboxes behind the transports in `mine`, by id.
-    pub(crate) mailboxes: Vec<u32>,
+    /// The half of the contact that may come of it; none once it has, or nothing can.
+    pub(crate) mine: Option<OwnHalf>,
+    /// Where the transports in `mine` lead, one for each.
+    pub(crate) homes: Vec<Home>,
     /// The contact that came of it.
     pub(crate) cid: Option<u32>,
     /// The state machine's own versioned record.
@@ -138,7 +168,11 @@ pub(crate) struct InvitationRow {
 }
 
 impl Record for InvitationRow {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        migrate::invitation(version, body)
+    }
 }
 
 /// An account at a mailbox server, or one that is being redeemed.
@@ -156,10 +190,16 @@ pub(crate) struct Mailbox {
     pub(crate) redeem_token: RedeemToken,
     /// What the server gave, once it did.
     pub(crate) account: Option<Account>,
+    /// When it was removed: contacts are told, and what is on its way is still taken in.
+    pub(crate) leaving: Option<UnixMillis>,
 }
 
 impl Record for Mailbox {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        migrate::mailbox(version, body)
+    }
 }
 
 /// What a server gave for an offer.

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use super::{
     core::{InQuarantine, Stored},
     records::{
-        AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS, Message,
-        MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
+        AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS,
+        Message, MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
     },
 };
 use crate::{
@@ -34,6 +34,7 @@ pub(super) type Table = Vec<(Vec<u8>, Vec<u8>)>;
 pub(super) struct Rows {
     pub(super) settings: Option<Vec<u8>>,
     pub(super) contacts: Table,
+    pub(super) keys: Table,
     pub(super) progress: Table,
     pub(super) outbox: Table,
     pub(super) invitations: Table,
@@ -49,6 +50,7 @@ impl Rows {
         Ok(Self {
             settings: db.get(AGENT, SETTINGS_KEY).await?,
             contacts: db.scan(CONTACTS, &[]).await?,
+            keys: db.scan(KEYS, &[]).await?,
             progress: db.scan(PROGRESS, &[]).await?,
             outbox: db.scan(OUTBOX, &[]).await?,
             invitations: db.scan(INVITATIONS, &[]).await?,
@@ -72,6 +74,10 @@ impl Rows {
         for (key, row) in self.progress {
             progress.insert(cid_of(&key)?, decode(&row)?);
         }
+        let mut keys = BTreeMap::new();
+        for (key, row) in self.keys {
+            keys.insert(cid_of(&key)?, decode::<Keys>(&row)?.0);
+        }
         let mut quarantine = BTreeMap::new();
         for (key, row) in self.quarantine {
             let Quarantined { received, msg_c } = decode(&row)?;
@@ -85,6 +91,7 @@ impl Rows {
         Ok(Stored {
             settings: self.settings.map_or(Ok(Settings::default()), |row| decode(&row))?,
             contacts: all(&self.contacts)?,
+            keys,
             progress,
             queued,
             invitations: all(&self.invitations)?,

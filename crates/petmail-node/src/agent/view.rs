@@ -183,6 +183,7 @@ pub(crate) fn mailbox(mailbox: &Mailbox, health: Option<&Result<(), String>>) ->
         reason,
         retention_days: u32::try_from(retention_days).unwrap_or(u32::MAX),
         quota_bytes: account.map_or(0, |account| account.quota.bytes),
+        leaving: mailbox.stays_until().map(timestamp),
         local: mailbox.is_local,
     }
 }

@@ -101,10 +101,20 @@ impl Agent {
         self.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await
     }
 
+    /// Erases the keys whose time is over.
+    pub(crate) async fn erase_keys(&self) -> Result<(), CommandError> {
+        while self.step(|core, step, now| core.erase_keys(step, now)).await? {}
+        Ok(())
+    }
+
     /// Gives up and forgets what has grown too old.
     pub(crate) async fn keep_house(&self) -> Result<(), CommandError> {
         while self.step(|core, step, now| core.expire_messages(step, now)).await? {}
         while self.step(|core, step, now| Ok(core.forget_mids(step, now))).await? {}
+        let left = self.step(|core, step, now| Ok(core.forget_left_mailboxes(step, now))).await?;
+        if !left.is_empty() {
+            self.0.mailboxes_changed.notify_one();
+        }
         self.retry_quarantine().await
     }
 
@@ -143,6 +153,7 @@ impl Agent {
             for msg_c in &messages {
                 match core.receive(step, msg_c, now, &mut OsRng)? {
                     Arrival::Accepted | Arrival::Duplicate => {}
+                    Arrival::Retired => tracing::info!("a message came too late for its key"),
                     Arrival::Blocked => tracing::debug!("a message from a blocked contact was dropped"),
                     Arrival::Damaged => tracing::warn!("a damaged message was dropped"),
                     Arrival::Unknown => tracing::info!("a message from nobody known is kept in quarantine"),

@@ -20,8 +20,8 @@ use super::{
     problem::Refusal,
     types::{
         AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, FetchQuery,
-        InvitationView, InviteRequest, MailboxView, MessageQuery, MessageRequest, MessageView, NoArguments,
-        RenameRequest, SendRequest, StatusView,
+        InvitationView, InviteRequest, MailboxRequest, MailboxView, MessageQuery, MessageRequest,
+        MessageView, NoArguments, RenameRequest, SendRequest, StatusView,
     },
 };
 
@@ -31,7 +31,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 20] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 21] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", post(status)),
@@ -40,6 +40,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 20] {
         ("/api/v1/cancel-invitation", post(cancel_invitation)),
         ("/api/v1/accept-mailbox", post(accept_mailbox)),
         ("/api/v1/mailboxes", post(mailboxes)),
+        ("/api/v1/mailbox/remove", post(remove_mailbox)),
         ("/api/v1/addressbook", post(addressbook)),
         ("/api/v1/contact/rename", post(rename_contact)),
         ("/api/v1/contact/verify", post(verify_contact)),
@@ -106,6 +107,13 @@ async fn accept_mailbox(
 
 async fn mailboxes(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
     Json(json!({ "mailboxes": shared.agent.mailboxes().await }))
+}
+
+async fn remove_mailbox(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<MailboxRequest>,
+) -> Answer<Value> {
+    Ok(Json(json!({ "mailboxes": shared.agent.remove_mailbox(request.id).await? })))
 }
 
 async fn addressbook(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {

@@ -100,6 +100,9 @@ pub struct MailboxView {
     pub quota_bytes: u64,
     /// Whether the mailbox runs inside this node.
     pub local: bool,
+    /// Set once it was removed: until then messages on their way are still taken in.
+    #[serde(default)]
+    pub leaving: Option<Timestamp>,
 }
 
 /// A message, in or out.
@@ -274,6 +277,14 @@ pub struct FetchQuery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CancelRequest {
+    /// Its number.
+    pub id: u32,
+}
+
+/// Which mailbox to remove.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailboxRequest {
     /// Its number.
     pub id: u32,
 }

@@ -1,16 +1,16 @@
-//! `accept-mailbox` and `mailboxes`.
+//! `accept-mailbox`, `mailboxes` and `mailbox remove`.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use petmail_net::program::Failure;
 
 use super::{
     block_on,
     client::{Client, Mailboxes as Listed, NO_MAILBOX},
     send::argument_or_stdin,
-    terminal::{note, one_line, print, print_json_lines, table},
+    terminal::{local_time, note, one_line, print, print_json_lines, table},
 };
 use crate::{
-    api::types::{AcceptMailboxRequest, MailboxView},
+    api::types::{AcceptMailboxRequest, MailboxRequest, MailboxView},
     basedir::Basedir,
 };
 
@@ -33,6 +33,42 @@ pub(super) struct Mailboxes {
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+/// Change a mailbox
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  petmail-node -d n1 mailbox remove 2")]
+pub(super) enum Mailbox {
+    /// Leave a mailbox: contacts are told to write elsewhere
+    #[command(
+        after_help = "What contacts send before they know is still taken in, for as long as the server keeps it.\n\n\
+        Examples:\n  petmail-node -d n1 mailbox remove 2"
+    )]
+    Remove {
+        /// The mailbox's number; `mailboxes` lists them
+        id: u32,
+    },
+}
+
+impl Mailbox {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let Self::Remove { id } = self;
+        let Listed { mailboxes } =
+            block_on(async { Client::find(basedir)?.call("mailbox/remove", &MailboxRequest { id }).await })?;
+        note(&match mailboxes.iter().find(|mailbox| mailbox.id == id).and_then(|mailbox| mailbox.leaving) {
+            Some(until) => {
+                format!(
+                    "mailbox {id} is left; what is on its way to it is taken in until {}",
+                    local_time(until)
+                )
+            }
+            None => format!("mailbox {id} is removed"),
+        });
+        if !mailboxes.iter().any(|mailbox| mailbox.leaving.is_none()) {
+            note(NO_MAILBOX);
+        }
+        Ok(())
+    }
 }
 
 impl AcceptMailbox {
@@ -60,12 +96,20 @@ impl Mailboxes {
     }
 }
 
+fn remark(mailbox: &MailboxView) -> String {
+    match (&mailbox.leaving, &mailbox.reason) {
+        (Some(until), _) => format!("removed; looked into until {}", local_time(*until)),
+        (None, Some(reason)) => reason.clone(),
+        (None, None) => if mailbox.local { "in this node" } else { "" }.to_owned(),
+    }
+}
+
 fn row(mailbox: &MailboxView) -> [String; 5] {
     [
         mailbox.id.to_string(),
         if mailbox.connected { "connected" } else { "not connected" }.to_owned(),
         format!("{} days", mailbox.retention_days),
         mailbox.url.clone(),
-        mailbox.reason.clone().unwrap_or_else(|| if mailbox.local { "in this node" } else { "" }.to_owned()),
+        remark(mailbox),
     ]
 }

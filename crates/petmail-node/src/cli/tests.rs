@@ -59,6 +59,7 @@ fn the_contract_of_the_command_line_parses() {
         "cancel-invitation 1",
         "accept-mailbox OFFER",
         "mailboxes --json",
+        "mailbox remove 1",
         "addressbook --json",
         "contact rename 1 bob",
         "contact verify 1",

@@ -1,6 +1,6 @@
 //! Keeps the event stream of every mailbox open, takes in what it brings, and deletes it there afterwards.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use data_encoding::BASE64;
 use futures::StreamExt;
@@ -10,7 +10,7 @@ use petmail_proto::{
     retrieval::{Answer, Entry},
 };
 use rand_core::OsRng;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{
     agent::{Agent, error::Fault, records::Mailbox},
@@ -29,16 +29,21 @@ const MAX_TAKEN_IN: usize = 8;
 
 pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
     let mut streams = JoinSet::new();
-    let mut known = Vec::new();
+    let mut known = BTreeMap::new();
     for mailbox in agent.unfinished_offers().await {
         streams.spawn(finish_redeem(agent.clone(), mailbox, shutdown.clone()));
     }
     loop {
-        for id in agent.mailbox_ids().await {
-            if !known.contains(&id) {
-                known.push(id);
-                streams.spawn(keep_open(agent.clone(), id, shutdown.clone()));
+        let present = agent.mailbox_ids().await;
+        known.retain(|id, stream: &mut AbortHandle| {
+            let stays = present.contains(id);
+            if !stays {
+                stream.abort();
             }
+            stays
+        });
+        for id in present {
+            known.entry(id).or_insert_with(|| streams.spawn(keep_open(agent.clone(), id, shutdown.clone())));
         }
         tokio::select! {
             () = shutdown.cancelled() => break,

@@ -1,4 +1,4 @@
-//! What has to be looked after from time to time: the clocks, and what has grown too old.
+//! What has to be looked after from time to time: the clocks, keys whose time is over, and what has grown too old.
 
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ const LOOKS_A_ROUND: u32 = 180;
 pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
     let mut clocks = Clocks::read();
     for look in 0_u32.. {
+        if let Err(error) = agent.erase_keys().await {
+            tracing::error!(%error, "keys whose time is over could not be erased");
+        }
         if look.checked_rem(LOOKS_A_ROUND) == Some(0)
             && let Err(error) = agent.keep_house().await
         {

@@ -17,6 +17,8 @@ pub const BASIC: &str = "basic";
 pub const INTRODUCTION: &str = "introduction";
 /// What the sender has received, and where its outstanding messages begin.
 pub const ACK: &str = "ack";
+/// The sender's newest receiver key, and which of the receiver's it knows.
+pub const KEY: &str = "key";
 /// The sender's transports, replacing those of a lower serial.
 pub const TRANSPORTS: &str = "transports";
 

@@ -1,11 +1,13 @@
 //! The address book.
 
+use petmail_proto::{channel::key_ring::KeyRing, outbox::Outbox};
+
 use super::{Core, Peer, Step};
 use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, CONTACTS, Contact, EXTRAS, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS, Progress, Trust,
+            BODIES, CONTACTS, Contact, EXTRAS, KEYS, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS, Progress, Trust,
         },
         view,
     },
@@ -27,7 +29,7 @@ impl Core {
 
     /// Tells whether mail can reach this agent.
     pub(crate) fn can_receive(&self) -> bool {
-        self.mailboxes.values().any(|mailbox| mailbox.account.is_some())
+        self.mailboxes.values().any(|mailbox| mailbox.account.is_some() && mailbox.leaving.is_none())
     }
 
     /// Lists the address book.
@@ -115,6 +117,7 @@ impl Core {
         self.settings.removing.push(cid);
         self.put_settings(step)?;
         step.delete(CONTACTS, cid.to_be_bytes());
+        step.delete(KEYS, cid.to_be_bytes());
         step.delete(PROGRESS, cid.to_be_bytes());
         step.events.push(Event::ContactRemoved { cid });
         Ok(())
@@ -140,11 +143,16 @@ impl Core {
     }
 
     /// Adds a contact whose introduction was verified.
-    pub(super) fn add_contact(&mut self, step: &mut Step, contact: Contact) -> Result<(), CommandError> {
+    pub(super) fn add_contact(
+        &mut self,
+        step: &mut Step,
+        contact: Contact,
+        keys: KeyRing,
+    ) -> Result<(), CommandError> {
         let cid = contact.cid;
-        self.peers
-            .insert(cid, Peer::new(contact, Progress::default(), petmail_proto::outbox::Outbox::default()));
+        self.peers.insert(cid, Peer::new(contact, keys, Progress::default(), Outbox::default()));
         self.put_contact(step, cid)?;
+        self.put_keys(step, cid)?;
         self.put_progress(step, cid)?;
         step.events.push(Event::Contact(view::contact(self.peer(cid)?, self.can_receive())));
         Ok(())

@@ -3,6 +3,7 @@
 use petmail_proto::{
     channel::{
         cid::{CidSubkeys, Envelope},
+        key_ring::KeyRing,
         message::MsgC,
         own_half::OwnHalf,
         payload::{INTRODUCTION, Payload},
@@ -25,7 +26,7 @@ use super::{Core, Step, contacts::check_petname, receive::token_agrees};
 use crate::{
     agent::{
         error::{CommandError, Fault},
-        records::{Contact, INVITATIONS, InvitationRow, Trust},
+        records::{Contact, Home, INVITATIONS, InvitationRow, Trust},
         view,
     },
     api::types::{Event, InvitationView},
@@ -41,8 +42,8 @@ pub(crate) struct Invite {
     pub(crate) petname: Option<String>,
     pub(crate) cid: Option<u32>,
     pub(crate) machine: Invitation,
-    mine: OwnHalf,
-    mailboxes: Vec<u32>,
+    mine: Option<OwnHalf>,
+    homes: Vec<Home>,
 }
 
 impl Invite {
@@ -50,8 +51,8 @@ impl Invite {
     pub(super) fn stored(row: InvitationRow) -> Result<Self, WireError> {
         let record = InvitationRecord::decode_record(&row.machine)?;
         let machine = Invitation::restore(record, UnixMillis(0)).next;
-        let InvitationRow { id, petname, mine, mailboxes, cid, machine: _ } = row;
-        Ok(Self { id, petname, cid, machine, mine, mailboxes })
+        let InvitationRow { id, petname, mine, homes, cid, machine: _ } = row;
+        Ok(Self { id, petname, cid, machine, mine, homes })
     }
 
     pub(super) fn row(&self) -> Result<InvitationRow, WireError> {
@@ -59,7 +60,7 @@ impl Invite {
             id: self.id,
             petname: self.petname.clone(),
             mine: self.mine.clone(),
-            mailboxes: self.mailboxes.clone(),
+            homes: self.homes.clone(),
             cid: self.cid,
             machine: self.machine.record().encode_record()?,
         })
@@ -114,7 +115,7 @@ impl Core {
         let petname = petname.map(check_petname).transpose()?;
         let code = code.map(|code| self.check_code(code, now)).transpose()?;
         self.check_room()?;
-        let (list, mailboxes) = self.fresh_transports(&[], rng);
+        let (list, homes) = self.fresh_transports(&[], rng);
         let mine = OwnHalf::generate(self.settings.epoch, Transports { serial: 1, list }, rng);
         let terms = Terms {
             introduction: Introduction {
@@ -123,7 +124,7 @@ impl Core {
                 purpose: Purpose::Contact,
                 offer: None,
             },
-            signing_key: mine.signing_key.clone(),
+            signing_key: mine.channel.signing_key.clone(),
             expires: now.plus(DEFAULT_LIFE),
         };
         let started = match code {
@@ -137,7 +138,7 @@ impl Core {
         let id = self.settings.last_invitation;
         self.put_settings(step)?;
         let machine = started.next.clone();
-        self.invitations.insert(id, Invite { id, petname, cid: None, machine, mine, mailboxes });
+        self.invitations.insert(id, Invite { id, petname, cid: None, machine, mine: Some(mine), homes });
         self.adopt(step, id, started, now, rng)?;
         Ok(id)
     }
@@ -242,13 +243,13 @@ impl Core {
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<Option<(u32, Envelope)>, CommandError> {
-        let found = self
-            .invitations
-            .values()
-            .filter(|invite| invite.machine.expects_introduction())
-            .find_map(|invite| {
-                introduced_by(message, &invite.mine).map(|(envelope, packet)| (invite.id, envelope, packet))
-            });
+        let found =
+            self.invitations.values().filter(|invite| invite.machine.expects_introduction()).find_map(
+                |invite| {
+                    let (envelope, packet) = introduced_by(message, invite.mine.as_ref()?)?;
+                    Some((invite.id, envelope, packet))
+                },
+            );
         let Some((id, envelope, packet)) = found else { return Ok(None) };
         self.invitation_input(step, id, Input::Introduction(packet), now, rng)?;
         let cid = self.invitations.get(&id).and_then(|invite| invite.cid);
@@ -306,7 +307,8 @@ impl Core {
         self.put_settings(step)?;
         let invite = self.invitations.get_mut(&id).ok_or_else(|| unknown(id))?;
         invite.cid = Some(cid);
-        let (mine, mailboxes) = (invite.mine.clone(), invite.mailboxes.clone());
+        let (mine, homes) = (invite.mine.take(), std::mem::take(&mut invite.homes));
+        let OwnHalf { channel, receiver_kid, receiver_key } = mine.ok_or_else(|| unknown(id))?;
         let name = invite.petname.clone().unwrap_or_else(|| completed.introduction.name.clone());
         let name = check_petname(&name).unwrap_or_else(|_| format!("contact {cid}"));
         let contact = Contact {
@@ -314,16 +316,18 @@ impl Core {
             petname: self.free_petname(&name),
             display_name: completed.introduction.name,
             state: Trust::Pending,
-            mine,
-            mailboxes,
+            mine: channel,
+            homes,
+            past_tids: Vec::new(),
             theirs: completed.introduction.channel,
             safety_words: completed.safety_words.join(" "),
             since: now,
             invitation: id,
             introduction: serde_json::to_string(&completed.packet).ok(),
+            unmoved_key: None,
         };
         self.put_invitation(step, id)?;
-        self.add_contact(step, contact)?;
+        self.add_contact(step, contact, KeyRing::new(receiver_kid, receiver_key))?;
         self.enqueue_own(step, cid, false, now, rng)?;
         self.announce_mailboxes(step, cid, now, rng)?;
         step.retry_quarantine = true;
@@ -354,9 +358,10 @@ impl Core {
 /// Opens a message with an invitation's keys as far as to see the introduction inside. The message itself is verified
 /// later, with the key that the introduction brings.
 fn introduced_by(message: &MsgC<'_>, mine: &OwnHalf) -> Option<(Envelope, IntroductionPacket)> {
-    let subkeys = CidSubkeys::derive(&mine.cid_key);
+    let subkeys = CidSubkeys::derive(&mine.channel.cid_key);
     let envelope = subkeys.open(&message.cid_box).ok()?;
-    if !token_agrees(message, &envelope, mine, &subkeys) {
+    let tids = mine.channel.transports.list.iter().map(|transport| transport.tid);
+    if !token_agrees(message, &envelope, tids, &subkeys) {
         return None;
     }
     let opened = message.open(&envelope, &mine.receiver_key).ok()?;

@@ -1,5 +1,7 @@
 //! The agent's own mailboxes, and how contacts learn of them.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use petmail_proto::{
     channel::record::{MAX_TRANSPORTS, TransportRecord},
     keys::TransportId,
@@ -11,8 +13,11 @@ use rand_core::CryptoRngCore;
 use super::{Core, Peer, Step};
 use crate::agent::{
     error::{CommandError, Fault},
-    records::{Account, MAILBOXES, Mailbox},
+    records::{Account, Contact, Home, MAILBOXES, Mailbox},
 };
+
+/// How many former transports of a contact are remembered: a mailbox that is left is looked into for its retention only.
+const MAX_PAST_TIDS: usize = 16;
 
 impl Core {
     /// Notes an offer that is about to be redeemed; the same offer again continues where it stopped.
@@ -29,7 +34,7 @@ impl Core {
         if let Some(known) = self.mailboxes.values().find(same) {
             return Ok(known.id);
         }
-        if self.mailboxes.values().filter(|mailbox| mailbox.account.is_some()).count() >= MAX_TRANSPORTS {
+        if self.homes().len() >= MAX_TRANSPORTS {
             return Err(CommandError::new(
                 Fault::Conflict,
                 format!("this node has {MAX_TRANSPORTS} mailboxes already"),
@@ -47,6 +52,7 @@ impl Core {
             keys: AccountKeys::generate(rng),
             redeem_token: offer.token,
             account: None,
+            leaving: None,
         };
         self.mailboxes.insert(id, mailbox);
         self.put_settings(step)?;
@@ -66,11 +72,55 @@ impl Core {
         Ok(self.put_mailbox(step, id)?)
     }
 
-    /// Returns the contacts that do not know of all mailboxes.
+    /// Where contacts are to write: the slots of all accounts that are not being left.
+    fn homes(&self) -> BTreeSet<Home> {
+        let lasting = self.mailboxes.values().filter(|mailbox| mailbox.leaving.is_none());
+        lasting.filter_map(home).collect()
+    }
+
+    /// Returns the contacts that know of other mailboxes than there are.
     pub(crate) fn to_be_told(&self) -> Vec<u32> {
-        let redeemed = || self.mailboxes.values().filter(|mailbox| mailbox.account.is_some());
-        let lacks_one = |peer: &Peer| redeemed().any(|mailbox| !peer.contact.mailboxes.contains(&mailbox.id));
-        self.peers.iter().filter(|(_, peer)| lacks_one(peer)).map(|(cid, _)| *cid).collect()
+        let homes = self.homes();
+        let is_wrong = |peer: &Peer| {
+            peer.contact.homes.len() != homes.len()
+                || peer.contact.homes.iter().any(|home| !homes.contains(home))
+        };
+        self.peers.iter().filter(|(_, peer)| is_wrong(peer)).map(|(cid, _)| *cid).collect()
+    }
+
+    /// Begins to leave a mailbox: contacts are told in steps of their own, [`Self::to_be_told`]. What is on its way there is
+    /// taken in for as long as the server keeps it.
+    pub(crate) fn leave_mailbox(
+        &mut self,
+        step: &mut Step,
+        id: u32,
+        now: UnixMillis,
+    ) -> Result<(), CommandError> {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Err(unknown(id)) };
+        if mailbox.is_local {
+            return Err(CommandError::new(
+                Fault::Conflict,
+                format!("mailbox {id} is inside this node"),
+                "remove [local_mailbox] from config.toml and restart the node",
+            ));
+        }
+        if mailbox.account.is_none() {
+            self.abandon_redeem(step, id);
+            return Ok(());
+        }
+        mailbox.leaving.get_or_insert(now);
+        Ok(self.put_mailbox(step, id)?)
+    }
+
+    /// Forgets mailboxes that were left so long ago that nothing can be on its way to them; tells which.
+    pub(crate) fn forget_left_mailboxes(&mut self, step: &mut Step, now: UnixMillis) -> Vec<u32> {
+        let is_over = |mailbox: &&Mailbox| mailbox.stays_until().is_some_and(|until| until <= now);
+        let over: Vec<u32> = self.mailboxes.values().filter(is_over).map(|mailbox| mailbox.id).collect();
+        for id in &over {
+            self.mailboxes.remove(id);
+            step.delete(MAILBOXES, id.to_be_bytes());
+        }
+        over
     }
 
     /// Forgets an offer that the server refused for good.
@@ -81,19 +131,20 @@ impl Core {
         }
     }
 
-    /// Makes transports for a contact that knows the mailboxes `known`: a fresh token and a fresh id for each other one.
-    /// Returns them with the ids of their mailboxes.
+    /// Makes transports for a contact that knows the homes `known`: a fresh token and a fresh id for each other one. Returns
+    /// them with where they lead.
     pub(super) fn fresh_transports(
         &self,
-        known: &[u32],
+        known: &[Home],
         rng: &mut impl CryptoRngCore,
-    ) -> (Vec<TransportRecord>, Vec<u32>) {
-        let room = MAX_TRANSPORTS.saturating_sub(known.len());
-        let new = self.mailboxes.values().filter(|mailbox| !known.contains(&mailbox.id));
-        new.filter_map(|mailbox| Some((fresh_transport(mailbox, rng)?, mailbox.id))).take(room).unzip()
+    ) -> (Vec<TransportRecord>, Vec<Home>) {
+        let new = self.homes().into_iter().filter(|home| !known.contains(home));
+        let new =
+            new.filter_map(|home| Some((fresh_transport(self.mailboxes.get(&home.mailbox)?, rng)?, home)));
+        new.take(MAX_TRANSPORTS.saturating_sub(known.len())).unzip()
     }
 
-    /// Tells a contact of mailboxes that it does not know yet.
+    /// Tells a contact where it is to write from now on, if it knows anything else.
     pub(crate) fn announce_mailboxes(
         &mut self,
         step: &mut Step,
@@ -101,12 +152,17 @@ impl Core {
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
-        let (new, ids) = self.fresh_transports(&self.peer(cid)?.contact.mailboxes, rng);
-        if new.is_empty() {
+        let homes = self.homes();
+        let contact = &mut self.peer_mut(cid)?.contact;
+        let before = contact.homes.clone();
+        contact.leave_all_but(&homes);
+        let kept = contact.homes.clone();
+        let (new, their_homes) = self.fresh_transports(&kept, rng);
+        if new.is_empty() && kept == before {
             return Ok(());
         }
         let contact = &mut self.peer_mut(cid)?.contact;
-        contact.mailboxes.extend(ids);
+        contact.homes.extend(their_homes);
         let transports = &mut contact.mine.transports;
         transports.list.extend(new);
         transports.serial = transports.serial.saturating_add(1);
@@ -114,6 +170,44 @@ impl Core {
         self.expect_messages(cid);
         self.enqueue_own(step, cid, true, now, rng)
     }
+}
+
+impl Contact {
+    /// Takes out the transports that lead elsewhere; their ids are remembered.
+    fn leave_all_but(&mut self, homes: &BTreeSet<Home>) {
+        let transports = std::mem::take(&mut self.mine.transports.list);
+        for (home, transport) in std::mem::take(&mut self.homes).into_iter().zip(transports) {
+            if homes.contains(&home) {
+                self.homes.push(home);
+                self.mine.transports.list.push(transport);
+            } else {
+                self.past_tids.push(transport.tid);
+            }
+        }
+        let too_many = self.past_tids.len().saturating_sub(MAX_PAST_TIDS);
+        self.past_tids.drain(..too_many);
+    }
+}
+
+impl Mailbox {
+    /// Until when a mailbox that was left is still looked into.
+    pub(crate) fn stays_until(&self) -> Option<UnixMillis> {
+        let retention = self.account.as_ref().map_or(0, |account| account.record.retention_seconds);
+        Some(self.leaving?.plus(Duration::from_secs(retention)))
+    }
+}
+
+/// The slot of a mailbox where contacts are to write.
+fn home(mailbox: &Mailbox) -> Option<Home> {
+    mailbox.account.as_ref().map(|_| Home { mailbox: mailbox.id, slot: 0 })
+}
+
+fn unknown(id: u32) -> CommandError {
+    CommandError::new(
+        Fault::NotFound,
+        format!("there is no mailbox {id}"),
+        "the mailboxes command lists them with their numbers",
+    )
 }
 
 fn fresh_transport(mailbox: &Mailbox, rng: &mut impl CryptoRngCore) -> Option<TransportRecord> {

@@ -10,12 +10,12 @@ use petmail_proto::{
         MessageNumber,
         ack::{AckPacket, ContentDigest},
         cid::{CidSubkeys, Envelope},
+        key_ring::{Holding, KeyPacket},
         message::{Damaged, MsgC, Unverified},
-        own_half::OwnHalf,
-        payload::{ACK, INTRODUCTION, Payload, TRANSPORTS},
+        payload::{ACK, INTRODUCTION, KEY, Payload, TRANSPORTS},
         record::Transports,
     },
-    keys::MessageId,
+    keys::{ChannelVerifyingKey, MessageId, ReceiverSecretKey, TransportId},
     time::UnixMillis,
 };
 use rand_core::CryptoRngCore;
@@ -39,6 +39,8 @@ pub(crate) enum Arrival {
     Duplicate,
     /// It is damaged, forged or malformed; it is dropped.
     Damaged,
+    /// It came too late for its key, and is asked for again.
+    Retired,
     /// It is from a blocked contact; it is dropped.
     Blocked,
     /// Nobody known wrote it; it is kept for a contact that may still come about.
@@ -63,7 +65,7 @@ const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MAX_QUARANTINE_BYTES: usize = 16 << 20;
 
 /// Packets that the agent acts on and a person does not need to see.
-const OWN_PACKETS: [&str; 3] = [ACK, INTRODUCTION, TRANSPORTS];
+const OWN_PACKETS: [&str; 4] = [ACK, INTRODUCTION, KEY, TRANSPORTS];
 
 impl Core {
     /// Takes in one message from a mailbox.
@@ -110,7 +112,7 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Arrival, CommandError> {
         let peer = self.peer(cid)?;
-        let agrees = token_agrees(message, envelope, &peer.contact.mine, &peer.my_subkeys);
+        let agrees = token_agrees(message, envelope, peer.my_tids(), &peer.my_subkeys);
         if !agrees || !envelope.matches(message.msg_d) {
             return Ok(Arrival::Damaged);
         }
@@ -120,11 +122,20 @@ impl Core {
         if !peer.progress.windows.is_new(envelope.number) {
             return self.receive_again(step, cid, now, rng);
         }
-        let Ok(payload) = open(peer, message, envelope) else { return Ok(Arrival::Damaged) };
+        let key = match peer.keys.find(&envelope.receiver_key) {
+            Holding::Held(key) => key,
+            Holding::Retired => return self.ask_again(step, cid, envelope, now, rng),
+            Holding::Unknown => return Ok(Arrival::Damaged),
+        };
+        let opened = open(message, envelope, key, &peer.contact.theirs.verifying_key);
+        let Ok(payload) = opened else { return Ok(Arrival::Damaged) };
         let known_epoch = peer.progress.windows.newest_epoch();
         let is_new_epoch = known_epoch.is_some_and(|known| known < envelope.number.epoch);
         self.peer_mut(cid)?.progress.windows.receive(envelope.number);
+        self.received_after_all(cid, envelope.number)?;
+        let packet = payload.packet::<KeyPacket>(KEY);
         self.apply(step, cid, envelope.number, is_new_epoch, payload, now, rng)?;
+        self.rotate(step, cid, &envelope.receiver_key, packet, now, rng)?;
         self.put_progress(step, cid)?;
         self.expect_messages(cid);
         Ok(Arrival::Accepted)
@@ -284,15 +295,19 @@ impl Core {
 pub(super) fn token_agrees(
     message: &MsgC<'_>,
     envelope: &Envelope,
-    mine: &OwnHalf,
+    tids: impl IntoIterator<Item = TransportId>,
     subkeys: &CidSubkeys,
 ) -> bool {
-    let expected = |tid| subkeys.token(tid, envelope.attempt, envelope.number);
-    mine.transports.list.iter().any(|transport| expected(&transport.tid) == message.token)
+    tids.into_iter().any(|tid| subkeys.token(&tid, envelope.attempt, envelope.number) == message.token)
 }
 
-fn open(peer: &Peer, message: &MsgC<'_>, envelope: &Envelope) -> Result<Payload, Damaged> {
-    let opened: Unverified = message.open(envelope, &peer.contact.mine.receiver_key)?;
-    let json = opened.verify(&peer.contact.theirs.verifying_key)?;
+fn open(
+    message: &MsgC<'_>,
+    envelope: &Envelope,
+    key: &ReceiverSecretKey,
+    signer: &ChannelVerifyingKey,
+) -> Result<Payload, Damaged> {
+    let opened: Unverified = message.open(envelope, key)?;
+    let json = opened.verify(signer)?;
     Payload::decode(&json).map_err(|_| Damaged::Malformed(petmail_proto::wire::WireError::Malformed))
 }

@@ -5,7 +5,7 @@ use petmail_proto::{
         MessageNumber,
         ack::{ContentDigest, Previous},
         attempt::bucket_for,
-        payload::{ACK, BASIC, INTRODUCTION, MAX_TEXT_BYTES, Payload, TRANSPORTS},
+        payload::{ACK, BASIC, INTRODUCTION, KEY, MAX_TEXT_BYTES, Payload, TRANSPORTS},
     },
     keys::{MessageId, SealSeed, ServerIdentityKey},
     outbox::{Entry, Kind, Next, Outcome},
@@ -154,7 +154,9 @@ impl Core {
         draft: &Draft<'_>,
     ) -> Result<Map<String, Value>, CommandError> {
         let contact = &self.peer(cid)?.contact;
-        let mut payload = Payload::new(draft.mid).with(ACK, &self.ack_packet(cid, number, draft.kind)?);
+        let mut payload = Payload::new(draft.mid)
+            .with(ACK, &self.ack_packet(cid, number, draft.kind)?)
+            .with(KEY, &self.key_packet(cid)?);
         if let Some(introduction) = &contact.introduction
             && let Ok(packet) = serde_json::from_str::<Value>(introduction)
         {

@@ -13,6 +13,7 @@ use petmail_proto::{
     server::account::{AccountId, AccountState, Quota},
     token::{AccountToken, SenderToken, TokenKeyId},
 };
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -72,11 +73,13 @@ fn transports() -> Transports {
 
 fn own_half() -> OwnHalf {
     OwnHalf {
-        signing_key: ChannelSigningKey::from_bytes([8; 32]),
+        channel: OwnChannel {
+            signing_key: ChannelSigningKey::from_bytes([8; 32]),
+            cid_key: CidKey::from_bytes([12; 32]),
+            transports: transports(),
+        },
         receiver_kid: KeyId { epoch: 9, index: 10 },
         receiver_key: ReceiverSecretKey::from_bytes([11; 32]),
-        cid_key: CidKey::from_bytes([12; 32]),
-        transports: transports(),
     }
 }
 
@@ -120,16 +123,35 @@ fn contact() {
             petname: "Bob".to_owned(),
             display_name: "Robert".to_owned(),
             state,
-            mine: own_half(),
-            mailboxes: vec![2],
+            mine: own_half().channel,
+            homes: vec![Home { mailbox: 2, slot: 0 }],
+            past_tids: vec![TransportId::from_bytes([5; 8])],
             theirs: channel_record(),
             safety_words: "one two".to_owned(),
             since: UnixMillis(3),
             invitation: 4,
             introduction: Some("{}".to_owned()),
+            unmoved_key: None,
         };
         check(name, &contact);
+        if state != Trust::Blocked {
+            migrates(name, 1, &Contact { past_tids: Vec::new(), ..contact });
+        }
     }
+    let old = Contact::decode_record(&written(1, "contact-pending")).unwrap();
+    assert_eq!(old.unmoved_key.unwrap().newest().kid, KeyId { epoch: 9, index: 10 });
+}
+
+#[test]
+fn keys() {
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let mut keys = KeyRing::new(KeyId { epoch: 1, index: 2 }, ReceiverSecretKey::from_bytes([3; 32]));
+    for _ in 0..10 {
+        let newest = keys.newest();
+        keys.used(&newest.key, 4, UnixMillis(5), &mut rng);
+        keys.peer_uses(newest.kid);
+    }
+    check("keys", &Keys(keys));
 }
 
 #[test]
@@ -137,12 +159,15 @@ fn invitation() {
     let row = InvitationRow {
         id: 1,
         petname: Some("Bob".to_owned()),
-        mine: own_half(),
-        mailboxes: vec![2],
-        cid: Some(3),
+        mine: Some(own_half()),
+        homes: vec![Home { mailbox: 2, slot: 0 }],
+        cid: None,
         machine: vec![4, 5],
     };
     check("invitation", &row);
+    let completed = InvitationRow { mine: None, cid: Some(3), ..row };
+    check("invitation-completed", &completed);
+    migrates("invitation", 1, &completed);
 }
 
 #[test]
@@ -171,9 +196,14 @@ fn mailbox() {
         },
         redeem_token: RedeemToken::from_bytes([14; 16]),
         account,
+        leaving: None,
     };
+    let account = Account { record, token_key: TokenPublicKey::from_bytes([15; 32]) };
     check("mailbox-unredeemed", &mailbox(None));
-    check("mailbox", &mailbox(Some(Account { record, token_key: TokenPublicKey::from_bytes([15; 32]) })));
+    migrates("mailbox-unredeemed", 1, &mailbox(None));
+    check("mailbox", &mailbox(Some(account.clone())));
+    migrates("mailbox", 1, &mailbox(Some(account.clone())));
+    check("mailbox-left", &Mailbox { leaving: Some(UnixMillis(16)), ..mailbox(Some(account)) });
 }
 
 fn windows() -> Windows {

@@ -1,16 +1,81 @@
 //! Reads the layouts that older versions of the program wrote. Each function knows every version but the present one.
 
 use petmail_proto::{
-    channel::{MessageNumber, window::Windows},
-    keys::{MessageId, SealSeed},
+    base_url::BaseUrl,
+    channel::{
+        MessageNumber,
+        key_ring::KeyRing,
+        own_half::{OwnChannel, OwnHalf},
+        record::{ChannelRecord, KeyId, Transports},
+        window::Windows,
+    },
+    keys::{
+        CertificatePin, ChannelSigningKey, CidKey, MessageId, ReceiverSecretKey, RedeemToken, SealSeed,
+        ServerIdentityKey, stored_secret,
+    },
     outbox::{Entry, Kind},
+    server::account::AccountKeys,
     time::UnixMillis,
     wire::{self, Record, WireError},
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Message, Progress, Queued, Stage};
+use super::{Account, Contact, Home, InvitationRow, Mailbox, Message, Progress, Queued, Stage, Trust};
+
+/// Version 1 of an agent's half, in [`ContactV1`] and [`InvitationV1`].
+#[derive(Deserialize)]
+struct OwnHalfV1 {
+    #[serde(with = "stored_secret")]
+    signing_key: ChannelSigningKey,
+    receiver_kid: KeyId,
+    #[serde(with = "stored_secret")]
+    receiver_key: ReceiverSecretKey,
+    #[serde(with = "stored_secret")]
+    cid_key: CidKey,
+    transports: Transports,
+}
+
+/// Version 1 of [`Contact`].
+#[derive(Deserialize)]
+struct ContactV1 {
+    cid: u32,
+    petname: String,
+    display_name: String,
+    state: Trust,
+    mine: OwnHalfV1,
+    mailboxes: Vec<u32>,
+    theirs: ChannelRecord,
+    safety_words: String,
+    since: UnixMillis,
+    invitation: u32,
+    introduction: Option<String>,
+}
+
+/// Version 1 of [`InvitationRow`].
+#[derive(Deserialize)]
+struct InvitationV1 {
+    id: u32,
+    petname: Option<String>,
+    mine: OwnHalfV1,
+    mailboxes: Vec<u32>,
+    cid: Option<u32>,
+    machine: Vec<u8>,
+}
+
+/// Version 1 of [`Mailbox`].
+#[derive(Deserialize)]
+struct MailboxV1 {
+    id: u32,
+    url: BaseUrl,
+    server: ServerIdentityKey,
+    pin: Option<CertificatePin>,
+    is_local: bool,
+    keys: AccountKeys,
+    #[serde(with = "stored_secret")]
+    redeem_token: RedeemToken,
+    account: Option<Account>,
+}
 
 /// Version 1 of [`Progress`] in front of its windows.
 #[derive(Deserialize)]
@@ -38,6 +103,51 @@ struct MessageV1 {
     id: u64,
     when: UnixMillis,
     state: Stage,
+}
+
+impl From<OwnHalfV1> for OwnHalf {
+    fn from(half: OwnHalfV1) -> Self {
+        let OwnHalfV1 { signing_key, receiver_kid, receiver_key, cid_key, transports } = half;
+        Self { channel: OwnChannel { signing_key, cid_key, transports }, receiver_kid, receiver_key }
+    }
+}
+
+pub(super) fn contact(version: u16, body: &[u8]) -> Result<Contact, WireError> {
+    known::<Contact>(version)?;
+    let old: ContactV1 = wire::decode(body)?;
+    let OwnHalf { channel, receiver_kid, receiver_key } = old.mine.into();
+    Ok(Contact {
+        cid: old.cid,
+        petname: old.petname,
+        display_name: old.display_name,
+        state: old.state,
+        mine: channel,
+        homes: homes(old.mailboxes),
+        past_tids: Vec::new(),
+        theirs: old.theirs,
+        safety_words: old.safety_words,
+        since: old.since,
+        invitation: old.invitation,
+        introduction: old.introduction,
+        unmoved_key: Some(KeyRing::new(receiver_kid, receiver_key)),
+    })
+}
+
+pub(super) fn invitation(version: u16, body: &[u8]) -> Result<InvitationRow, WireError> {
+    known::<InvitationRow>(version)?;
+    let InvitationV1 { id, petname, mine, mailboxes, cid, machine } = wire::decode(body)?;
+    let mine = Some(mine.into()).filter(|_| cid.is_none());
+    Ok(InvitationRow { id, petname, mine, homes: homes(mailboxes), cid, machine })
+}
+
+pub(super) fn mailbox(version: u16, body: &[u8]) -> Result<Mailbox, WireError> {
+    known::<Mailbox>(version)?;
+    let MailboxV1 { id, url, server, pin, is_local, keys, redeem_token, account } = wire::decode(body)?;
+    Ok(Mailbox { id, url, server, pin, is_local, keys, redeem_token, account, leaving: None })
+}
+
+fn homes(mailboxes: Vec<u32>) -> Vec<Home> {
+    mailboxes.into_iter().map(|mailbox| Home { mailbox, slot: 0 }).collect()
 }
 
 pub(super) fn progress(version: u16, body: &[u8]) -> Result<Progress, WireError> {

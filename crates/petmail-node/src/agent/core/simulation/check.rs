@@ -19,8 +19,9 @@ use crate::{
     agent::{
         core::{Offer, receive::Found},
         records::{
-            AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, MAILBOXES, MESSAGES, MIDS, Message, MessageKey,
-            OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Stage, Way, outbox_key,
+            AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGES, MIDS, Message,
+            MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Stage, Way,
+            outbox_key,
         },
         view,
     },
@@ -108,6 +109,7 @@ pub(super) fn check_memory(node: &Node) {
     same(AGENT, SETTINGS_KEY, core.settings.encode_record().unwrap());
     for (cid, peer) in &core.peers {
         same(CONTACTS, &cid.to_be_bytes(), peer.contact.encode_record().unwrap());
+        same(KEYS, &cid.to_be_bytes(), Keys(peer.keys.clone()).encode_record().unwrap());
         same(PROGRESS, &cid.to_be_bytes(), peer.progress.encode_record().unwrap());
         let queued = peer.outbox.entries().count() + peer.outbox.done();
         assert_eq!(node.disk.scan(OUTBOX, &cid.to_be_bytes()).len(), queued);

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use petmail_proto::wire::Record;
 use petmail_store::{Keyspace, MAX_BATCH_OPS, MAX_VALUE_BYTES};
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use serde_json::{Map, Value};
 
 use crate::{
     agent::{
         core::{Core, Profile},
         records::{
-            AGENT, BODIES, CONTACTS, INVITATIONS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS, Message,
+            AGENT, BODIES, CONTACTS, INVITATIONS, KEYS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS, Message,
             MessageKey, OUTBOX, PROGRESS, QUARANTINE, SETTINGS_KEY,
         },
         stored::{Rows, Table},
@@ -57,6 +58,7 @@ impl Disk {
         let rows = Rows {
             settings: self.get(AGENT, SETTINGS_KEY).cloned(),
             contacts: self.scan(CONTACTS, &[]),
+            keys: self.scan(KEYS, &[]),
             progress: self.scan(PROGRESS, &[]),
             outbox: self.scan(OUTBOX, &[]),
             invitations: self.scan(INVITATIONS, &[]),
@@ -65,7 +67,7 @@ impl Disk {
             mids: self.scan(MIDS, &[]),
             last_message_id: self.scan(MESSAGE_IDS, &[]).pop().map(|(key, _)| key),
         };
-        Core::new(profile(name), rows.decode().unwrap()).unwrap()
+        Core::new(profile(name), rows.decode().unwrap(), &mut ChaCha20Rng::seed_from_u64(0)).unwrap()
     }
 
     /// Reads all messages of a contact with their packets, in the order of keys.

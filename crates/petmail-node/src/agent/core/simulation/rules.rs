@@ -5,6 +5,7 @@ use std::time::Duration;
 use petmail_proto::{
     channel::{
         cid::CidSubkeys,
+        key_ring::Holding,
         message::MsgC,
         payload::{BASIC, INTRODUCTION, Payload},
         record::MAX_TRANSPORTS,
@@ -187,10 +188,11 @@ fn a_message_carries_the_introduction_until_the_contact_is_confirmed() {
         let offer = offer(world, 1);
         let packets = world.packets(1, &offer);
         let msg_c = seal_as_is(world, &offer, packets);
-        let mine = &core!(world, 0).peers[&1].contact.mine;
+        let peer = &core!(world, 0).peers[&1];
         let message = MsgC::parse(&msg_c).unwrap();
-        let envelope = CidSubkeys::derive(&mine.cid_key).open(&message.cid_box).unwrap();
-        let opened = message.open(&envelope, &mine.receiver_key).unwrap();
+        let envelope = CidSubkeys::derive(&peer.contact.mine.cid_key).open(&message.cid_box).unwrap();
+        let Holding::Held(key) = peer.keys.find(&envelope.receiver_key) else { panic!("no key") };
+        let opened = message.open(&envelope, key).unwrap();
         Payload::decode(opened.dangerous_peek()).unwrap().packets.contains_key(INTRODUCTION)
     };
     // Without a mailbox nobody can confirm Bob's contact.

@@ -46,7 +46,7 @@ fn five_waiting() -> Core {
         queued: (1..=5).map(|cid| (cid, queued(cid))).collect(),
         ..Stored::default()
     };
-    Core::new(profile("alice"), stored).unwrap()
+    Core::new(profile("alice"), stored, &mut ChaCha20Rng::seed_from_u64(2)).unwrap()
 }
 
 fn end(core: &mut Core, offer: &crate::agent::core::Offer, outcome: Outcome, now: UnixMillis) -> Step {
