@@ -8,7 +8,7 @@ use petmail_proto::{
         MessageNumber,
         ack::AckPacket,
         cid::{CidSubkeys, Envelope},
-        key_ring::KeyPacket,
+        key_ring::{KeyPacket, adopt},
         message::{MsgC, Outgoing},
         own_half::OwnHalf,
         payload::{ACK, BASIC, INTRODUCTION, KEY, Payload, TRANSPORTS},
@@ -120,7 +120,10 @@ fn payload(half: &OwnHalf, data: &[u8]) {
         if let Some(transports) = payload.packet::<Transports>(TRANSPORTS) {
             transports.check().ok();
         }
-        drop(payload.packet::<KeyPacket>(KEY));
+        if let Some(newest) = payload.packet::<KeyPacket>(KEY).and_then(|keys| keys.newest) {
+            let mut known = half.record().receiver_key;
+            assert_eq!(adopt(&mut known, newest), known == newest && newest.kid > half.receiver_kid);
+        }
         if let Some(acks) = payload.packet::<AckPacket>(ACK).filter(AckPacket::is_bounded) {
             hear(&acks);
         }

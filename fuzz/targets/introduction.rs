@@ -18,13 +18,13 @@ fuzz_target!(|data: &[u8]| {
 
     // A peer with keys of its own signs whatever it wants, and keeps the promise it made.
     let hostile = String::from_utf8_lossy(&edited(body0.as_bytes(), data)).into_owned();
-    let signed = SignedIntroduction::sign(hostile.clone(), &half.signing_key, &shared, &mut rng());
+    let signed = SignedIntroduction::sign(hostile.clone(), &half.channel.signing_key, &shared, &mut rng());
     let commitment = signed.commitment(&side);
     if let Ok(unverified) = Unverified::<SignedIntroduction>::decode(&signed.encode()) {
         let verified = unverified.verify(&side, &commitment, &shared);
         assert!(verified.is_ok() || hostile != body0);
         if let Ok(verified) = verified {
-            assert_eq!(verified.introduction.channel.verifying_key, half.signing_key.verifying_key());
+            assert_eq!(verified.introduction.channel.verifying_key, half.channel.signing_key.verifying_key());
         }
     }
     frame(&edited(&signed.encode(), data), &side, &commitment, &shared);

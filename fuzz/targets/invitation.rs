@@ -69,7 +69,7 @@ fn invitation(name: &str, rng: &mut ChaCha20Rng) -> Invitation {
     let half = OwnHalf::generate(1, HALF.channel.transports.clone(), rng);
     let introduction =
         Introduction { channel: half.record(), name: name.into(), purpose: Purpose::Contact, offer: None };
-    let terms = Terms { introduction, signing_key: half.signing_key, expires: UnixMillis(1 << 40) };
+    let terms = Terms { introduction, signing_key: half.channel.signing_key, expires: UnixMillis(1 << 40) };
     let code = "7-adroitness-aardvark-adviser".parse().expect("a good code");
     Invitation::with_code(terms, code, UnixMillis(0), rng).expect("good terms").next
 }

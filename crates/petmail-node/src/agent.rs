@@ -99,6 +99,7 @@ impl Agent {
         agent.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
         while agent.step(|core, step, _| core.move_keys(step)).await? {}
         agent.freeze().await?;
+        while agent.step(|core, step, now| core.replace_lost_keys(step, now, &mut OsRng)).await? {}
         agent.step(|core, step, now| core.resume_invitations(step, now, &mut OsRng)).await?;
         agent.finish_removals().await?;
         agent.tell_contacts().await?;

@@ -44,6 +44,8 @@ pub enum Kind {
     Content,
     /// It only acknowledges: it is done once a mailbox has it.
     AckOnly,
+    /// It tells the contact a new key: it is done once a mailbox has it, and asked for again if it is lost.
+    Reset,
 }
 
 /// A message that waits for a mailbox or for its acknowledgement.
@@ -311,7 +313,7 @@ impl Outbox {
     ///
     /// An offer may outlive the outbox that made it: after a reload the same message is offered again, and the answers
     /// come in any order. A message that was taken is taken, whichever offer of it succeeded; a failure counts only for
-    /// the offer that is under way. An [`Kind::AckOnly`] message is done, and no longer in the outbox.
+    /// the offer that is under way. One that is not [`Kind::Content`] is done then, and no longer in the outbox.
     pub fn finish(
         &mut self,
         number: MessageNumber,
@@ -326,7 +328,7 @@ impl Outbox {
                 self.in_flight.take_if(|(offered, _)| *offered == number);
                 self.schedule.succeeded(route.tid);
                 let entry = self.entries.get_mut(&number)?;
-                if entry.kind == Kind::AckOnly {
+                if entry.kind != Kind::Content {
                     return self.entries.remove(&number);
                 }
                 let was_outstanding = entry.is_taken();
@@ -383,10 +385,11 @@ impl Outbox {
                 *later > number && *at >= taken_at.plus(OVERTAKEN)
             };
             let is_due = |deposit: &Deposit| is_retired(deposit) || is_overtaken(deposit);
-            if entry.again_at(now, is_due) {
-                // What was retired was fetched, and deleted there.
-                let retired = entry.deposits.iter_mut().filter(|deposit| is_retired(deposit));
-                retired.for_each(|deposit| deposit.taken_at.clear());
+            let was_changed = entry.again_at(now, is_due);
+            // What was retired was fetched, and deleted there.
+            let retired = entry.deposits.iter_mut().filter(|deposit| is_retired(deposit));
+            retired.for_each(|deposit| deposit.taken_at.clear());
+            if was_changed {
                 changed.push(number);
             }
         }
@@ -407,21 +410,12 @@ impl Outbox {
 
     /// Makes all outstanding messages due again; returns those that changed, to be stored.
     pub fn again(&mut self, reason: Reason, now: UnixMillis) -> Vec<MessageNumber> {
-        let mut changed = Vec::new();
-        for entry in self.entries.values_mut() {
-            let time = match reason {
-                Reason::NewEpoch => now.plus(NEW_EPOCH_PATIENCE),
-                Reason::Reset => {
-                    // It fetched what lies there, and could not open it.
-                    entry.deposits.iter_mut().for_each(|deposit| deposit.taken_at.clear());
-                    now
-                }
-            };
-            if entry.again_at(time, |_| true) {
-                changed.push(entry.number);
-            }
-        }
-        changed
+        let time = match reason {
+            Reason::NewEpoch => now.plus(NEW_EPOCH_PATIENCE),
+            Reason::Reset => now,
+        };
+        let entries = self.entries.values_mut();
+        entries.filter_map(|entry| entry.again_at(time, |_| true).then_some(entry.number)).collect()
     }
 
     /// Takes at most `limit` acknowledged messages, for the program to erase.

@@ -13,6 +13,8 @@ use petmail_proto::{
         cid::{CID_BOX_BYTES, CidSubkeys, CidToken},
         message::{MSG_C_OVERHEAD_BYTES, MsgC, Outgoing, SealError},
         payload::{BASIC, Payload},
+        record::{KeyId, ReceiverKey},
+        reset::{OutgoingReset, Reset},
     },
     delivery::{Bucket, open_delivery, seal_delivery},
     keys::{
@@ -146,6 +148,40 @@ fn check_delivery(channel: &Channel, case: &Value, msg_c: &[u8]) {
     let msg_a = seal_delivery(msg_c, &token, &key.public_key(), rng).unwrap();
     assert_eq!(hex(msg_a.as_bytes()), case["msg_a_sha256"], "{}", case["name"]);
     assert_eq!(open_delivery(msg_a.as_bytes(), &[key]).unwrap().msg_c, msg_c);
+}
+
+#[test]
+fn a_key_reset() {
+    let channel = Channel::new();
+    let vectors = &channel.vectors;
+    let kid = KeyId {
+        epoch: vectors.number("reset_epoch"),
+        index: vectors.number("reset_index").try_into().unwrap(),
+    };
+    let key = ReceiverPublicKey::from_bytes(vectors.array("reset_public_key"));
+    let transports = Some(serde_json::from_str(vectors.text("reset_transports")).unwrap());
+    let seen_epoch = vectors.number("seen_epoch");
+    let reset = Reset { key: ReceiverKey { kid, key }, seen_epoch, transports };
+    let receiver = ChannelVerifyingKey::from_bytes(vectors.array("their_verifying_key"));
+    let outgoing = OutgoingReset {
+        signing_key: &channel.signing,
+        their_verifying_key: &receiver,
+        cid_subkeys: &channel.subkeys,
+        tid: &channel.tid,
+        attempt: channel.attempt,
+        number: channel.number,
+    };
+    let parts = ["reset_random", "reset_nonce", "cid_nonce"].map(|name| vectors.bytes(name));
+    let msg_c = outgoing.seal(&reset, &mut Recorded::new(&parts.each_ref().map(Vec::as_slice)));
+    assert_eq!(msg_c, vectors.bytes("reset_msg_c"));
+    let open = |bytes: &[u8]| -> Result<Reset, Box<dyn Debug>> {
+        let message = MsgC::parse(bytes).map_err(boxed)?;
+        let envelope = channel.subkeys.open(&message.cid_box).map_err(boxed)?;
+        let sender = channel.signing.verifying_key();
+        Reset::open(&message, &envelope, &channel.subkeys, &receiver, &sender).map_err(boxed)
+    };
+    assert_eq!(open(&msg_c).unwrap(), reset);
+    vectors.check_refused("reset_refused", open);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod keys;
 pub(super) mod mailboxes;
 mod offer;
 mod receive;
+mod reset;
 mod send;
 #[cfg(test)]
 mod simulation;

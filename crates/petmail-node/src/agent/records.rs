@@ -8,7 +8,8 @@ use petmail_proto::{
         ack::{Previous, Retired},
         key_ring::KeyRing,
         own_half::{OwnChannel, OwnHalf},
-        record::ChannelRecord,
+        record::{ChannelRecord, KeyId},
+        reset::ResetLimit,
         window::Windows,
     },
     invitation::code::BurntCode,
@@ -233,6 +234,10 @@ pub(crate) struct Progress {
     pub(crate) missing: Vec<MessageNumber>,
     /// Messages that came too late for their key, to be told.
     pub(crate) retired: Vec<Retired>,
+    /// How often the contact may be told of new keys.
+    pub(crate) resets: ResetLimit,
+    /// The key of the contact's last reset: for each, what is outstanding is sent again once.
+    pub(crate) last_reset: KeyId,
 }
 
 /// An acknowledgement that is owed.

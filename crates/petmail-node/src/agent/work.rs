@@ -153,6 +153,7 @@ impl Agent {
             for msg_c in &messages {
                 match core.receive(step, msg_c, now, &mut OsRng)? {
                     Arrival::Accepted | Arrival::Duplicate => {}
+                    Arrival::Reset => tracing::info!("a contact has new keys"),
                     Arrival::Retired => tracing::info!("a message came too late for its key"),
                     Arrival::Blocked => tracing::debug!("a message from a blocked contact was dropped"),
                     Arrival::Damaged => tracing::warn!("a damaged message was dropped"),

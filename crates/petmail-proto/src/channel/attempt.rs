@@ -10,10 +10,13 @@ use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::message::{self, MSG_C_OVERHEAD_BYTES, Outgoing};
+use super::{
+    message::{self, MSG_C_OVERHEAD_BYTES, Outgoing},
+    reset::{OutgoingReset, Reset},
+};
 use crate::{
     delivery::{self, Bucket, MsgA, seal_delivery},
-    keys::{DeliveryPublicKey, SealSeed},
+    keys::{ChannelVerifyingKey, DeliveryPublicKey, SealSeed},
     token::{BadToken, SenderToken, TokenPublicKey},
     wire::Writer,
 };
@@ -58,8 +61,29 @@ impl Attempt<'_> {
         let bucket = bucket_for(json.len()).ok_or(message::SealError::TooLarge)?;
         let mut rng = self.rng(seed, json);
         let msg_c = self.outgoing.seal(json, bucket.msg_c_bytes(), &mut rng)?;
-        let token = self.token.for_message(self.token_key, &mut rng)?;
-        Ok(seal_delivery(&msg_c, &token, self.delivery_key, &mut rng)?)
+        self.seal_delivery(&msg_c, &mut rng)
+    }
+
+    /// Seals a key reset, bound to the contact that has this verifying key.
+    ///
+    /// # Errors
+    /// [`AttemptError`].
+    pub fn seal_reset(
+        &self,
+        seed: &SealSeed,
+        reset: &Reset,
+        their_verifying_key: &ChannelVerifyingKey,
+    ) -> Result<MsgA, AttemptError> {
+        let Outgoing { signing_key, receiver_key: _, cid_subkeys, tid, attempt, number } = self.outgoing;
+        let outgoing = OutgoingReset { signing_key, their_verifying_key, cid_subkeys, tid, attempt, number };
+        let mut rng = self.rng(seed, &reset.encode());
+        let msg_c = outgoing.seal(reset, &mut rng);
+        self.seal_delivery(&msg_c, &mut rng)
+    }
+
+    fn seal_delivery(&self, msg_c: &[u8], rng: &mut ChaCha20Rng) -> Result<MsgA, AttemptError> {
+        let token = self.token.for_message(self.token_key, rng)?;
+        Ok(seal_delivery(msg_c, &token, self.delivery_key, rng)?)
     }
 
     fn rng(&self, seed: &SealSeed, json: &[u8]) -> ChaCha20Rng {

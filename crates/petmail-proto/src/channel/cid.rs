@@ -23,6 +23,8 @@ use crate::{
 const TOKEN_KEY_LABEL: &str = "petmail.org/v1/CIDKey/token";
 /// As [`TOKEN_KEY_LABEL`].
 const BOX_KEY_LABEL: &str = "petmail.org/v1/CIDKey/box";
+/// As [`TOKEN_KEY_LABEL`].
+const RESET_KEY_LABEL: &str = "petmail.org/v1/CIDKey/reset";
 /// Binds a token to its use, so that no other derivation from the same key can collide with one.
 const TOKEN_LABEL: &str = "petmail.org/v1/CIDToken";
 
@@ -59,6 +61,7 @@ pub struct Envelope {
 pub struct CidSubkeys {
     token_key: [u8; 32],
     box_key: [u8; 32],
+    reset_key: [u8; 32],
 }
 
 impl CidSubkeys {
@@ -66,7 +69,11 @@ impl CidSubkeys {
     #[must_use]
     pub fn derive(key: &CidKey) -> Self {
         let subkey = |label| expand(key.expose_bytes(), &Writer::labelled(label).finish());
-        Self { token_key: subkey(TOKEN_KEY_LABEL), box_key: subkey(BOX_KEY_LABEL) }
+        Self {
+            token_key: subkey(TOKEN_KEY_LABEL),
+            box_key: subkey(BOX_KEY_LABEL),
+            reset_key: subkey(RESET_KEY_LABEL),
+        }
     }
 
     /// Derives the token of one encryption of one message.
@@ -103,6 +110,11 @@ impl CidSubkeys {
         Envelope::decode(&plaintext).map_err(|_| NotForThisChannel)
     }
 
+    /// Returns the cipher that key resets are boxed with.
+    pub(super) fn reset_cipher(&self) -> XSalsa20Poly1305 {
+        XSalsa20Poly1305::new(&self.reset_key.into())
+    }
+
     fn cipher(&self) -> XSalsa20Poly1305 {
         XSalsa20Poly1305::new(&self.box_key.into())
     }
@@ -119,6 +131,12 @@ impl Envelope {
     #[must_use]
     pub fn matches(&self, msg_d: &[u8]) -> bool {
         Sha256::digest(msg_d).ct_eq(&self.msg_d_hash).into()
+    }
+
+    /// Tells whether msgD is a key reset: nobody has a key of zeros.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.receiver_key.as_bytes() == &[0; 32]
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -163,5 +181,6 @@ mod tests {
         let subkeys = CidSubkeys::derive(&CidKey::from_bytes(bytes("cid_key").try_into().unwrap()));
         assert_eq!(subkeys.token_key.as_slice(), bytes("token_key"));
         assert_eq!(subkeys.box_key.as_slice(), bytes("box_key"));
+        assert_eq!(subkeys.reset_key.as_slice(), bytes("reset_key"));
     }
 }

@@ -77,9 +77,10 @@ impl KeyRing {
         Self { held: vec![Held { kid, key, superseded_at: None }], retired: Vec::new(), using: kid }
     }
 
-    /// Begins anew with a fresh key of this epoch: all earlier ones are lost.
+    /// Begins anew with a fresh key of this epoch, which nobody knows yet: all earlier ones are lost.
     pub fn generate(epoch: u64, rng: &mut impl CryptoRngCore) -> Self {
-        Self::new(KeyId { epoch, index: 0 }, ReceiverSecretKey::generate(rng))
+        let fresh = Self::new(KeyId { epoch, index: 0 }, ReceiverSecretKey::generate(rng));
+        Self { using: KeyId::default(), ..fresh }
     }
 
     /// Returns the newest key, to be published.
@@ -137,6 +138,11 @@ impl KeyRing {
             self.using = kid;
         }
         is_news
+    }
+
+    /// Notes that the contact was set back, and may have none of the later keys: the newest is announced again.
+    pub fn peer_forgot(&mut self) {
+        self.using = KeyId::default();
     }
 
     /// Erases superseded keys that are too old; and those whose successor the contact uses, if `all_received`: if nothing is
@@ -213,7 +219,7 @@ mod tests {
 
     fn ring() -> (KeyRing, ChaCha20Rng) {
         let mut rng = ChaCha20Rng::seed_from_u64(3);
-        (KeyRing::generate(5, &mut rng), rng)
+        (KeyRing::new(KeyId { epoch: 5, index: 0 }, ReceiverSecretKey::generate(&mut rng)), rng)
     }
 
     fn is_held(ring: &KeyRing, key: &ReceiverPublicKey) -> bool {
@@ -240,6 +246,13 @@ mod tests {
     }
 
     #[test]
+    fn a_fresh_key_is_announced() {
+        let (_, mut rng) = ring();
+        let fresh = KeyRing::generate(7, &mut rng);
+        assert_eq!(fresh.packet(KeyId::default()).newest, Some(fresh.newest()));
+    }
+
+    #[test]
     fn a_key_goes_when_its_successor_is_used_and_nothing_is_missing() {
         let (mut ring, mut rng) = ring();
         let first = ring.newest().key;
@@ -251,6 +264,8 @@ mod tests {
         assert_eq!(ring.packet(second).newest, None);
         assert!(!ring.erase(false, NOW), "something may be under way");
         assert!(ring.erase(true, NOW) && is_retired(&ring, &first));
+        ring.peer_forgot();
+        assert_eq!(ring.packet(second).newest, Some(ring.newest()));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub enum SigningContext {
     Introduction,
     /// A channel key vouches for the single-use key of one message (specification, Delivery).
     Ephemeral,
+    /// A channel key vouches for a new receiver key after its owner lost all others (specification, Delivery).
+    KeyReset,
     /// A server vouches for its descriptor (specification, Servers).
     Descriptor,
     /// An account's owner redeems an offer.
@@ -25,6 +27,7 @@ impl SigningContext {
         match self {
             Self::Introduction => "petmail.org/v1/introduction",
             Self::Ephemeral => "petmail.org/v1/ephemeral",
+            Self::KeyReset => "petmail.org/v1/key-reset",
             Self::Descriptor => "petmail.org/v1/server",
             Self::Redeem => "petmail.org/v1/redeem",
             Self::Rekey => "petmail.org/v1/rekey",

@@ -32,7 +32,7 @@ impl Default for Flow {
 impl Flow {
     /// Tells whether a message may become outstanding beside the others, of which `base` is the first. One always may.
     pub(super) fn admits(&self, entry: &Entry, base: Option<MessageNumber>) -> bool {
-        if entry.kind == Kind::AckOnly {
+        if entry.kind != Kind::Content {
             return true;
         }
         let credit = self.credit_bytes.min(self.advertised_bytes).max(MIN_CREDIT_BYTES);

@@ -81,6 +81,7 @@ def flip(data, index):
 cid_key = bytes_for("CIDKey", 32)
 token_key = hkdf(cid_key, b"petmail.org/v1/CIDKey/token\0")
 box_key = hkdf(cid_key, b"petmail.org/v1/CIDKey/box\0")
+reset_key = hkdf(cid_key, b"petmail.org/v1/CIDKey/reset\0")
 signing_seed = bytes_for("channel signing key", 32)
 receiver_key = bytes_for("receiver key", 32)
 receiver_public = public(receiver_key)
@@ -319,11 +320,65 @@ refused_e("payload not UTF-8", msg_e(padded(text.replace(b"hello", b"hell\xff"),
 small_order_key = bytes([1]) + bytes(31)
 everybodys = msg_e(good_payload, pubkey2, sig=small_order_key + bytes(32))
 
+# --- key resets: kid, new key, highest epoch seen, signed for one token and one receiver
+
+reset_random = bytes_for("reset's random bytes", 32)
+reset_nonce = bytes_for("reset's nonce", 24)
+reset_epoch, reset_index, seen_epoch = 1_800_000_000_500, 3, 1_799_999_999_000
+reset_public = public(bytes_for("receiver key after a restore", 32))
+their_verifying_key = bytes(SigningKey(bytes_for("the other side's channel signing key", 32)).verify_key)
+# A reset fills the smallest msgA: 4,096 bytes without what delivery, the token, the CIDBox and msgD's frame add.
+RESET_PLAIN = 4096 - 118 - 2 - 32 - len(cid_box(good_d)) - 32 - 24 - 16
+
+
+reset_transports = b'{"serial":1800000000501,"list":[]}'
+
+
+def rst(kid_epoch=reset_epoch, key=reset_public, transports=reset_transports):
+    return u64(kid_epoch) + u32(reset_index) + key + u64(seen_epoch) + u32(len(transports)) + transports
+
+
+def reset_signature(body, token=None, receiver=their_verifying_key, label="petmail.org/v1/key-reset"):
+    return sign(signing_seed, label, (cid_token() if token is None else token) + sha256(receiver) + body)
+
+
+def reset_d(body, sig=None, pad=None, key=reset_key):
+    plain = (reset_signature(body) if sig is None else sig) + body
+    plain += bytes(RESET_PLAIN - len(plain)) if pad is None else pad
+    return reset_random + reset_nonce + b.crypto_secretbox(plain, reset_nonce, key)
+
+
+def reset_c(d, receiver=bytes(32)):
+    return msg_c(d, box=cid_box(d, receiver=receiver))
+
+
+good_rst = rst()
+good_reset = reset_c(reset_d(good_rst))
+assert len(good_reset) == 4096 - 118
+reset_faults = [
+    {"fault": fault, "bytes": data.hex(), "error": error}
+    for fault, data, error in [
+        ("an envelope for a key that is not zero", reset_c(reset_d(good_rst), receiver=receiver_public), "Envelope"),
+        ("boxed with the key of CIDBoxes", reset_c(reset_d(good_rst, key=box_key)), "Envelope"),
+        ("signed for another token", reset_c(reset_d(good_rst, sig=reset_signature(good_rst, token=bytes(32)))), "Signature"),
+        ("signed for another receiver", reset_c(reset_d(good_rst, sig=reset_signature(good_rst, receiver=bytes(32)))), "Signature"),
+        ("signed as a single-use key", reset_c(reset_d(good_rst, sig=reset_signature(good_rst, label="petmail.org/v1/ephemeral"))), "Signature"),
+        ("another kid than was signed", reset_c(reset_d(rst(kid_epoch=reset_epoch + 1), sig=reset_signature(good_rst))), "Signature"),
+        ("a new key of low order", reset_c(reset_d(rst(key=bytes(32)))), "Malformed(Malformed)"),
+        ("padding not zero", reset_c(reset_d(good_rst, pad=bytes(RESET_PLAIN - 65 - len(good_rst)) + b"\1")), "Malformed(Malformed)"),
+        ("transports that are no JSON", reset_c(reset_d(rst(transports=b"{"))), "Malformed(Malformed)"),
+        ("other transports than were signed", reset_c(reset_d(rst(transports=b""), sig=reset_signature(good_rst))), "Signature"),
+        ("cut off", reset_c(reset_random + reset_nonce[:9]), "Malformed(Truncated)"),
+        ("a body cut off", reset_c(reset_d(good_rst[:-1], pad=b"")), "Malformed(Truncated)"),
+    ]
+]
+
 value = {
     "made_by": "make_channel.py (PyNaCl, libsodium, hmac), independent of the Rust code",
     "cid_key": cid_key.hex(),
     "token_key": token_key.hex(),
     "box_key": box_key.hex(),
+    "reset_key": reset_key.hex(),
     "signing_seed": signing_seed.hex(),
     "verifying_key": bytes(SigningKey(signing_seed).verify_key).hex(),
     "receiver_key": receiver_key.hex(),
@@ -350,6 +405,16 @@ value = {
     "message_token": tokens["message_token"],
     "messages": messages,
     "refused": faults,
+    "reset_random": reset_random.hex(),
+    "reset_nonce": reset_nonce.hex(),
+    "reset_epoch": reset_epoch,
+    "reset_index": reset_index,
+    "reset_public_key": reset_public.hex(),
+    "seen_epoch": seen_epoch,
+    "reset_transports": reset_transports.decode(),
+    "their_verifying_key": their_verifying_key.hex(),
+    "reset_msg_c": good_reset.hex(),
+    "reset_refused": reset_faults,
     "small_order_key": small_order_key.hex(),
     "small_order_msg_c": msg_c(msg_d(everybodys)).hex(),
 }

@@ -39,7 +39,11 @@ const DUPLICATE_PAUSE: Duration = Duration::from_secs(30);
 const ACKS_AT_ONCE: usize = 64;
 
 /// How many acknowledged messages are erased in one step: each takes four writes, and a step may take in several messages.
-pub(crate) const ERASED_AT_ONCE: usize = 16;
+pub(crate) const ERASED_AT_ONCE: usize = 8;
+
+/// How many messages that are due again are noted in one step. The others are known until the program stops; then the
+/// retention of their mailbox brings them back.
+const NOTED_AT_ONCE: usize = 64;
 
 /// How many received messages are remembered by their digests: the one before a message is mostly among them.
 const MAX_RECENT: usize = 16;
@@ -71,7 +75,7 @@ impl Core {
         kind: Kind,
     ) -> Result<AckPacket, CommandError> {
         let peer = self.peer(cid)?;
-        let is_only = kind == Kind::AckOnly;
+        let is_only = kind != Kind::Content;
         Ok(AckPacket {
             retired: peer.progress.retired.clone(),
             skipped: peer.progress.skipped.clone(),
@@ -124,7 +128,13 @@ impl Core {
     /// An acknowledgement travels with a message: nothing is owed any more, unless the message has to wait for some itself.
     pub(super) fn acks_travel(&mut self, cid: u32, entry: &Entry) -> Result<(), CommandError> {
         let peer = self.peer_mut(cid)?;
-        if entry.kind == Kind::AckOnly || !peer.outbox.is_held_back() {
+        // A reset says nothing else.
+        let travels = match entry.kind {
+            Kind::Content => !peer.outbox.is_held_back(),
+            Kind::AckOnly => true,
+            Kind::Reset => false,
+        };
+        if travels {
             peer.progress.owed = None;
             self.set_ack_due(cid);
         }
@@ -199,18 +209,29 @@ impl Core {
         if is_new_epoch {
             changed.extend(outbox.again(Reason::NewEpoch, now));
         }
-        changed.sort_unstable();
-        changed.dedup();
-        for number in changed {
-            if let Some(entry) = self.peer(cid)?.outbox.entry(number).cloned() {
-                self.put_queued(step, cid, &entry)?;
-            }
-        }
+        self.note_due_again(step, cid, changed)?;
         self.sweep_acknowledged(step, cid)?;
         self.wake(step, cid);
         self.note_previous(cid, acks.previous)?;
         self.show_lost(step, cid, acks, now)?;
         self.peer_mut(cid)?.progress.windows.close_below(acks.base);
+        Ok(())
+    }
+
+    /// Stores messages that are due again.
+    pub(super) fn note_due_again(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        mut numbers: Vec<MessageNumber>,
+    ) -> Result<(), CommandError> {
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers.into_iter().take(NOTED_AT_ONCE) {
+            if let Some(entry) = self.peer(cid)?.outbox.entry(number).cloned() {
+                self.put_queued(step, cid, &entry)?;
+            }
+        }
         Ok(())
     }
 

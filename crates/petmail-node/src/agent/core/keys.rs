@@ -25,19 +25,27 @@ impl Core {
         Ok(peer.keys.packet(peer.contact.theirs.receiver_key.kid))
     }
 
-    /// A message to `key` was opened and verified, with this `key` packet: the keys of both sides go on.
+    /// A message to `key` was opened and verified, with this `key` packet: the keys of both sides go on. `is_answered` tells
+    /// whether an acknowledgement is owed for it, which will bring the successor to the contact.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a message says of keys, and the clock and randomness"
+    )]
     pub(super) fn rotate(
         &mut self,
         step: &mut Step,
         cid: u32,
         key: &ReceiverPublicKey,
+        is_answered: bool,
         packet: Option<KeyPacket>,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
         let epoch = self.settings.epoch;
         let peer = self.peer_mut(cid)?;
-        let mut changed = peer.keys.used(key, epoch, now, rng);
+        // Who is not told of a successor goes on with the key that it has.
+        let can_tell = is_answered && !peer.contact.theirs.transports.list.is_empty();
+        let mut changed = can_tell && peer.keys.used(key, epoch, now, rng);
         if let Some(KeyPacket { newest, using }) = packet {
             changed |= peer.keys.peer_uses(using);
             if newest.is_some_and(|newest| adopt(&mut peer.contact.theirs.receiver_key, newest)) {
@@ -52,7 +60,7 @@ impl Core {
         Ok(())
     }
 
-    /// A message came for a key that is erased: it is asked for again.
+    /// A message came for a key that is erased, or lost: it is asked for again.
     pub(super) fn ask_again(
         &mut self,
         step: &mut Step,

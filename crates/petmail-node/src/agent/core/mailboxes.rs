@@ -163,9 +163,8 @@ impl Core {
         }
         let contact = &mut self.peer_mut(cid)?.contact;
         contact.homes.extend(their_homes);
-        let transports = &mut contact.mine.transports;
-        transports.list.extend(new);
-        transports.serial = transports.serial.saturating_add(1);
+        contact.mine.transports.list.extend(new);
+        contact.raise_serial(now);
         self.put_contact(step, cid)?;
         self.expect_messages(cid);
         self.enqueue_own(step, cid, true, now, rng)
@@ -173,6 +172,12 @@ impl Core {
 }
 
 impl Contact {
+    /// Gives the transports a serial above all that the contact may have seen: the agent may have been set back since.
+    pub(super) fn raise_serial(&mut self, now: UnixMillis) {
+        let transports = &mut self.mine.transports;
+        transports.serial = transports.serial.saturating_add(1).max(now.0);
+    }
+
     /// Takes out the transports that lead elsewhere; their ids are remembered.
     fn leave_all_but(&mut self, homes: &BTreeSet<Home>) {
         let transports = std::mem::take(&mut self.mine.transports.list);

@@ -10,15 +10,17 @@ use petmail_proto::{
         message::Outgoing,
         payload::Payload,
         record::{ReceiverKey, TransportRecord},
+        reset::Reset,
     },
     delivery::MsgA,
-    keys::{ChannelSigningKey, DeliveryPublicKey},
+    keys::{ChannelSigningKey, ChannelVerifyingKey, DeliveryPublicKey},
     outbox::{Entry, Outcome, Route},
     token::TokenPublicKey,
 };
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Peer;
+use super::{Peer, reset::RESET};
 use crate::agent::records::{MessageKey, Way, outbox_key};
 
 /// The shortest retention that is believed: each time it runs out, a message may be sent anew.
@@ -71,6 +73,7 @@ impl Offer {
             signing_key: contact.mine.signing_key.clone(),
             receiver_key: contact.theirs.receiver_key,
             their_subkeys: peer.their_subkeys.clone(),
+            their_verifying_key: contact.theirs.verifying_key,
         };
         Self { cid, transport: transport.clone(), sealing }
     }
@@ -91,6 +94,12 @@ impl Offer {
         outbox_key(self.cid, self.number())
     }
 
+    /// The contact's key that the message is encrypted to.
+    #[cfg(test)]
+    pub(super) fn key(&self) -> petmail_proto::channel::record::KeyId {
+        self.sealing.receiver_key.kid
+    }
+
     /// The transport, as the outbox sees it.
     pub(super) fn route(&self) -> Route {
         route(&self.transport)
@@ -105,6 +114,7 @@ pub(crate) struct Sealing {
     signing_key: ChannelSigningKey,
     receiver_key: ReceiverKey,
     their_subkeys: CidSubkeys,
+    their_verifying_key: ChannelVerifyingKey,
 }
 
 impl Sealing {
@@ -119,18 +129,25 @@ impl Sealing {
         delivery_key: &DeliveryPublicKey,
         packets: Packets,
     ) -> Result<MsgA, AttemptError> {
-        let mut payload = Payload { mid: self.entry.mid, packets: packets.content };
-        payload.packets.extend(packets.extras);
+        let Entry { seed, mid, number, .. } = &self.entry;
+        let reset = packets.extras.get(RESET).and_then(|reset| Reset::deserialize(reset).ok());
         let outgoing = Outgoing {
             signing_key: &self.signing_key,
             receiver_key: &self.receiver_key.key,
             cid_subkeys: &self.their_subkeys,
             tid: &transport.tid,
             attempt: self.attempt,
-            number: self.entry.number,
+            number: *number,
         };
-        Attempt { outgoing, token: &transport.token, token_key, delivery_key }
-            .seal(&self.entry.seed, &payload.encode())
+        let attempt = Attempt { outgoing, token: &transport.token, token_key, delivery_key };
+        match reset {
+            Some(reset) => attempt.seal_reset(seed, &reset, &self.their_verifying_key),
+            None => {
+                let mut payload = Payload { mid: *mid, packets: packets.content };
+                payload.packets.extend(packets.extras);
+                attempt.seal(seed, &payload.encode())
+            }
+        }
     }
 }
 

@@ -39,7 +39,9 @@ pub(crate) enum Arrival {
     Duplicate,
     /// It is damaged, forged or malformed; it is dropped.
     Damaged,
-    /// It came too late for its key, and is asked for again.
+    /// It is a key reset.
+    Reset,
+    /// It is for a key that is not there any more, and is asked for again.
     Retired,
     /// It is from a blocked contact; it is dropped.
     Blocked,
@@ -119,13 +121,19 @@ impl Core {
         if peer.contact.state == Trust::Blocked {
             return Ok(Arrival::Blocked);
         }
+        if envelope.is_reset() {
+            return self.receive_reset(step, cid, message, envelope, now, rng);
+        }
         if !peer.progress.windows.is_new(envelope.number) {
             return self.receive_again(step, cid, now, rng);
         }
         let key = match peer.keys.find(&envelope.receiver_key) {
             Holding::Held(key) => key,
             Holding::Retired => return self.ask_again(step, cid, envelope, now, rng),
-            Holding::Unknown => return Ok(Arrival::Damaged),
+            Holding::Unknown => {
+                self.send_reset(step, cid, now, rng)?;
+                return self.ask_again(step, cid, envelope, now, rng);
+            }
         };
         let opened = open(message, envelope, key, &peer.contact.theirs.verifying_key);
         let Ok(payload) = opened else { return Ok(Arrival::Damaged) };
@@ -134,8 +142,9 @@ impl Core {
         self.peer_mut(cid)?.progress.windows.receive(envelope.number);
         self.received_after_all(cid, envelope.number)?;
         let packet = payload.packet::<KeyPacket>(KEY);
+        let is_answered = !payload.packet::<AckPacket>(ACK).is_some_and(|acks| acks.only);
         self.apply(step, cid, envelope.number, is_new_epoch, payload, now, rng)?;
-        self.rotate(step, cid, &envelope.receiver_key, packet, now, rng)?;
+        self.rotate(step, cid, &envelope.receiver_key, is_answered, packet, now, rng)?;
         self.put_progress(step, cid)?;
         self.expect_messages(cid);
         Ok(Arrival::Accepted)
@@ -218,7 +227,7 @@ impl Core {
         self.confirm_invitation(step, invitation, now, rng)
     }
 
-    fn adopt_transports(
+    pub(super) fn adopt_transports(
         &mut self,
         step: &mut Step,
         cid: u32,

@@ -15,7 +15,7 @@ use petmail_proto::{
 use rand_core::CryptoRngCore;
 use serde_json::{Map, Value};
 
-use super::{Core, Ended, Offer, Step, offer::route};
+use super::{Core, Ended, Offer, Step, offer::route, reset::RESET};
 use crate::{
     agent::{
         error::{CommandError, Fault},
@@ -153,6 +153,9 @@ impl Core {
         number: MessageNumber,
         draft: &Draft<'_>,
     ) -> Result<Map<String, Value>, CommandError> {
+        if draft.kind == Kind::Reset {
+            return Ok(Payload::new(draft.mid).with(RESET, &self.reset(cid)?).packets);
+        }
         let contact = &self.peer(cid)?.contact;
         let mut payload = Payload::new(draft.mid)
             .with(ACK, &self.ack_packet(cid, number, draft.kind)?)
@@ -266,7 +269,7 @@ impl Core {
         if had_trouble && outcome == Outcome::Taken {
             self.server_is_back(step, &offer.transport.server);
         }
-        if taken.kind == Kind::AckOnly {
+        if taken.kind != Kind::Content {
             Self::delete_queued(step, cid, taken.number);
             return Ok(());
         }

@@ -54,6 +54,10 @@ fn draw(seed: u64) -> World {
         if world.below(2) == 0 {
             plan(&mut world, Deed::Restart { node: first });
         }
+        if world.below(6) == 0 {
+            plan(&mut world, Deed::BackUp { node: first });
+            plan(&mut world, Deed::Restore { node: first });
+        }
     }
     world
 }

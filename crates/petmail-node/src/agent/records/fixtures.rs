@@ -228,6 +228,12 @@ fn progress() {
         recent: vec![previous(1)],
         missing: vec![number(2)],
         retired: vec![Retired { number: number(10), attempt: 11 }],
+        resets: {
+            let mut limit = ResetLimit::default();
+            limit.admits(UnixMillis(12));
+            limit
+        },
+        last_reset: KeyId { epoch: 13, index: 14 },
     };
     check("progress", &progress);
     let old = Progress { last_sent: number(4), windows: windows(), ..Progress::default() };
@@ -257,6 +263,8 @@ fn entry() -> Entry {
 fn queued() {
     check("queued", &Queued { entry: entry(), unfrozen: None });
     let ack_only = Entry { kind: Kind::AckOnly, message: None, deposits: Vec::new(), ..entry() };
+    let reset = Entry { kind: Kind::Reset, message: None, deposits: Vec::new(), ..entry() };
+    check("queued-reset", &Queued { entry: reset, unfrozen: None });
     check("queued-ack-only", &Queued { entry: ack_only, unfrozen: None });
     let seed = SealSeed::from_bytes(Sha256::digest([2; 16]).into());
     let old = Queued { entry: Entry { bytes: 0, seed, deposits: Vec::new(), ..entry() }, unfrozen: None };

@@ -1,26 +1,22 @@
 //! What must hold after every commit, and what must have become of everything in the end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use petmail_proto::{
-    channel::{MessageNumber, message::MsgC, payload::BASIC},
-    delivery::{MsgADigest, msg_a_digest},
+    channel::{MessageNumber, message::MsgC, payload::BASIC, record::KeyId},
     keys::{MessageId, TransportId},
     outbox::MAX_COPIES,
     time::UnixMillis,
     wire::Record,
 };
 
-use super::{node::Node, script::Meeting, world::World};
+use super::{mailbox::MailServer, node::Node, script::Meeting, world::World};
 use crate::{
     agent::{
-        core::{Offer, receive::Found},
+        core::{Offer, Peer, acks::LOST, receive::Found},
         records::{
             AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGES, MIDS, Message,
-            MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Stage, Way,
+            MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Stage, Trust, Way,
             outbox_key,
         },
         view,
@@ -34,12 +30,15 @@ use crate::{
 pub(super) struct Ledger {
     /// Which message a number was given to, by node and row of its outbox.
     numbered: BTreeMap<(usize, Vec<u8>), MessageId>,
-    /// What mailboxes got of each message, by node, transport and number: each different msgA, and when.
-    copies: BTreeMap<(usize, TransportId, MessageNumber), BTreeMap<MsgADigest, UnixMillis>>,
+    /// What mailboxes got of each message, by node, transport, number and key: under which numbers of theirs. A contact that
+    /// changes its key while an answer is lost may get one more.
+    copies: BTreeMap<(usize, TransportId, MessageNumber, KeyId), Vec<u64>>,
     /// Every message that some mailbox has taken, by node and contact.
     taken: BTreeSet<(usize, u32, MessageNumber)>,
     /// The last message that a transport has taken before any other transport.
     last_at: BTreeMap<(usize, TransportId), MessageNumber>,
+    /// Nodes that were restored from a backup.
+    restored: BTreeSet<usize>,
     /// Every text received, by node.
     received: BTreeSet<(usize, String)>,
 }
@@ -73,9 +72,26 @@ impl Ledger {
             Stage::Received => {
                 let body = node.disk.get(BODIES, &key.encode()).unwrap();
                 let packets: serde_json::Value = serde_json::from_slice(body).unwrap();
+                if packets.get(LOST).is_some() {
+                    assert!(self.restored.len() > 0, "{}: {key:?} is called lost", node.name);
+                    return;
+                }
                 let text = packets[BASIC].as_str().unwrap().to_owned();
                 assert!(self.received.insert((index, text)), "{}: {key:?} is received twice", node.name);
             }
+        }
+    }
+
+    /// A node has forgotten what came after its backup.
+    pub(super) fn restored(&mut self, index: usize, node: &Node) {
+        self.restored.insert(index);
+        self.received.retain(|(of, _)| *of != index);
+        self.copies.retain(|(of, ..), _| *of != index);
+        self.last_at.retain(|(of, _), _| *of != index);
+        let core = node.disk.load(node.name);
+        for cid in core.peers.keys() {
+            let texts = node.disk.texts(*cid, Way::In).into_iter();
+            self.received.extend(texts.map(|text| (index, text)));
         }
     }
 
@@ -86,13 +102,19 @@ impl Ledger {
     }
 
     /// Notes what a mailbox has taken, and checks the order and the number of copies.
-    pub(super) fn taken(&mut self, index: usize, offer: &Offer, msg_a: &[u8], now: UnixMillis) {
+    pub(super) fn taken(
+        &mut self,
+        index: usize,
+        offer: &Offer,
+        copy: Option<u64>,
+        server: &MailServer,
+        now: UnixMillis,
+    ) {
         let number = offer.number();
-        let copies = self.copies.entry((index, offer.transport.tid, number)).or_default();
-        copies.entry(msg_a_digest(msg_a)).or_insert(now);
-        let retention = Duration::from_secs(offer.transport.retention_seconds);
-        let recent = copies.values().filter(|taken| now.since(**taken) < retention).count();
-        assert!(recent <= MAX_COPIES, "{recent} copies of {number:?} at one mailbox");
+        let copies = self.copies.entry((index, offer.transport.tid, number, offer.key())).or_default();
+        copies.extend(copy);
+        let there = copies.iter().filter(|copy| server.has(**copy, now)).count();
+        assert!(there <= MAX_COPIES, "{there} copies of {number:?} in one mailbox");
         if self.taken.insert((index, offer.cid, number)) {
             let last = self.last_at.insert((index, offer.transport.tid), number);
             assert!(last < Some(number), "{number:?} was taken after {last:?}");
@@ -109,7 +131,9 @@ pub(super) fn check_memory(node: &Node) {
     same(AGENT, SETTINGS_KEY, core.settings.encode_record().unwrap());
     for (cid, peer) in &core.peers {
         same(CONTACTS, &cid.to_be_bytes(), peer.contact.encode_record().unwrap());
-        same(KEYS, &cid.to_be_bytes(), Keys(peer.keys.clone()).encode_record().unwrap());
+        if !core.keyless.contains(cid) {
+            same(KEYS, &cid.to_be_bytes(), Keys(peer.keys.clone()).encode_record().unwrap());
+        }
         same(PROGRESS, &cid.to_be_bytes(), peer.progress.encode_record().unwrap());
         let queued = peer.outbox.entries().count() + peer.outbox.done();
         assert_eq!(node.disk.scan(OUTBOX, &cid.to_be_bytes()).len(), queued);
@@ -165,6 +189,9 @@ fn check_meeting(world: &World, meeting: &Meeting) {
     }
     let sides = [(meeting.nodes[0], ids.0), (meeting.nodes[1], ids.1)];
     let contacts = sides.map(|(index, id)| world.nodes[index].contact_of(id));
+    if meeting.is_restored != [false; 2] {
+        return check_restored(world, meeting, contacts);
+    }
     let views =
         sides.map(|(index, id)| world.nodes[index].core.as_ref().unwrap().invitation_view(id).unwrap());
     let [Some(first), Some(second)] = contacts else {
@@ -193,6 +220,35 @@ fn check_meeting(world: &World, meeting: &Meeting) {
     }
     for from in [0, 1] {
         check_conversation(world, meeting, from, [first.contact.cid, second.contact.cid]);
+    }
+}
+
+/// After a restore both write to each other again, nothing waits, and nothing is shown twice.
+fn check_restored(world: &World, meeting: &Meeting, contacts: [Option<&Peer>; 2]) {
+    let [Some(first), Some(second)] = contacts else { return };
+    // A backup of before the other side's first mailbox leads nowhere.
+    if [first, second].iter().any(|peer| peer.contact.theirs.transports.list.is_empty()) {
+        return;
+    }
+    for peer in [first, second] {
+        let is_confirmed = peer.contact.state != Trust::Pending;
+        assert!(!is_confirmed || peer.outbox.is_empty(), "{:?} waits", peer.outbox);
+    }
+    if [first, second].iter().any(|peer| peer.contact.state == Trust::Pending) {
+        return;
+    }
+    for from in [0, 1] {
+        let cid = [first, second][1 - from].contact.cid;
+        let received = world.nodes[meeting.nodes[1 - from]].disk.texts(cid, Way::In);
+        let written = &meeting.texts[from];
+        if meeting.is_restored[1 - from] {
+            let known: Vec<_> = written.iter().filter(|text| received.contains(text)).collect();
+            let shown: Vec<_> = received.iter().filter(|text| written.contains(text)).collect();
+            assert_eq!(known, shown, "in order");
+        } else {
+            let shown: Vec<_> = received.iter().filter(|text| written.contains(text)).collect();
+            assert_eq!(shown, written.iter().collect::<Vec<_>>(), "all that it remembers, in order");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use petmail_proto::wire::Record;
+use petmail_proto::{channel::payload::BASIC, wire::Record};
 use petmail_store::{Keyspace, MAX_BATCH_OPS, MAX_VALUE_BYTES};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use crate::{
         core::{Core, Profile},
         records::{
             AGENT, BODIES, CONTACTS, INVITATIONS, KEYS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS, Message,
-            MessageKey, OUTBOX, PROGRESS, QUARANTINE, SETTINGS_KEY,
+            MessageKey, OUTBOX, PROGRESS, QUARANTINE, SETTINGS_KEY, Way,
         },
         stored::{Rows, Table},
     },
@@ -43,6 +43,13 @@ impl Disk {
         }
     }
 
+    /// What a backup has of it.
+    pub(super) fn back_up(&self) -> Self {
+        let is_left_out = |name: &str| [KEYS, INVITATIONS].iter().any(|keyspace| keyspace.name() == name);
+        let kept = self.0.iter().filter(|((name, _), _)| !is_left_out(name));
+        Self(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
     pub(super) fn get(&self, keyspace: Keyspace, key: &[u8]) -> Option<&Vec<u8>> {
         self.0.get(&(keyspace.name(), key.to_vec()))
     }
@@ -68,6 +75,12 @@ impl Disk {
             last_message_id: self.scan(MESSAGE_IDS, &[]).pop().map(|(key, _)| key),
         };
         Core::new(profile(name), rows.decode().unwrap(), &mut ChaCha20Rng::seed_from_u64(0)).unwrap()
+    }
+
+    /// Reads the texts of one way.
+    pub(super) fn texts(&self, cid: u32, way: Way) -> Vec<String> {
+        let messages = self.messages(cid).into_iter().filter(|(key, _, _)| key.way == way);
+        messages.filter_map(|(_, _, packets)| Some(packets.get(BASIC)?.as_str()?.to_owned())).collect()
     }
 
     /// Reads all messages of a contact with their packets, in the order of keys.

@@ -7,6 +7,7 @@ use petmail_proto::{
     },
     wire::Record,
 };
+use rand_chacha::rand_core::RngCore;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -16,8 +17,8 @@ use super::{
     world::{Event, World},
 };
 use crate::agent::{
-    core::{Core, Ended, Offer, Packets},
-    records::{BODIES, EXTRAS, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined},
+    core::{Core, Ended, Offer, Packets, Peer},
+    records::{BODIES, EXTRAS, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined, Way},
 };
 
 impl Node {
@@ -54,11 +55,13 @@ impl World {
                 let server = self.servers.iter().find(|server| server.is(mailbox)).unwrap();
                 if mailbox.account.is_none() {
                     events.push(Event::Redeem(index, *id));
-                } else if !server.list(mailbox).is_empty() {
+                } else if !server.list(mailbox, self.now).is_empty() {
                     events.push(Event::Fetch(index, *id));
                 }
             }
             events.extend((!tasks.sweeps.is_empty()).then_some(Event::SweepAcknowledged(index)));
+            let erases = |peer: &Peer| peer.keys.erases_at().is_some_and(|time| time <= self.now);
+            events.extend(core.peers.values().any(erases).then_some(Event::EraseKeys(index)));
             events.extend(tasks.retries_quarantine.then_some(Event::RetryQuarantine(index)));
             events.extend((!core.to_be_told().is_empty()).then_some(Event::TellContacts(index)));
             events.extend((!core.settings.removing.is_empty()).then_some(Event::SweepRemoved(index)));
@@ -130,6 +133,9 @@ impl World {
                 let cid = self.nodes[index].tasks.sweeps.pop().unwrap();
                 self.step(index, |core, step, _, _| Ok(core.sweep_acknowledged(step, cid)?));
             }
+            Event::EraseKeys(index) => {
+                self.step(index, |core, step, now, _| core.erase_keys(step, now));
+            }
             Event::RetryQuarantine(index) => self.retry_quarantine(index),
             Event::TellContacts(index) => {
                 self.step(index, |core, step, now, rng| {
@@ -151,6 +157,10 @@ impl World {
             return self.crashed(index);
         }
         self.nodes[index].tasks.retries_quarantine = true;
+        let told = self.step(index, |core, step, now, rng| core.replace_lost_keys(step, now, rng));
+        if told.is_none() || self.nodes[index].core.is_none() {
+            return self.crashed(index);
+        }
         let resumed = self.step(index, |core, step, now, rng| core.resume_invitations(step, now, rng));
         if resumed.is_none() {
             self.crashed(index);
@@ -239,9 +249,9 @@ impl World {
         let packets = self.packets(index, offer);
         let server = self.servers.iter_mut().find(|server| server.serves(offer)).unwrap();
         let msg_a = server.seal(offer, packets);
-        server.deliver(&msg_a);
-        server.deliver(&msg_a);
-        self.ledger.taken(index, offer, &msg_a, self.now);
+        let number = server.deliver(&msg_a, self.now);
+        assert_eq!(server.deliver(&msg_a, self.now), None);
+        self.ledger.taken(index, offer, number, server, self.now);
     }
 
     fn redeem(&mut self, index: usize, id: u32) {
@@ -255,7 +265,7 @@ impl World {
     fn fetch(&mut self, index: usize, id: u32) {
         let mailbox = self.nodes[index].core.as_ref().unwrap().mailboxes[&id].clone();
         let position = self.servers.iter().position(|server| server.is(&mailbox)).unwrap();
-        let mut entries = self.servers[position].list(&mailbox);
+        let mut entries = self.servers[position].list(&mailbox, self.now);
         if self.is_faulty() {
             for i in (1..entries.len()).rev() {
                 let j = self.below(i + 1);
@@ -318,7 +328,10 @@ impl World {
             invitations[side].is_some_and(|id| self.nodes[nodes[side]].contact_of(id).is_some())
         };
         match plan.deed {
-            Deed::Accept { node, .. } | Deed::Restart { node } => self.nodes[node].core.is_some(),
+            Deed::Accept { node, .. } | Deed::Restart { node } | Deed::BackUp { node } => {
+                self.nodes[node].core.is_some()
+            }
+            Deed::Restore { node } => self.backups.contains_key(&node),
             Deed::Invite { meeting, side } => {
                 self.nodes[self.meetings[meeting].nodes[side]].core.is_some()
                     && self.code_for(meeting, side).is_some()
@@ -383,14 +396,48 @@ impl World {
                 self.crashed(node);
                 true
             }
+            Deed::BackUp { node } => {
+                self.backups.insert(node, self.nodes[node].disk.back_up());
+                true
+            }
+            Deed::Restore { node } => {
+                self.restore(node);
+                true
+            }
         };
         if is_done {
             self.plans.remove(plan);
         }
     }
 
+    /// All that a node did since its backup is forgotten; what it has sent is not undone.
+    fn restore(&mut self, index: usize) {
+        self.crashed(index);
+        self.nodes[index].disk = self.backups.remove(&index).unwrap();
+        self.ledger.restored(index, &self.nodes[index]);
+        let core = self.nodes[index].disk.load(self.nodes[index].name);
+        if core.mailboxes.is_empty() {
+            // It got its mailbox after the backup, and gets another one now.
+            let deed = Deed::Accept { node: index, server: 0 };
+            self.plans.push(Plan { at: self.now, deed });
+        }
+        for meeting in &mut self.meetings {
+            let Some(side) = meeting.nodes.iter().position(|node| *node == index) else { continue };
+            let contact = |peer: &&Peer| Some(peer.contact.invitation) == meeting.invitations[side];
+            match core.peers.values().find(contact).map(|peer| peer.contact.cid) {
+                Some(cid) => {
+                    meeting.is_restored[side] = true;
+                    meeting.texts[side] = self.nodes[index].disk.texts(cid, Way::Out);
+                }
+                // Its number may be given to another invitation.
+                None => meeting.is_removed |= meeting.invitations[side].take().is_some(),
+            }
+        }
+    }
+
     fn write(&mut self, meeting: usize, side: usize) -> bool {
-        let count = self.meetings[meeting].texts[side].len();
+        // A node that was restored does not repeat what it has forgotten.
+        let count = self.rng.next_u32();
         let padding = if self.below(8) == 0 { 9_000 } else { 1 };
         let text = format!("meeting {meeting}, side {side}, text {count}{:padding$}", ".");
         let (node, cid) = (self.meetings[meeting].nodes[side], self.cid(meeting, side));

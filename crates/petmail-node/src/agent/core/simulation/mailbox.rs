@@ -1,6 +1,6 @@
 //! A mailbox server in memory, with the real cryptography of tokens and deliveries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, time::Duration};
 
 use petmail_proto::{
     delivery::{MsgADigest, msg_a_digest, open_delivery},
@@ -9,6 +9,7 @@ use petmail_proto::{
         account::{AccountId, AccountRecord, AccountState, Quota},
         offer::{Offer, RedeemTokenHash},
     },
+    time::UnixMillis,
     token::{SlotElement, SlotId, TokenKeyId, TokenSecretKey},
 };
 use rand_chacha::ChaCha20Rng;
@@ -20,6 +21,16 @@ use crate::agent::{
 
 const KID: TokenKeyId = TokenKeyId(1);
 
+/// How long messages are kept.
+pub(super) const RETENTION: Duration = Duration::from_secs(86_400);
+
+/// A message, and when it came.
+#[derive(Debug)]
+struct Kept {
+    came: UnixMillis,
+    msg_c: Vec<u8>,
+}
+
 #[derive(Debug)]
 pub(super) struct MailServer {
     name: String,
@@ -27,8 +38,8 @@ pub(super) struct MailServer {
     token_key: TokenSecretKey,
     delivery_key: DeliverySecretKey,
     accounts: BTreeMap<RedeemTokenHash, (SlotId, Account)>,
-    slots: BTreeMap<SlotId, BTreeMap<u64, Vec<u8>>>,
-    seen: BTreeSet<MsgADigest>,
+    slots: BTreeMap<SlotId, BTreeMap<u64, Kept>>,
+    seen: BTreeMap<MsgADigest, UnixMillis>,
     last_number: u64,
 }
 
@@ -41,7 +52,7 @@ impl MailServer {
             delivery_key: DeliverySecretKey::generate(rng),
             accounts: BTreeMap::new(),
             slots: BTreeMap::new(),
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
             last_number: 0,
         }
     }
@@ -73,7 +84,7 @@ impl MailServer {
                 token: element.seal(&token_key, rng).unwrap(),
                 kid: KID,
                 quota: Quota { bytes: 1 << 30, messages: 1 << 20 },
-                retention_seconds: 86_400,
+                retention_seconds: RETENTION.as_secs(),
                 notices: Vec::new(),
                 state: AccountState::Active,
             };
@@ -100,20 +111,31 @@ impl MailServer {
         open_delivery(msg_a, std::slice::from_ref(&self.delivery_key)).unwrap().msg_c
     }
 
-    /// Keeps a message, once.
-    pub(super) fn deliver(&mut self, msg_a: &[u8]) {
+    /// Keeps a message, once; tells its number if it is new.
+    pub(super) fn deliver(&mut self, msg_a: &[u8], now: UnixMillis) -> Option<u64> {
+        self.seen.retain(|_, came| now.since(*came) < RETENTION);
         let delivery = open_delivery(msg_a, std::slice::from_ref(&self.delivery_key)).unwrap();
         let slot = self.token_key.open(&delivery.token).unwrap();
-        if self.seen.insert(msg_a_digest(msg_a)) {
-            self.last_number += 1;
-            let slot = self.slots.get_mut(&slot).expect("the token leads to a slot");
-            slot.insert(self.last_number, delivery.msg_c);
+        if self.seen.insert(msg_a_digest(msg_a), now).is_some() {
+            return None;
         }
+        self.last_number += 1;
+        let slot = self.slots.get_mut(&slot).expect("the token leads to a slot");
+        slot.retain(|_, kept| now.since(kept.came) < RETENTION);
+        slot.insert(self.last_number, Kept { came: now, msg_c: delivery.msg_c });
+        Some(self.last_number)
     }
 
-    pub(super) fn list(&self, mailbox: &Mailbox) -> Vec<(u64, Vec<u8>)> {
+    /// Tells whether a message lies here.
+    pub(super) fn has(&self, number: u64, now: UnixMillis) -> bool {
+        let kept = self.slots.values().find_map(|slot| slot.get(&number));
+        kept.is_some_and(|kept| now.since(kept.came) < RETENTION)
+    }
+
+    pub(super) fn list(&self, mailbox: &Mailbox, now: UnixMillis) -> Vec<(u64, Vec<u8>)> {
         let Some((slot, _)) = self.accounts.get(&mailbox.redeem_token.hash()) else { return Vec::new() };
-        self.slots[slot].iter().map(|(number, msg_c)| (*number, msg_c.clone())).collect()
+        let kept = self.slots[slot].iter().filter(|(_, kept)| now.since(kept.came) < RETENTION);
+        kept.map(|(number, kept)| (*number, kept.msg_c.clone())).collect()
     }
 
     pub(super) fn delete(&mut self, mailbox: &Mailbox, number: u64) {

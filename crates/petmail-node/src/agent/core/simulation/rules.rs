@@ -26,7 +26,7 @@ use crate::{
     agent::{
         core::{Arrival, Offer, Packets, Step},
         error::{CommandError, Fault},
-        records::{BODIES, MAILBOXES, MESSAGES, QUARANTINE, Quarantined, Trust},
+        records::{BODIES, MAILBOXES, MESSAGES, PROGRESS, QUARANTINE, Quarantined, Trust},
     },
     db::Write,
 };
@@ -125,8 +125,11 @@ fn a_message_counts_once_even_after_a_restart() {
     let [first, again] = [(); 2].map(|()| seal(&mut world, &offer, json!({ BASIC: "hello" })));
     assert_eq!(receive(&mut world, 1, &first).0, Arrival::Accepted);
     world.nodes[1].core = Some(world.nodes[1].disk.load("bob"));
-    assert_eq!(receive(&mut world, 1, &first), (Arrival::Duplicate, Vec::new()));
-    assert_eq!(receive(&mut world, 1, &again), (Arrival::Duplicate, Vec::new()));
+    for copy in [first, again] {
+        let (arrival, writes) = receive(&mut world, 1, &copy);
+        // All that may change is that another acknowledgement is owed.
+        assert!(arrival == Arrival::Duplicate && writes.iter().all(|write| write.keyspace == PROGRESS));
+    }
 }
 
 #[test]
@@ -253,12 +256,15 @@ fn after_a_failed_commit_the_state_is_as_before() {
 #[test]
 fn every_new_mailbox_is_announced_even_a_second_one_at_the_same_server() {
     let mut world = met([true, true]);
+    let mut last_serial = 0;
     for (server, number) in [(0, 2), (1, 3)] {
         let deed = Deed::Accept { node: 0, server };
         world.plans.push(Plan { at: world.now, deed });
         world.run();
         let theirs = core!(world, 1).peers[&1].contact.theirs.transports.clone();
-        assert_eq!((theirs.list.len(), theirs.serial), (number, number as u64));
+        assert_eq!(theirs.list.len(), number);
+        assert!(theirs.serial > last_serial);
+        last_serial = theirs.serial;
         assert_eq!(theirs, core!(world, 0).peers[&1].contact.mine.transports);
     }
 }

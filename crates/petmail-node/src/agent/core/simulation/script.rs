@@ -14,6 +14,8 @@ pub(super) struct Meeting {
     pub(super) texts: [Vec<String>; 2],
     /// Somebody has removed the contact.
     pub(super) is_removed: bool,
+    /// A side was restored from a backup: what it wrote and received since is lost to it.
+    pub(super) is_restored: [bool; 2],
 }
 
 impl Meeting {
@@ -24,6 +26,7 @@ impl Meeting {
             invitations: [None; 2],
             texts: Default::default(),
             is_removed: false,
+            is_restored: [false; 2],
         }
     }
 }
@@ -54,6 +57,10 @@ pub(super) enum Deed {
     Cancel { meeting: usize, side: usize },
     /// Restarts a node in good order.
     Restart { node: usize },
+    /// Makes a backup of a node.
+    BackUp { node: usize },
+    /// Loses a node, and restores its backup.
+    Restore { node: usize },
 }
 
 #[derive(Clone, Copy, Debug)]

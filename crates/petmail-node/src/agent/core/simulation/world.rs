@@ -1,6 +1,6 @@
 //! The nodes, the servers between them, the clock, and everything that goes wrong until a point in time.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use petmail_proto::{invitation::machine::Input, outbox::Outcome, time::UnixMillis};
 use rand_chacha::{
@@ -10,6 +10,7 @@ use rand_chacha::{
 
 use super::{
     check::Ledger,
+    disk::Disk,
     mailbox::MailServer,
     node::{Committed, Node, Trouble},
     rendezvous::Rendezvous,
@@ -30,6 +31,7 @@ pub(super) struct World {
     pub(super) rendezvous: Rendezvous,
     pub(super) meetings: Vec<Meeting>,
     pub(super) plans: Vec<Plan>,
+    pub(super) backups: BTreeMap<usize, Disk>,
     pub(super) now: UnixMillis,
     pub(super) faults_until: UnixMillis,
     pub(super) rng: ChaCha20Rng,
@@ -53,6 +55,7 @@ pub(super) enum Event {
     Redeem(usize, u32),
     Fetch(usize, u32),
     SweepAcknowledged(usize),
+    EraseKeys(usize),
     RetryQuarantine(usize),
     TellContacts(usize),
     SweepRemoved(usize),
@@ -67,6 +70,7 @@ impl World {
             rendezvous: Rendezvous::default(),
             meetings: Vec::new(),
             plans: Vec::new(),
+            backups: BTreeMap::new(),
             now: START,
             faults_until: START.plus(FAULTY),
             rng,
@@ -200,7 +204,19 @@ impl World {
             let tasks = &node.tasks;
             let reconnects = (!node.idle_invitations().is_empty()).then_some(tasks.reconnect_at);
             let flights = tasks.flights.iter().map(|flight| flight.due);
-            tasks.wakes.values().copied().chain(tasks.offers_at).chain(reconnects).chain(flights)
+            let erasures = node
+                .core
+                .iter()
+                .flat_map(|core| core.peers.values())
+                .filter_map(|peer| peer.keys.erases_at());
+            tasks
+                .wakes
+                .values()
+                .copied()
+                .chain(tasks.offers_at)
+                .chain(reconnects)
+                .chain(flights)
+                .chain(erasures)
         });
         let plans = self.plans.iter().map(|plan| plan.at);
         let next = wakes.chain(plans).filter(|time| *time > self.now).min();
