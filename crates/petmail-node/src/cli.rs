@@ -11,6 +11,7 @@ mod invite;
 mod mailboxes;
 mod messages;
 mod node;
+mod passphrase;
 mod send;
 mod status;
 mod terminal;
@@ -80,6 +81,8 @@ enum Command {
     FetchMessages(messages::FetchMessages),
     FollowMessages(messages::FollowMessages),
     Messages(messages::Messages),
+    #[command(subcommand)]
+    Passphrase(passphrase::Passphrase),
     Completions(completions::Completions),
     Manpages(completions::Manpages),
 }
@@ -108,6 +111,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::FetchMessages(command) => command.run(&resolve(basedir)?),
         Command::FollowMessages(command) => command.run(&resolve(basedir)?),
         Command::Messages(command) => command.run(&resolve(basedir)?),
+        Command::Passphrase(command) => command.run(&resolve(basedir)?),
         Command::Completions(command) => command.run(),
         Command::Manpages(command) => command.run(),
     }

@@ -15,3 +15,4 @@ mod local_mailbox;
 mod network;
 pub mod node;
 mod tasks;
+pub mod vault;

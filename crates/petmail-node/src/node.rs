@@ -9,7 +9,9 @@ use petmail_net::{
     ws::WsSettings,
 };
 
-use crate::{agent::Agent, config::Config, db::Db, local_mailbox::LocalMailbox, network::Network, tasks};
+use crate::{
+    agent::Agent, config::Config, db::Db, local_mailbox::LocalMailbox, network::Network, tasks, vault::Vault,
+};
 
 /// A node that has read its state; [`Node::run`] brings it to life.
 #[derive(Debug)]
@@ -20,11 +22,11 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the node's state in `basedir`. The caller holds the basedir's lock for as long as the node lives.
+    /// Opens the node's state in `basedir`, with its vault if it is encrypted. The caller holds the basedir's lock for as long as the node lives.
     ///
     /// # Errors
     /// If the configuration makes no sense, or the database cannot be read.
-    pub async fn open(basedir: &Path, config: &Config) -> anyhow::Result<Self> {
+    pub async fn open(basedir: &Path, config: &Config, vault: Option<Vault>) -> anyhow::Result<Self> {
         let socks5 =
             config.socks5.as_deref().map(SocksProxy::parse).transpose().context("socks5 in config.toml")?;
         let policy =
@@ -35,7 +37,7 @@ impl Node {
         };
         let settings = ClientSettings { socks5: socks5.clone(), ..ClientSettings::default() };
         let network = Network::new(settings, policy, local_mailbox.as_ref().map(|local| local.address));
-        let db = Db::open(basedir).await?;
+        let db = Db::open(basedir, vault).await?;
         let agent = Agent::open(db, config.name.clone(), config.rendezvous.clone(), network).await?;
         if let Some(local) = &local_mailbox {
             local.redeem(&agent).await?;

@@ -36,7 +36,7 @@ impl Running {
         let token = ApiToken::generate(&mut OsRng);
         token.store(&basedir.token_file()).unwrap();
         let config = Config { rendezvous: "ws://127.0.0.1:9/v1".to_owned(), ..Config::default() };
-        let node = Node::open(basedir.path(), &config).await.unwrap();
+        let node = Node::open(basedir.path(), &config, None).await.unwrap();
         let api = ApiServer::bind(&basedir, &config).await.unwrap();
         let url = api.base_url().to_owned();
         let shutdown = CancellationToken::new();

@@ -26,8 +26,8 @@ pub enum OfflineError {
     #[error("there is no store in the folder")]
     Absent,
     /// A row cannot be rewritten.
-    #[error("{0}")]
-    Row(#[source] RowError),
+    #[error(transparent)]
+    Row(RowError),
     /// Reading the old or writing the new files failed.
     #[error("cannot copy the store: {0}")]
     Copy(#[from] EngineError),
