@@ -6,6 +6,7 @@
 pub(crate) mod core;
 pub mod error;
 pub(crate) mod records;
+mod snapshot;
 mod stored;
 pub(crate) mod view;
 mod work;

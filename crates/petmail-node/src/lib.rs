@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod backup;
 pub mod basedir;
 pub mod cli;
 pub mod config;

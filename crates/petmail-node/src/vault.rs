@@ -40,7 +40,7 @@ pub struct LockedVault {
 #[non_exhaustive]
 pub enum VaultError {
     /// The passphrase is another one.
-    #[error("the passphrase of this node is another one")]
+    #[error("the passphrase is wrong")]
     WrongPassphrase,
     /// The file is gone.
     #[error("{} is missing, and without it nothing in the database can be read", .path.display())]

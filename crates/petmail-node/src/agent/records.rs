@@ -39,6 +39,12 @@ pub(crate) const QUARANTINE: Keyspace = Keyspace::new("quarantine");
 pub(crate) static KEYSPACES: &[Keyspace] =
     &[AGENT, CONTACTS, PROGRESS, INVITATIONS, MAILBOXES, OUTBOX, MESSAGES, BODIES, MESSAGE_IDS, QUARANTINE];
 
+/// The keyspaces that no backup has: what must not come back to life. The secrets of a key exchange are used once.
+pub(crate) static NOT_IN_BACKUP: &[Keyspace] = &[INVITATIONS];
+
+/// The key in [`AGENT`] of the mark that a backup was restored: Unix milliseconds u64, until the agent has acted on it.
+pub(crate) const RESTORED_KEY: &[u8] = b"restored";
+
 /// The key of [`Settings`] in [`AGENT`].
 pub(crate) const SETTINGS_KEY: &[u8] = b"settings";
 

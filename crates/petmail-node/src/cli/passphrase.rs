@@ -81,7 +81,7 @@ impl Passphrase {
 impl Set {
     fn run(self, basedir: &Basedir) -> Result<(), Failure> {
         let _lock = lock_stopped(basedir)?;
-        let new = Source { passphrase_file: self.new.new_passphrase_file, passphrase_fd: self.new.new_passphrase_fd };
+        let new = Source::new(self.new.new_passphrase_file, self.new.new_passphrase_fd);
         let Some(unlocked) = unlock(basedir, &self.source)? else {
             // Without an old passphrase the options for one name the new one.
             let source = if new.is_terminal() { &self.source } else { &new };
@@ -123,6 +123,24 @@ pub(super) fn unlock(basedir: &Basedir, source: &Source) -> Result<Option<Unlock
     Ok(Some(Unlocked { passphrase, vault }))
 }
 
+/// Opens the vault of a stopped node, if it has one, with the passphrase that is at hand, else with the node's own.
+pub(super) fn unlock_with(
+    basedir: &Basedir,
+    source: &Source,
+    at_hand: &Text,
+) -> Result<Option<Vault>, Failure> {
+    let Some(locked) = LockedVault::find(basedir).map_err(fail)? else { return Ok(None) };
+    if source.is_terminal()
+        && let Ok(vault) = locked.unlock(at_hand)
+    {
+        return Ok(Some(vault));
+    }
+    let passphrase = source.read("Passphrase of this node: ").map_err(|failure| {
+        failure.hint("the node is encrypted: name its passphrase with --node-passphrase-file or --node-passphrase-fd")
+    })?;
+    locked.unlock(&passphrase).map(Some).map_err(fail)
+}
+
 /// Says so if a passphrase was given for a node that has none.
 pub(super) fn note_unused(unlocked: Option<&Unlocked>, source: &Source) {
     if unlocked.is_none() && !source.is_terminal() {
@@ -149,6 +167,11 @@ fn fail(error: VaultError) -> Failure {
 }
 
 impl Source {
+    /// A source that was named by other options.
+    pub(super) const fn new(passphrase_file: Option<PathBuf>, passphrase_fd: Option<u32>) -> Self {
+        Self { passphrase_file, passphrase_fd }
+    }
+
     /// Reads the passphrase, from the terminal if no other source was named.
     pub(super) fn read(&self, prompt: &str) -> Result<Text, Failure> {
         let text = match (&self.passphrase_file, self.passphrase_fd) {
