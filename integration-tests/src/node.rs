@@ -46,6 +46,12 @@ impl Node {
         node
     }
 
+    /// Names a node that was made by other means; it does not run yet.
+    #[must_use]
+    pub fn at(basedir: &Path) -> Self {
+        Self { basedir: basedir.to_owned(), life: Life::Stopped }
+    }
+
     /// Starts the node in the background, as people do.
     ///
     /// # Panics

@@ -203,7 +203,10 @@ fn a_node_killed_while_it_is_encrypted_or_decrypted_is_usable() {
     let expected = messages_sent(&alice);
     alice.stop();
     let file = passphrase_file(&world, "passphrase", "correct horse");
-    let (set, remove) = (["passphrase", "set", "--passphrase-file", &file], ["passphrase", "remove", "--passphrase-file", &file]);
+    let (set, remove) = (
+        ["passphrase", "set", "--passphrase-file", &file],
+        ["passphrase", "remove", "--passphrase-file", &file],
+    );
     let began = Instant::now();
     assert!(alice.run(&set).text().contains("encrypted"));
     let longest = began.elapsed();

@@ -14,8 +14,8 @@ use petmail_proto::{
 };
 use petmail_store::Keyspace;
 
-pub(crate) use self::file::{BackupReader, BackupWriter};
 use self::content::{ContentReader, Entry, write_config, write_end, write_row, write_version};
+pub(crate) use self::file::{BackupReader, BackupWriter};
 use crate::{
     agent::records::{AGENT, KEYSPACES, NOT_IN_BACKUP, RESTORED_KEY},
     db::{Cursor, Db, Write},
@@ -31,7 +31,7 @@ const BYTES_PER_COMMIT: usize = 1024 * 1024;
 #[non_exhaustive]
 pub enum BackupError {
     /// The file is no backup, damaged at its beginning, or newer than this program.
-    #[error("it is no backup that this program can read: {0}")]
+    #[error(transparent)]
     Header(#[from] HeaderError),
     /// The passphrase is another one.
     #[error(transparent)]

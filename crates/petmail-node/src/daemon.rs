@@ -49,11 +49,7 @@ const MAX_REPORT_BYTES: u64 = 64 * 1024;
 ///
 /// # Errors
 /// The node cannot be started, or failed so that it cannot go on.
-pub async fn run(
-    basedir: &Basedir,
-    vault: Option<Vault>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run(basedir: &Basedir, vault: Option<Vault>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = Config::load(&basedir.config_file())?;
     let _lock = lock(basedir).await?;
     // Bound first: while the lock is held, the address in the basedir is this node's, and commands wait for it to open.

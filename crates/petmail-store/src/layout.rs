@@ -152,8 +152,7 @@ impl Layout {
 
     /// The folder of the current generation; none before the first.
     pub(crate) fn current(&self) -> Result<Option<PathBuf>, OpenError> {
-        newest_generation(&self.path)
-            .map_err(|source| OpenError::Io { path: self.path.clone(), source })
+        newest_generation(&self.path).map_err(|source| OpenError::Io { path: self.path.clone(), source })
     }
 
     /// Checks that a generation is of this format and engine, and returns its label.

@@ -47,5 +47,5 @@ pub use blobs::{BlobDir, BlobError, BlobName, ParseBlobNameError, Swept};
 pub use committer::CommitError;
 pub use engine::{EngineError, EngineKind, ParseEngineKindError};
 pub use layout::{Label, OpenError, ParseLabelError, label};
-pub use offline::{OfflineError, RowError, Rewritten, compact_offline, migrate_offline, rewrite_offline};
+pub use offline::{OfflineError, Rewritten, RowError, compact_offline, migrate_offline, rewrite_offline};
 pub use store::{Direction, Options, ReadError, Row, Stats, Store, prefix_range};

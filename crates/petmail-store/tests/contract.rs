@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use petmail_store::{
-    Batch, CommitError, Direction, EngineKind, Keyspace, Label, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_KEY_BYTES,
-    MAX_VALUE_BYTES, OfflineError, OpenError, ReadError, Row, Store, compact_offline, label, migrate_offline,
-    rewrite_offline,
-    prefix_range,
+    Batch, CommitError, Direction, EngineKind, Keyspace, Label, MAX_BATCH_BYTES, MAX_BATCH_OPS,
+    MAX_KEY_BYTES, MAX_VALUE_BYTES, OfflineError, OpenError, ReadError, Row, Store, compact_offline, label,
+    migrate_offline, prefix_range, rewrite_offline,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;

@@ -39,10 +39,7 @@ pub(super) fn write_version<W: Write>(backup: &mut BackupWriter<W>) -> Result<()
     backup.append(&VERSION.to_be_bytes())
 }
 
-pub(super) fn write_config<W: Write>(
-    backup: &mut BackupWriter<W>,
-    config: &[u8],
-) -> Result<(), BackupError> {
+pub(super) fn write_config<W: Write>(backup: &mut BackupWriter<W>, config: &[u8]) -> Result<(), BackupError> {
     if config.len() > MAX_CONFIG_BYTES {
         return Err(std::io::Error::other("the configuration is too long").into());
     }

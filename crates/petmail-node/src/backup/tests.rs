@@ -22,7 +22,9 @@ fn rows() -> Vec<(Keyspace, Row)> {
         (INVITATIONS, (b"1".to_vec(), b"used once".to_vec())),
         (BODIES, (b"large".to_vec(), vec![7; 100_000])),
     ];
-    rows.extend((0..1_000_u32).map(|n| (CONTACTS, (n.to_be_bytes().to_vec(), n.to_string().repeat(500).into()))));
+    rows.extend(
+        (0..1_000_u32).map(|n| (CONTACTS, (n.to_be_bytes().to_vec(), n.to_string().repeat(500).into()))),
+    );
     rows
 }
 
@@ -150,11 +152,15 @@ async fn every_kind_of_damage_is_refused() {
 
 #[tokio::test]
 async fn contents_that_make_no_sense_are_refused() {
-    let row = |keyspace: &'static str| move |backup: &mut BackupWriter<Vec<u8>>| {
-        write_row(backup, keyspace, &(b"key".to_vec(), b"value".to_vec()))
+    let row = |keyspace: &'static str| {
+        move |backup: &mut BackupWriter<Vec<u8>>| {
+            write_row(backup, keyspace, &(b"key".to_vec(), b"value".to_vec()))
+        }
     };
     let whole = |backup: &mut BackupWriter<Vec<u8>>, rows| {
-        write_version(backup).and_then(|()| write_config(backup, CONFIG)).and_then(|()| write_end(backup, rows))
+        write_version(backup)
+            .and_then(|()| write_config(backup, CONFIG))
+            .and_then(|()| write_end(backup, rows))
     };
     let bytes = sealed(|backup| whole(backup, 0));
     assert_eq!(restore(&bytes).await.unwrap(), CONFIG);

@@ -34,9 +34,11 @@ pub(super) const LOCAL_MAILBOX: &str = "note: the mailbox inside this node is no
 
 /// Save everything that the node needs to live on elsewhere in one encrypted file
 #[derive(Debug, Args)]
-#[command(after_help = "The node may run meanwhile. The passphrase is the backup's own; without it nobody can restore it.\n\n\
+#[command(
+    after_help = "The node may run meanwhile. The passphrase is the backup's own; without it nobody can restore it.\n\n\
     Examples:\n  petmail-node -d n1 backup /media/stick/petmail.backup\n  \
-    petmail-node -d n1 backup petmail.backup --force --passphrase-file passphrase")]
+    petmail-node -d n1 backup petmail.backup --force --passphrase-file passphrase"
+)]
 pub(super) struct Backup {
     /// The file to write
     file: PathBuf,
@@ -130,12 +132,9 @@ impl Target {
     }
 
     /// Has the file written and puts it in place, and returns its length in bytes.
-    fn fill(
-        self,
-        mode: u32,
-        write: impl FnOnce(&mut File) -> Result<(), Failure>,
-    ) -> Result<u64, Failure> {
-        let failed = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", self.path.display()));
+    fn fill(self, mode: u32, write: impl FnOnce(&mut File) -> Result<(), Failure>) -> Result<u64, Failure> {
+        let failed =
+            |error: io::Error| Failure::failed(format!("cannot write {}: {error}", self.path.display()));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.temporary);
         let file = file.as_mut().map_err(|error| {
             Failure::failed(format!("cannot write beside {}: {error}", self.path.display()))

@@ -88,7 +88,9 @@ impl Set {
             let passphrase = source.read_new("Passphrase for this node: ")?;
             terminal::note("encrypting the database …");
             block_on(async { vault::encrypt(basedir, &passphrase).await.map_err(Failure::failed) })?;
-            return terminal::print("the database is encrypted; `start` asks for the passphrase from now on\n");
+            return terminal::print(
+                "the database is encrypted; `start` asks for the passphrase from now on\n",
+            );
         };
         let passphrase = new.read_new("New passphrase: ")?;
         vault::change(basedir, &unlocked.vault, &passphrase).map_err(Failure::failed)?;
@@ -136,7 +138,9 @@ pub(super) fn unlock_with(
         return Ok(Some(vault));
     }
     let passphrase = source.read("Passphrase of this node: ").map_err(|failure| {
-        failure.hint("the node is encrypted: name its passphrase with --node-passphrase-file or --node-passphrase-fd")
+        failure.hint(
+            "the node is encrypted: name its passphrase with --node-passphrase-file or --node-passphrase-fd",
+        )
     })?;
     locked.unlock(&passphrase).map(Some).map_err(fail)
 }
@@ -226,7 +230,8 @@ fn read_line(source: &mut impl Read) -> io::Result<Zeroizing<String>> {
     // Never grows, so that no copy stays behind.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES + 2));
     let mut byte = Zeroizing::new([0]);
-    while line.len() < MAX_PASSPHRASE_BYTES + 2 && source.read(byte.as_mut_slice())? == 1 && *byte != [b'\n'] {
+    while line.len() < MAX_PASSPHRASE_BYTES + 2 && source.read(byte.as_mut_slice())? == 1 && *byte != [b'\n']
+    {
         line.extend_from_slice(byte.as_slice());
     }
     let text = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(&line));

@@ -40,10 +40,12 @@ const LOCAL_MAILBOX: &str = "note: the mailbox inside this node was not in the b
 
 /// Make a node from a backup
 #[derive(Debug, Args)]
-#[command(after_help = "The node lives on in a new folder: contacts, mailboxes and messages are there, open invitations are \
+#[command(
+    after_help = "The node lives on in a new folder: contacts, mailboxes and messages are there, open invitations are \
     not.\n\n\
     Examples:\n  petmail-node restore /media/stick/petmail.backup\n  \
-    petmail-node restore petmail.backup n1 --passphrase-file passphrase")]
+    petmail-node restore petmail.backup n1 --passphrase-file passphrase"
+)]
 pub(super) struct Restore {
     /// The backup
     file: PathBuf,
@@ -64,7 +66,8 @@ impl Restore {
         let refuse = |error| refuse(&self.file, &error);
         let backup = BackupReader::open(file, &passphrase).map_err(refuse)?;
         let site = Site::prepare(&basedir)?;
-        let built = block_on(site.build(backup, refuse)).and_then(|config| site.move_in(&basedir).map(|()| config));
+        let built =
+            block_on(site.build(backup, refuse)).and_then(|config| site.move_in(&basedir).map(|()| config));
         let config = built.inspect_err(|_| site.clear())?;
         explain(&config);
         terminal::print(&format!("restored the node in {}\n", basedir.path().display()))
@@ -124,10 +127,11 @@ impl Site {
     /// Gives the node its place.
     fn move_in(&self, target: &Basedir) -> Result<(), Failure> {
         refuse_used(target)?;
-        let moved = fs::rename(self.basedir.path(), target.path()).and_then(|()| match target.path().parent() {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
-        });
+        let moved =
+            fs::rename(self.basedir.path(), target.path()).and_then(|()| match target.path().parent() {
+                Some(parent) => File::open(parent)?.sync_all(),
+                None => Ok(()),
+            });
         moved.map_err(|error| Failure::failed(format!("cannot make {}: {error}", target.path().display())))
     }
 

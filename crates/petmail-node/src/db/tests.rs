@@ -118,7 +118,8 @@ async fn rows_and_files_cannot_be_exchanged() {
     }
     assert_eq!(db.values.read("contacts", b"1", row).await.unwrap(), TEXT);
     db.close().await;
-    let files: Vec<_> = fs::read_dir(dir.path().join("files")).unwrap().map(|file| file.unwrap().path()).collect();
+    let files: Vec<_> =
+        fs::read_dir(dir.path().join("files")).unwrap().map(|file| file.unwrap().path()).collect();
     let [first, second, ..] = files.as_slice() else { panic!("there are files") };
     let contents = fs::read(first).unwrap();
     fs::copy(second, first).unwrap();
@@ -140,7 +141,8 @@ async fn rows_of_every_form_stay_readable() {
     assert_eq!(plain.read("agent", b"k", b"\x00value".to_vec()).await.unwrap(), b"value");
     let named = [[1].as_slice(), &[0xab; 16]].concat();
     assert_eq!(plain.file_of("agent", b"k", named).unwrap(), Some(BlobName::from_bytes([0xab; 16])));
-    let sealed = "02545239fb3d559b27751c79e5b70b47ceeadb5115199315d48841b3ced8de718b21a483add8c4625b2b84d434d4a8";
+    let sealed =
+        "02545239fb3d559b27751c79e5b70b47ceeadb5115199315d48841b3ced8de718b21a483add8c4625b2b84d434d4a8";
     let row = data_encoding::HEXLOWER.decode(sealed.as_bytes()).unwrap();
     let values = Values { files, vault: Some(Vault::of_bytes(1, 2)) };
     assert_eq!(values.read("agent", b"k", row.clone()).await.unwrap(), b"value");
@@ -149,7 +151,10 @@ async fn rows_of_every_form_stay_readable() {
         assert!(values.read("agent", b"k", bad.to_vec()).await.is_err());
     }
     assert!(plain.read("agent", b"k", row).await.is_err());
-    assert!(values.read("agent", b"k", b"\x00value".to_vec()).await.is_err(), "a plain row is none of this vault");
+    assert!(
+        values.read("agent", b"k", b"\x00value".to_vec()).await.is_err(),
+        "a plain row is none of this vault"
+    );
 }
 
 #[tokio::test]
@@ -158,7 +163,8 @@ async fn a_rewriting_that_fails_changes_nothing() {
     filled(dir.path()).await;
     let before = file_count(dir.path());
     // A damaged row in the last keyspace, when all large values are written anew already.
-    let damage = |keyspace: &str, _: &[u8], row: Vec<u8>| Ok(if keyspace == "messages" { vec![9] } else { row });
+    let damage =
+        |keyspace: &str, _: &[u8], row: Vec<u8>| Ok(if keyspace == "messages" { vec![9] } else { row });
     rewrite_offline(&store_dir(dir.path()), EngineKind::Sled, None, damage).unwrap();
     let vault = Vault::of_bytes(1, 2);
     let error = rewrite(dir.path(), None, Some(vault)).await.unwrap_err();

@@ -63,7 +63,12 @@ impl Values {
     }
 
     /// Returns the file that a row names.
-    pub(super) fn file_of(&self, keyspace: &str, key: &[u8], row: Vec<u8>) -> anyhow::Result<Option<BlobName>> {
+    pub(super) fn file_of(
+        &self,
+        keyspace: &str,
+        key: &[u8],
+        row: Vec<u8>,
+    ) -> anyhow::Result<Option<BlobName>> {
         match self.content(keyspace, key, row)? {
             Content::Inline(_) => Ok(None),
             Content::File(name) => Ok(Some(name)),

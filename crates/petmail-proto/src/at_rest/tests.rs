@@ -62,7 +62,8 @@ fn a_wrapped_key_opens_with_its_passphrase_only() {
 fn todays_cost_is_what_the_specification_says() {
     let (id, key) = (DataKeyId::from_bytes([2; 16]), DataKey::from_bytes([3; 32]));
     let bytes = WrappedKey::wrap(Purpose::Backup, id, &key, &passphrase("x"), &mut rng()).encode();
-    let [memory, passes, lanes] = [18, 22, 26].map(|at| u32::from_be_bytes(*bytes[at..].first_chunk().unwrap()));
+    let [memory, passes, lanes] =
+        [18, 22, 26].map(|at| u32::from_be_bytes(*bytes[at..].first_chunk().unwrap()));
     assert_eq!((memory, passes, lanes), (65_536, 3, 1));
     let read = WrappedKey::decode(Purpose::Backup, &bytes).unwrap();
     assert_eq!(read.unwrap(&passphrase("x")).unwrap().expose_bytes(), &[3; 32]);
