@@ -26,11 +26,13 @@ impl<W: Write> BackupWriter<W> {
         let (id, key) = (DataKeyId::generate(&mut OsRng), DataKey::generate(&mut OsRng));
         let wrapped = WrappedKey::wrap(Purpose::Backup, id, &key, passphrase, &mut OsRng);
         sink.write_all(&wrapped.encode())?;
-        Ok(Self {
-            sink,
-            sealer: StreamSealer::new(&key),
-            chunk: Zeroizing::new(Vec::with_capacity(CHUNK_BYTES)),
-        })
+        Ok(Self::after_head(sink, &key))
+    }
+
+    /// Begins behind the head, which the sink has already.
+    pub(super) fn after_head(sink: W, key: &DataKey) -> Self {
+        let chunk = Zeroizing::new(Vec::with_capacity(CHUNK_BYTES));
+        Self { sink, sealer: StreamSealer::new(key), chunk }
     }
 
     /// Appends to the content.
@@ -75,8 +77,12 @@ impl<R: BufRead> BackupReader<R> {
         let mut head = Vec::new();
         source.by_ref().take(WrappedKey::BYTES as u64).read_to_end(&mut head)?;
         let key = WrappedKey::decode(Purpose::Backup, &head)?.unwrap(passphrase)?;
-        let opener = Some(StreamOpener::new(&key));
-        Ok(Self { source, opener, chunk: Zeroizing::default(), taken: 0 })
+        Ok(Self::after_head(source, &key))
+    }
+
+    /// Begins behind the head, which was read already.
+    pub(super) fn after_head(source: R, key: &DataKey) -> Self {
+        Self { source, opener: Some(StreamOpener::new(key)), chunk: Zeroizing::default(), taken: 0 }
     }
 
     /// Takes exactly `length` bytes of the content.

@@ -1,7 +1,8 @@
 use std::path::Path;
 
-use petmail_proto::at_rest::{CHUNK_BYTES, Passphrase, WrappedKey};
+use petmail_proto::at_rest::{CHUNK_BYTES, DataKey, Passphrase, WrappedKey};
 use petmail_store::Row;
+use proptest::prelude::*;
 use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
@@ -213,5 +214,40 @@ async fn a_backup_may_end_at_any_place_of_a_chunk() {
             write_end(backup, 0)
         });
         assert_eq!(restore(&bytes).await.unwrap(), config);
+    }
+}
+
+/// Reads entries until the end or the first fault.
+fn entries(content: &[u8]) -> Result<Vec<Entry>, BackupError> {
+    let key = DataKey::from_bytes([1; 32]);
+    let mut backup = BackupWriter::after_head(Vec::new(), &key);
+    backup.append(content)?;
+    let sealed = backup.finish()?;
+    let mut reader = ContentReader::new(BackupReader::after_head(sealed.as_slice(), &key))?;
+    let mut entries = Vec::new();
+    loop {
+        entries.push(reader.next()?);
+        if let Some(Entry::End { .. }) = entries.last() {
+            reader.finish()?;
+            return Ok(entries);
+        }
+    }
+}
+
+proptest! {
+    /// Authentic, but made by a program gone wrong.
+    #[test]
+    fn no_content_makes_the_reader_panic(
+        rest in proptest::collection::vec(any::<u8>(), 0..300),
+        rows in 0..4_usize,
+    ) {
+        let mut content = vec![0, 1];
+        for _ in 0..rows {
+            content.extend([2, 0, 0, 0, 1, b'k', 0, 0, 0, 1, b'k', 0, 0, 0, 1, b'v']);
+        }
+        content.extend(rest);
+        if let Ok(entries) = entries(&content) {
+            prop_assert!(entries.len() > rows);
+        }
     }
 }
