@@ -1,7 +1,7 @@
 //! Backups: everything that a node needs to live on elsewhere, in one encrypted file.
 //!
-//! A backup is made of a database in which nothing is committed meanwhile. What must not come back to life is left out
-//! ([`NOT_IN_BACKUP`]). Rows are stored decrypted inside the encrypted file, so that it does not depend on the node's own
+//! A backup is made of a database in which nothing is committed meanwhile. What must not come back to life is left out:
+//! `NOT_IN_BACKUP`. Rows are stored decrypted inside the encrypted file, so that it does not depend on the node's own
 //! passphrase. Specification: `docs/protocol/at-rest.md`.
 
 mod content;

@@ -41,7 +41,7 @@ public_bytes! {
 pub struct Damaged;
 
 impl DataKey {
-    /// Seals a value for a place: nonce [24] ‖ XChaCha20-Poly1305(value; associated data = place).
+    /// Seals a value for a place: a random nonce of 24 bytes, then XChaCha20-Poly1305 with the place as associated data.
     ///
     /// # Panics
     /// Never: values are far below the cipher's limit of 256 GiB.

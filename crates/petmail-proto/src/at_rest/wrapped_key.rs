@@ -1,7 +1,9 @@
 //! A data key wrapped by a passphrase: the file `vault` of a node, and the head of a backup.
 //!
+//! ```text
 //! title ‖ version u16 ‖ memory KiB u32 ‖ passes u32 ‖ lanes u32 ‖ salt [16] ‖ key id [16] ‖ nonce [24] ‖
-//! XChaCha20-Poly1305(argon2id key, data key; associated data = all before the nonce) ‖ SHA-256(all before) [8].
+//! XChaCha20-Poly1305(argon2id key, data key; associated data = all before the nonce) ‖ SHA-256(all before) [8]
+//! ```
 //! The check tells damage from a wrong passphrase.
 
 use rand_core::CryptoRngCore;
