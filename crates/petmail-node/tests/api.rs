@@ -242,6 +242,27 @@ async fn texts_and_petnames_are_checked() {
 }
 
 #[tokio::test]
+async fn a_backup_is_a_file_of_a_declared_length() {
+    let node = Running::start().await;
+    std::fs::write(node.basedir.config_file(), "name = \"Alice\"\n").unwrap();
+    let ask = |arguments| node.command("backup").json(&arguments);
+    let bad_request = refusal(StatusCode::BAD_REQUEST, "bad-request");
+    assert_eq!(code(ask(json!({"passphrase": ""}))).await, bad_request);
+    assert_eq!(code(ask(json!({"passphrase": "two\nlines"}))).await, bad_request);
+    assert_eq!(code(ask(json!({}))).await, refusal(StatusCode::BAD_REQUEST, "bad-arguments"));
+    let answer = ask(json!({"passphrase": "correct horse"})).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "application/octet-stream");
+    let length = answer.content_length();
+    let bytes = answer.bytes().await.unwrap();
+    assert_eq!(length, Some(bytes.len() as u64));
+    assert!(bytes.starts_with(b"petmail backup "));
+    assert!(!bytes.windows(5).any(|window| window == b"Alice"));
+    assert!(!node.basedir.path().join("backup.tmp").exists());
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn the_event_stream_opens_and_ends_with_the_node() {
     let node = Running::start().await;
     for method in [Method::GET, Method::POST] {
