@@ -46,12 +46,26 @@ impl Node {
         node
     }
 
+    /// Names a node that was made by other means; it does not run yet.
+    #[must_use]
+    pub fn at(basedir: &Path) -> Self {
+        Self { basedir: basedir.to_owned(), life: Life::Stopped }
+    }
+
     /// Starts the node in the background, as people do.
     ///
     /// # Panics
     /// If it does not get ready.
     pub fn start(&mut self) {
-        let base = self.run(&["start"]).text();
+        self.start_by(&["start"]);
+    }
+
+    /// Starts the node in the background by this command, `start` or `restart` with arguments.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    pub fn start_by(&mut self, command: &[&str]) {
+        let base = self.run(command).text();
         self.life = Life::Background { api: Api::new(&self.basedir, base.trim()) };
     }
 
@@ -72,6 +86,26 @@ impl Node {
         start.args(["start", "--foreground"]).envs(environment.iter().copied());
         let (process, base) = Process::ready(&mut start);
         self.life = Life::Child { _process: process, api: Api::new(&self.basedir, &base) };
+    }
+
+    /// Starts the node as a child that can be killed, with more arguments of `start`.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    pub fn start_as_child_by(&mut self, arguments: &[&str]) {
+        let mut start = self.command();
+        start.args(["start", "--foreground"]).args(arguments);
+        let (process, base) = Process::ready(&mut start);
+        self.life = Life::Child { _process: process, api: Api::new(&self.basedir, &base) };
+    }
+
+    /// Stops the node, however it runs.
+    ///
+    /// # Panics
+    /// If it does not stop.
+    pub fn stop(&mut self) {
+        assert_eq!(self.run(&["stop"]).text(), "");
+        self.life = Life::Stopped;
     }
 
     /// Kills the node with SIGKILL.

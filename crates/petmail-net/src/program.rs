@@ -61,13 +61,15 @@ impl fmt::Display for LogFormat {
 pub struct LogFormatError;
 
 /// Prepares the process, first thing in `main`, before any thread: umask 077, and as many open files as the system
-/// allows, since a server's connections are files.
-pub fn prepare_process() {
-    umask(Mode::RWXG | Mode::RWXO);
+/// allows, since a server's connections are files. Returns the mode, such as 0644, that the caller's own umask gives to a
+/// file that is saved for the caller.
+pub fn prepare_process() -> u32 {
+    let callers = umask(Mode::RWXG | Mode::RWXO);
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // Failing leaves the old limit: connections beyond it wait, as the server loop arranges.
     setrlimit(Resource::Nofile, wanted).unwrap_or_default();
+    0o666 & !callers.bits()
 }
 
 /// Sends log lines to standard error, by the directives in `RUST_LOG`, else from level `info` up, and makes panics one

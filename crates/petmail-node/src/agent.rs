@@ -6,6 +6,7 @@
 pub(crate) mod core;
 pub mod error;
 pub(crate) mod records;
+mod snapshot;
 mod stored;
 pub(crate) mod view;
 mod work;
@@ -24,7 +25,7 @@ use tokio::sync::{Mutex, Notify, broadcast};
 use self::{
     core::{Core, Profile, Step},
     error::{CommandError, Fault},
-    records::{Account, Mailbox, Message, MessageKey, OUTBOX},
+    records::{AGENT, Account, Mailbox, Message, MessageKey, OUTBOX, RESTORED_KEY},
 };
 use crate::{
     api::types::{
@@ -100,6 +101,9 @@ impl Agent {
         while agent.step(|core, step, _| core.move_keys(step)).await? {}
         agent.freeze().await?;
         while agent.step(|core, step, now| core.replace_lost_keys(step, now, &mut OsRng)).await? {}
+        if agent.0.db.get(AGENT, RESTORED_KEY).await?.is_some() {
+            agent.step(|core, step, now| core.take_over_accounts(step, now, &mut OsRng)).await?;
+        }
         agent.step(|core, step, now| core.resume_invitations(step, now, &mut OsRng)).await?;
         agent.finish_removals().await?;
         agent.tell_contacts().await?;

@@ -4,6 +4,7 @@
 //! the agent's: it asks [`crate::agent`] and says what that says. Source: `docs/api/README.md`.
 
 mod arguments;
+mod backup;
 mod check;
 mod events;
 mod guard;
@@ -36,6 +37,7 @@ use crate::{agent::Agent, basedir::Basedir, config::Config};
 /// The control API, bound to its address and known to the command line, but not yet answering.
 #[derive(Debug)]
 pub struct ApiServer {
+    basedir: Basedir,
     server: Server,
     base_url: String,
     token: ApiToken,
@@ -45,6 +47,7 @@ pub struct ApiServer {
 #[derive(Clone, Debug)]
 struct Shared {
     agent: Agent,
+    basedir: Basedir,
     base_url: Arc<str>,
     shutdown: CancellationToken,
 }
@@ -61,7 +64,7 @@ impl ApiServer {
         let base_url = format!("http://{}", server.local_addr());
         write_private_file(&basedir.baseurl_file(), format!("{base_url}\n").as_bytes())
             .map_err(StartError::BaseUrl)?;
-        Ok(Self { server, base_url, token })
+        Ok(Self { basedir: basedir.clone(), server, base_url, token })
     }
 
     /// Returns the base URL, without a slash at its end.
@@ -73,7 +76,12 @@ impl ApiServer {
     /// Answers requests until `shutdown` is cancelled, which the `stop` command does too.
     pub async fn serve(self, agent: Agent, shutdown: CancellationToken) {
         let guard = Guard::new(self.token, self.server.local_addr());
-        let shared = Shared { agent, base_url: self.base_url.into(), shutdown: shutdown.clone() };
+        let shared = Shared {
+            agent,
+            basedir: self.basedir,
+            base_url: self.base_url.into(),
+            shutdown: shutdown.clone(),
+        };
         self.server.serve(routes::router(shared, guard), shutdown).await;
     }
 }

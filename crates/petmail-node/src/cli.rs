@@ -3,6 +3,7 @@
 //! Commands for a running node go through the control API and nothing else. Results go to standard output, everything
 //! else to standard error. Source: `docs/guide/`, and the help texts, which man pages and completions are made from.
 
+mod backup;
 mod client;
 mod completions;
 mod contacts;
@@ -12,6 +13,8 @@ mod invite;
 mod mailboxes;
 mod messages;
 mod node;
+mod passphrase;
+mod restore;
 mod send;
 mod status;
 mod terminal;
@@ -85,15 +88,19 @@ enum Command {
     Messages(messages::Messages),
     Retry(give_up::Retry),
     Cancel(give_up::Cancel),
+    #[command(subcommand)]
+    Passphrase(passphrase::Passphrase),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Completions(completions::Completions),
     Manpages(completions::Manpages),
 }
 
-/// Does what the command line says.
+/// Does what the command line says. Files that it saves for its caller get the mode `saved_file_mode`.
 ///
 /// # Errors
 /// It failed, or makes no sense; the failure says what to do.
-pub fn run(cli: Cli) -> Result<(), Failure> {
+pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
     let Global { basedir, log_format } = cli.global;
     match cli.command {
         Command::CreateNode(command) => command.run(basedir),
@@ -116,6 +123,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Messages(command) => command.run(&resolve(basedir)?),
         Command::Retry(command) => command.run(&resolve(basedir)?),
         Command::Cancel(command) => command.run(&resolve(basedir)?),
+        Command::Passphrase(command) => command.run(&resolve(basedir)?),
+        Command::Backup(command) => command.run(&resolve(basedir)?, saved_file_mode),
+        Command::Restore(command) => command.run(basedir),
         Command::Completions(command) => command.run(),
         Command::Manpages(command) => command.run(),
     }

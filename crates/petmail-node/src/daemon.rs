@@ -16,14 +16,16 @@ use petmail_net::{
     CancellationToken,
     program::{DirLock, Failure, LockError, LogFormat, announce_ready},
 };
+use petmail_proto::at_rest::Passphrase;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
     time::timeout,
 };
+use zeroize::Zeroizing;
 
-use crate::{api::ApiServer, basedir::Basedir, config::Config, node::Node};
+use crate::{api::ApiServer, basedir::Basedir, config::Config, node::Node, vault::Vault};
 
 /// A log that has grown beyond this is set aside at the next start; the one set aside before it goes.
 const MAX_LOG_BYTES: u64 = 5 * 1024 * 1024;
@@ -43,16 +45,16 @@ const LOCK_ATTEMPTS: u32 = 10;
 /// How much of the log's end is searched for the reason of a failed start.
 const MAX_REPORT_BYTES: u64 = 64 * 1024;
 
-/// Runs the node in `basedir` until `shutdown` is cancelled. Prints `ready URL` once the control API accepts connections.
+/// Runs the node in `basedir`, with its vault if it is encrypted, until `shutdown` is cancelled. Prints `ready URL` once the control API accepts connections.
 ///
 /// # Errors
 /// The node cannot be started, or failed so that it cannot go on.
-pub async fn run(basedir: &Basedir, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(basedir: &Basedir, vault: Option<Vault>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = Config::load(&basedir.config_file())?;
     let _lock = lock(basedir).await?;
     // Bound first: while the lock is held, the address in the basedir is this node's, and commands wait for it to open.
     let api = ApiServer::bind(basedir, &config).await?;
-    let node = Node::open(basedir.path(), &config).await?;
+    let node = Node::open(basedir.path(), &config, vault).await?;
     let url = api.base_url().to_owned();
     let serving = tokio::spawn(api.serve(node.agent(), shutdown.clone()));
     announce_ready(&url).context("cannot say that the node is ready")?;
@@ -65,7 +67,7 @@ pub async fn run(basedir: &Basedir, shutdown: CancellationToken) -> anyhow::Resu
 }
 
 /// Takes the lock of the basedir. Whoever looks whether a node runs holds it for a moment too: that is waited out.
-async fn lock(basedir: &Basedir) -> Result<DirLock, LockError> {
+pub(crate) async fn lock(basedir: &Basedir) -> Result<DirLock, LockError> {
     for _ in 1..LOCK_ATTEMPTS {
         match DirLock::acquire(basedir.path()) {
             Err(LockError::Held { .. }) => tokio::time::sleep(LOCK_POLL).await,
@@ -75,17 +77,27 @@ async fn lock(basedir: &Basedir) -> Result<DirLock, LockError> {
     DirLock::acquire(basedir.path())
 }
 
-/// Starts the node in `basedir` in a process of its own, waits until it is ready, and returns its base URL.
+/// Starts the node in `basedir` in a process of its own, waits until it is ready, and returns its base URL. The passphrase
+/// goes through a pipe, which nobody else can read.
 ///
 /// # Errors
 /// The process cannot be started, or ended with an error, which is passed on.
-pub async fn start_in_background(basedir: &Basedir, log_format: LogFormat) -> Result<String, Failure> {
+pub async fn start_in_background(
+    basedir: &Basedir,
+    passphrase: Option<Passphrase>,
+    log_format: LogFormat,
+) -> Result<String, Failure> {
     let log = open_log(&basedir.log_file()).map_err(|error| {
         Failure::failed(format!("cannot write {}: {error}", basedir.log_file().display()))
     })?;
     let log_start = log.metadata().map_err(Failure::failed)?.len();
-    let mut child = spawn(basedir, log_format, log)
+    let mut child = spawn(basedir, passphrase.is_some(), log_format, log)
         .map_err(|error| Failure::failed(format!("cannot start the node: {error}")))?;
+    if let (Some(passphrase), Some(mut pipe)) = (passphrase, child.stdin.take()) {
+        let line = Zeroizing::new(format!("{}\n", passphrase.expose_text()));
+        // If it has ended already, the log says why.
+        drop(pipe.write_all(line.as_bytes()).await);
+    }
     match timeout(START_TIMEOUT, ready_url(&mut child)).await {
         Ok(Some(url)) => Ok(url),
         Ok(None) => {
@@ -101,8 +113,9 @@ pub async fn start_in_background(basedir: &Basedir, log_format: LogFormat) -> Re
     }
 }
 
-fn spawn(basedir: &Basedir, log_format: LogFormat, log: File) -> io::Result<Child> {
-    Command::new(std::env::current_exe()?)
+fn spawn(basedir: &Basedir, is_encrypted: bool, log_format: LogFormat, log: File) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
         .args(["start", "--foreground", "--log-format", &log_format.to_string(), "--basedir"])
         .arg(basedir.path())
         .current_dir(basedir.path())
@@ -110,8 +123,11 @@ fn spawn(basedir: &Basedir, log_format: LogFormat, log: File) -> io::Result<Chil
         .stdout(Stdio::piped())
         .stderr(log)
         // Ctrl-C in the terminal is not meant for it.
-        .process_group(0)
-        .spawn()
+        .process_group(0);
+    if is_encrypted {
+        command.args(["--passphrase-fd", "0"]).stdin(Stdio::piped());
+    }
+    command.spawn()
 }
 
 async fn ready_url(child: &mut Child) -> Option<String> {

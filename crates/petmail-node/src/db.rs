@@ -1,28 +1,32 @@
-//! The node's database: rows of the store, and files for the values that are too large for a row.
-//!
-//! A row begins with a tag: 0, the value follows; 1, the name of a file follows. Callers see values only.
+//! The node's database: rows of the store, and files for the values that are too large for a row. Both are encrypted if
+//! the node has a vault. Callers see values only.
 
-use std::path::Path;
+mod values;
 
-use anyhow::Context;
-use petmail_store::{Batch, BlobDir, BlobName, Direction, EngineKind, Keyspace, Store, prefix_range};
-use rand_core::{OsRng, RngCore};
+use std::{
+    collections::BTreeSet,
+    ops::Bound,
+    path::{Path, PathBuf},
+};
 
-use crate::agent::records::{BODIES, KEYSPACES, QUARANTINE};
+use anyhow::{Context, bail};
+use petmail_store::{
+    Batch, BlobDir, BlobName, Direction, EngineKind, Keyspace, Row, Store, prefix_range, rewrite_offline,
+};
 
-/// The largest value that a row holds itself, in bytes; the tag takes the last one that the store allows.
-const MAX_INLINE_BYTES: usize = petmail_store::MAX_VALUE_BYTES - 1;
+use self::values::{SHORT, Values};
+use crate::{
+    agent::records::{BODIES, KEYSPACES, QUARANTINE},
+    vault::Vault,
+};
 
-/// The largest value at all, in bytes: the payload of a message in the largest bucket, escaped and framed.
-const MAX_VALUE_BYTES: u64 = 1 << 20;
+/// The largest value, in bytes.
+pub(crate) const MAX_VALUE_BYTES: usize = values::MAX_LARGE_BYTES;
 
 /// How many rows are read at a time.
 const PAGE: usize = 512;
 
-const INLINE: u8 = 0;
-const FILE: u8 = 1;
-
-/// The keyspaces whose values may be files.
+/// The keyspaces whose values often are files: those are removed with their rows, others at the next start.
 const LARGE: [Keyspace; 2] = [BODIES, QUARANTINE];
 
 /// One change of a row.
@@ -38,19 +42,25 @@ pub(crate) struct Write {
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
     store: Store,
-    files: BlobDir,
+    values: Values,
 }
 
 impl Db {
-    /// Opens the database in `basedir`, creating it if absent, and removes files that no row names.
-    pub(crate) async fn open(basedir: &Path) -> anyhow::Result<Self> {
-        let path = basedir.join("db");
+    /// Opens the database in `basedir`, creating it if absent, and removes what a crash may have left. An encrypted one
+    /// needs its vault.
+    pub(crate) async fn open(basedir: &Path, vault: Option<Vault>) -> anyhow::Result<Self> {
+        let path = store_dir(basedir);
         let store = tokio::task::spawn_blocking(move || Store::open(&path, EngineKind::Sled, KEYSPACES))
             .await
             .context("opening the database was interrupted")??;
-        let files =
-            BlobDir::open(&basedir.join("files")).context("cannot open the folder of large values")?;
-        let db = Self { store, files };
+        let vault = match (store.label(), vault) {
+            (None, _) => None,
+            (Some(_), None) => bail!("the database is encrypted and needs its passphrase"),
+            (Some(label), Some(vault)) if *label == vault.label() => Some(vault),
+            (Some(_), Some(_)) => bail!("the database has been encrypted anew meanwhile; try again"),
+        };
+        let files = open_files(basedir)?;
+        let db = Self { store, values: Values { files, vault } };
         db.sweep().await?;
         Ok(db)
     }
@@ -60,18 +70,21 @@ impl Db {
     /// Files are written before the rows that name them, and removed after.
     pub(crate) async fn commit(&self, writes: Vec<Write>) -> anyhow::Result<()> {
         let (mut batch, mut unused) = (Batch::new(), Vec::new());
-        for write in writes {
-            if LARGE.contains(&write.keyspace) {
-                unused.extend(self.file_of(write.keyspace, &write.key).await?);
+        for Write { keyspace, key, value } in writes {
+            if LARGE.contains(&keyspace) {
+                unused.extend(self.file_of(keyspace, &key).await?);
             }
-            batch = match write.value {
-                None => batch.delete(write.keyspace, write.key),
-                Some(value) => batch.put(write.keyspace, write.key, self.row(value).await?),
+            batch = match value {
+                None => batch.delete(keyspace, key),
+                Some(value) => {
+                    let row = self.values.write(keyspace.name(), &key, value).await?;
+                    batch.put(keyspace, key, row)
+                }
             };
         }
         self.store.commit(batch).await.context("cannot write to the database")?;
         for name in unused {
-            if let Err(error) = self.files.remove(name).await {
+            if let Err(error) = self.values.files.remove(name).await {
                 tracing::warn!(%error, "a file that is no longer needed stays until the next start");
             }
         }
@@ -81,20 +94,18 @@ impl Db {
     /// Reads one value.
     pub(crate) async fn get(&self, keyspace: Keyspace, key: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
         match self.store.get(keyspace, key).await.context("cannot read the database")? {
-            Some(row) => self.value(row).await.map(Some),
+            Some(row) => self.values.read(keyspace.name(), key, row).await.map(Some),
             None => Ok(None),
         }
     }
 
     /// Reads all rows whose keys begin with `prefix`, in order.
-    pub(crate) async fn scan(
-        &self,
-        keyspace: Keyspace,
-        prefix: &[u8],
-    ) -> anyhow::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub(crate) async fn scan(&self, keyspace: Keyspace, prefix: &[u8]) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for (key, row) in self.rows(keyspace, prefix).await? {
-            rows.push((key, self.value(row).await?));
+        let mut cursor = Cursor::new(keyspace, prefix);
+        while let Some((key, row)) = self.next(&mut cursor).await? {
+            let value = self.values.read(keyspace.name(), &key, row).await?;
+            rows.push((key, value));
         }
         Ok(rows)
     }
@@ -105,64 +116,114 @@ impl Db {
         Ok(rows.context("cannot read the database")?.pop().map(|(key, _)| key))
     }
 
+    /// Reads the row after the last one that this returned for `cursor`, with its value.
+    pub(crate) async fn next_value(&self, cursor: &mut Cursor) -> anyhow::Result<Option<Row>> {
+        let Some((key, row)) = self.next(cursor).await? else { return Ok(None) };
+        let value = self.values.read(cursor.keyspace.name(), &key, row).await?;
+        Ok(Some((key, value)))
+    }
+
     /// Finishes what is under way and closes the store.
     pub(crate) async fn close(self) {
         self.store.close().await;
     }
 
-    async fn rows(&self, keyspace: Keyspace, prefix: &[u8]) -> anyhow::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let (mut start, end) = prefix_range(prefix);
-        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        loop {
-            let page = self.store.range(keyspace, (start, end.clone()), Direction::Ascending, PAGE).await;
+    /// Reads the next row as it lies on the disk.
+    async fn next(&self, cursor: &mut Cursor) -> anyhow::Result<Option<Row>> {
+        if cursor.page.len() == 0 && !cursor.is_last {
+            let range = (cursor.start.clone(), cursor.end.clone());
+            let page = self.store.range(cursor.keyspace, range, Direction::Ascending, PAGE).await;
             let page = page.context("cannot read the database")?;
-            let is_last = page.len() < PAGE;
-            rows.extend(page);
-            match rows.last() {
-                Some((key, _)) if !is_last => start = std::ops::Bound::Excluded(key.clone()),
-                _ => return Ok(rows),
+            cursor.is_last = page.len() < PAGE;
+            if let Some((key, _)) = page.last() {
+                cursor.start = Bound::Excluded(key.clone());
             }
+            cursor.page = page.into_iter();
         }
-    }
-
-    async fn row(&self, value: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-        if value.len() <= MAX_INLINE_BYTES {
-            return Ok([vec![INLINE], value].concat());
-        }
-        let mut name = [0; 16];
-        OsRng.fill_bytes(&mut name);
-        self.files.put(BlobName::from_bytes(name), value).await.context("cannot write a large value")?;
-        Ok([vec![FILE], name.to_vec()].concat())
-    }
-
-    async fn value(&self, mut row: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-        if let Some(name) = file_name(&row) {
-            let value = self.files.get(name, MAX_VALUE_BYTES).await.context("cannot read a large value")?;
-            return value.context("a file that belongs to the database is missing; restore a backup");
-        }
-        anyhow::ensure!(row.first() == Some(&INLINE), "a row of the database is damaged; restore a backup");
-        row.remove(0);
-        Ok(row)
+        Ok(cursor.page.next())
     }
 
     async fn file_of(&self, keyspace: Keyspace, key: &[u8]) -> anyhow::Result<Option<BlobName>> {
-        let row = self.store.get(keyspace, key).await.context("cannot read the database")?;
-        Ok(row.as_deref().and_then(file_name))
+        match self.store.get(keyspace, key).await.context("cannot read the database")? {
+            Some(row) => self.values.file_of(keyspace.name(), key, row),
+            None => Ok(None),
+        }
     }
 
     async fn sweep(&self) -> anyhow::Result<()> {
-        let mut known = std::collections::BTreeSet::new();
-        for keyspace in LARGE {
-            let rows = self.rows(keyspace, &[]).await?;
-            known.extend(rows.iter().filter_map(|(_, row)| file_name(row)).map(|name| *name.as_bytes()));
+        let mut known = BTreeSet::new();
+        for keyspace in KEYSPACES.iter().filter(|keyspace| !SHORT.contains(&keyspace.name())) {
+            let mut cursor = Cursor::new(*keyspace, &[]);
+            while let Some((key, row)) = self.next(&mut cursor).await? {
+                known.extend(self.values.file_of(keyspace.name(), &key, row)?);
+            }
         }
-        let is_known = move |name: &BlobName| known.contains(name.as_bytes());
-        self.files.sweep(is_known).await.context("cannot tidy the folder of large values")?;
+        let is_known = move |name: &BlobName| known.contains(name);
+        self.values.files.sweep(is_known).await.context("cannot tidy the folder of large values")?;
         Ok(())
     }
 }
 
-fn file_name(row: &[u8]) -> Option<BlobName> {
-    let name = row.strip_prefix(&[FILE])?;
-    Some(BlobName::from_bytes(name.try_into().ok()?))
+/// A place in the rows of a keyspace; it moves on by being read at.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    keyspace: Keyspace,
+    start: Bound<Vec<u8>>,
+    end: Bound<Vec<u8>>,
+    page: std::vec::IntoIter<Row>,
+    is_last: bool,
 }
+
+impl Cursor {
+    /// Stands before the first row whose key begins with `prefix`.
+    pub(crate) fn new(keyspace: Keyspace, prefix: &[u8]) -> Self {
+        let (start, end) = prefix_range(prefix);
+        Self { keyspace, start, end, page: Vec::new().into_iter(), is_last: false }
+    }
+}
+
+/// Writes the database in `basedir` anew, from one vault or none to another or none.
+///
+/// Whenever this is interrupted, the database is whole, in the old form or the new; the next opening removes the rest.
+pub(crate) async fn rewrite(basedir: &Path, from: Option<Vault>, to: Option<Vault>) -> anyhow::Result<()> {
+    // A node that was never started has no database yet.
+    Db::open(basedir, from.clone()).await?.close().await;
+    let old = Values { files: open_files(basedir)?, vault: from.clone() };
+    let new = Values { files: old.files.clone(), vault: to.clone() };
+    let path = store_dir(basedir);
+    let label = to.as_ref().map(Vault::label);
+    let runtime = tokio::runtime::Handle::current();
+    let rewritten = tokio::task::spawn_blocking(move || {
+        rewrite_offline(&path, EngineKind::Sled, label.as_ref(), |keyspace, key, row| {
+            let rewritten = runtime.block_on(async {
+                let value = old.read(keyspace, key, row).await?;
+                new.write(keyspace, key, value).await
+            });
+            rewritten.map_err(anyhow::Error::into_boxed_dyn_error)
+        })
+    });
+    let rewritten = rewritten.await.context("writing the database anew was interrupted")?;
+    // Opening it removes the files of the form that does not hold.
+    match rewritten {
+        Ok(_) => Db::open(basedir, to).await?.close().await,
+        Err(error) => {
+            if let Ok(db) = Db::open(basedir, from).await {
+                db.close().await;
+            }
+            return Err(error).context("cannot write the database anew");
+        }
+    }
+    Ok(())
+}
+
+/// The folder of the store.
+pub(crate) fn store_dir(basedir: &Path) -> PathBuf {
+    basedir.join("db")
+}
+
+fn open_files(basedir: &Path) -> anyhow::Result<BlobDir> {
+    BlobDir::open(&basedir.join("files")).context("cannot open the folder of large values")
+}
+
+#[cfg(test)]
+mod tests;

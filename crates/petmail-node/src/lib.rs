@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod backup;
 pub mod basedir;
 pub mod cli;
 pub mod config;
@@ -15,3 +16,4 @@ mod local_mailbox;
 mod network;
 pub mod node;
 mod tasks;
+pub mod vault;

@@ -7,8 +7,8 @@ use petmail_net::program::prepare_process;
 use petmail_node::cli::{self, Cli};
 
 fn main() -> ExitCode {
-    prepare_process();
-    match cli::run(Cli::parse()) {
+    let saved_file_mode = prepare_process();
+    match cli::run(Cli::parse(), saved_file_mode) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -16,7 +16,7 @@ use petmail_net::client::{
 use petmail_proto::{
     base_url::BaseUrl,
     channel::record::TransportRecord,
-    keys::{CertificatePin, ServerIdentityKey},
+    keys::{AccountSecretKey, CertificatePin, ServerIdentityKey},
     outbox::Outcome,
     retrieval::{
         DeleteRequest, DeleteToken, EventReader, FetchAnswer, FetchRequest, FetchToken, MAX_EVENT_BYTES,
@@ -33,7 +33,7 @@ use rand_core::OsRng;
 use crate::agent::{
     core::{Ended, Offer, Packets},
     error::{CommandError, Fault},
-    records::{Account, Mailbox},
+    records::{Account, Mailbox, Rekeying},
 };
 
 /// An event in base64, with its line's name.
@@ -144,11 +144,10 @@ impl Network {
     async fn try_redeem(&self, mailbox: &Mailbox) -> Result<Account, NetworkError> {
         let server = Server::of_mailbox(mailbox);
         let descriptor = self.own_descriptor(mailbox, server).await?;
-        let nonsense = |error: &dyn std::fmt::Display| NetworkError::Nonsense(error.to_string());
         let request = mailbox
             .keys
             .seal_redeem(&mailbox.redeem_token, &mailbox.server, &descriptor.retrieval_key, &mut OsRng)
-            .map_err(|error| nonsense(&error))?;
+            .map_err(|error| NetworkError::Nonsense(error.to_string()))?;
         let target = self.target(server)?;
         let owner = retrieval_owner(mailbox);
         let answer = self
@@ -165,11 +164,24 @@ impl Network {
             }
             status => return Err(NetworkError::Nonsense(format!("status {status}"))),
         }
-        let record =
-            AccountRecord::open_answer(&answer.body, &descriptor.retrieval_key, &mailbox.keys.answers)
-                .map_err(|error| nonsense(&error))?;
-        let token_key = descriptor.token_key(record.kid).copied();
-        Ok(Account { token_key: token_key.ok_or_else(|| nonsense(&"its token key is missing"))?, record })
+        open_account(&answer.body, &descriptor, &mailbox.keys.answers)
+    }
+
+    /// Replaces the secrets of an account, so that no copy of this node can use them any more.
+    pub(crate) async fn rekey(
+        &self,
+        mailbox: &Mailbox,
+        rekeying: &Rekeying,
+    ) -> Result<Account, NetworkError> {
+        let server = Server::of_mailbox(mailbox);
+        let descriptor = self.own_descriptor(mailbox, server).await?;
+        let Rekeying { generation, answers } = rekeying;
+        let request = mailbox
+            .keys
+            .seal_rekey(*generation, answers, &mailbox.server, &descriptor.retrieval_key, &mut OsRng)
+            .map_err(|error| NetworkError::Nonsense(error.to_string()))?;
+        let answer = self.ask(mailbox, "rekey", request, MAX_ACCOUNT_RECORD_BYTES + 64).await?;
+        open_account(&answer, &descriptor, answers)
     }
 
     /// Offers one message to one mailbox of a contact, sealed for this attempt. Says what was wrong if it was not taken.
@@ -236,7 +248,11 @@ impl Network {
                 let offset = i64::try_from(refusal.server_time.0).unwrap_or(i64::MAX);
                 Err(NetworkError::Clock(offset.saturating_sub(i64::try_from(now_ms()).unwrap_or(i64::MAX))))
             }
-            (403, _) => Err(NetworkError::Refused("the server does not know this account any more".into())),
+            (403, _) => Err(NetworkError::Refused(
+                "the server does not know this account any more; was a backup of this node restored elsewhere? \
+                 Only one copy of a node may run"
+                    .into(),
+            )),
             (status, _) => Err(NetworkError::Refused(refusal_text(status))),
         }
     }
@@ -346,6 +362,19 @@ impl Network {
         let pins = server.pin.map(|pin| petmail_net::tls::Pin::from_bytes(*pin.as_bytes()));
         Ok(Target::new(url, pins.into_iter().collect()))
     }
+}
+
+/// Opens what a server gave for an offer, or for a request for new secrets.
+fn open_account(
+    answer: &[u8],
+    descriptor: &Descriptor,
+    answers: &AccountSecretKey,
+) -> Result<Account, NetworkError> {
+    let nonsense = |error: &dyn std::fmt::Display| NetworkError::Nonsense(error.to_string());
+    let record = AccountRecord::open_answer(answer, &descriptor.retrieval_key, answers)
+        .map_err(|error| nonsense(&error))?;
+    let token_key = descriptor.token_key(record.kid).copied();
+    Ok(Account { token_key: token_key.ok_or_else(|| nonsense(&"its token key is missing"))?, record })
 }
 
 /// Why a mailbox did not take a message.

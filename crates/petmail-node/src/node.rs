@@ -16,6 +16,7 @@ use crate::{
     local_mailbox::LocalMailbox,
     network::Network,
     tasks,
+    vault::Vault,
 };
 
 /// A node that has read its state; [`Node::run`] brings it to life.
@@ -27,11 +28,11 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the node's state in `basedir`. The caller holds the basedir's lock for as long as the node lives.
+    /// Opens the node's state in `basedir`, with its vault if it is encrypted. The caller holds the basedir's lock for as long as the node lives.
     ///
     /// # Errors
     /// If the configuration makes no sense, or the database cannot be read.
-    pub async fn open(basedir: &Path, config: &Config) -> anyhow::Result<Self> {
+    pub async fn open(basedir: &Path, config: &Config, vault: Option<Vault>) -> anyhow::Result<Self> {
         let socks5 =
             config.socks5.as_deref().map(SocksProxy::parse).transpose().context("socks5 in config.toml")?;
         let policy =
@@ -42,7 +43,7 @@ impl Node {
         };
         let settings = ClientSettings { socks5: socks5.clone(), ..ClientSettings::default() };
         let network = Network::new(settings, policy, local_mailbox.as_ref().map(|local| local.address));
-        let db = Db::open(basedir).await?;
+        let db = Db::open(basedir, vault).await?;
         let profile = Profile { display_name: config.name.clone(), privacy: config.privacy };
         let agent = Agent::open(db, profile, config.rendezvous.clone(), network).await?;
         if let Some(local) = &local_mailbox {

@@ -36,7 +36,7 @@ impl Running {
         let token = ApiToken::generate(&mut OsRng);
         token.store(&basedir.token_file()).unwrap();
         let config = Config { rendezvous: "ws://127.0.0.1:9/v1".to_owned(), ..Config::default() };
-        let node = Node::open(basedir.path(), &config).await.unwrap();
+        let node = Node::open(basedir.path(), &config, None).await.unwrap();
         let api = ApiServer::bind(&basedir, &config).await.unwrap();
         let url = api.base_url().to_owned();
         let shutdown = CancellationToken::new();
@@ -238,6 +238,27 @@ async fn texts_and_petnames_are_checked() {
     }
     let nobody = node.command("contact/rename").json(&json!({"cid": 99, "petname": "bob"}));
     assert_eq!(code(nobody).await, refusal(StatusCode::NOT_FOUND, "not-found"));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_backup_is_a_file_of_a_declared_length() {
+    let node = Running::start().await;
+    std::fs::write(node.basedir.config_file(), "name = \"Alice\"\n").unwrap();
+    let ask = |arguments| node.command("backup").json(&arguments);
+    let bad_request = refusal(StatusCode::BAD_REQUEST, "bad-request");
+    assert_eq!(code(ask(json!({"passphrase": ""}))).await, bad_request);
+    assert_eq!(code(ask(json!({"passphrase": "two\nlines"}))).await, bad_request);
+    assert_eq!(code(ask(json!({}))).await, refusal(StatusCode::BAD_REQUEST, "bad-arguments"));
+    let answer = ask(json!({"passphrase": "correct horse"})).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "application/octet-stream");
+    let length = answer.content_length();
+    let bytes = answer.bytes().await.unwrap();
+    assert_eq!(length, Some(bytes.len() as u64));
+    assert!(bytes.starts_with(b"petmail backup "));
+    assert!(!bytes.windows(5).any(|window| window == b"Alice"));
+    assert!(!node.basedir.path().join("backup.tmp").exists());
     node.stop().await;
 }
 

@@ -6,6 +6,7 @@
 //! contents page says which page is about which module here.
 #![warn(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm)]
 
+pub mod at_rest;
 pub mod base_url;
 pub mod channel;
 pub mod delivery;

@@ -134,7 +134,8 @@ pub(crate) fn position(keyspaces: &[Keyspace], wanted: Keyspace) -> Option<usize
     keyspaces.iter().position(|known| *known == wanted)
 }
 
-fn check_sizes(key: &[u8], value: Option<&[u8]>) -> Result<(), CommitError> {
+/// Checks the limits of a key and its value.
+pub(crate) fn check_sizes(key: &[u8], value: Option<&[u8]>) -> Result<(), CommitError> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(CommitError::BadKeyLength(key.len()));
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PATH/lock            held while the store is open
-//! PATH/data-N/marker   format version and engine
+//! PATH/data-N/marker   format version, engine, and the label if there is one
 //! PATH/data-N/…        the engine's files
 //! PATH/new/            a generation being built; removed at the next opening
 //! ```
@@ -13,11 +13,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::engine::{EngineError, EngineKind};
 
 /// The version of the folder's layout and of the marker.
 const FORMAT: u32 = 1;
+/// The version of a marker with a label: programs that do not know labels must not open such a store.
+const FORMAT_WITH_LABEL: u32 = 2;
 const MARKER: &str = "marker";
 const MARKER_TITLE: &str = "petmail-store";
 const LOCK: &str = "lock";
@@ -51,7 +54,7 @@ pub enum OpenError {
         wanted: EngineKind,
     },
     /// It was written by a later version of this program.
-    #[error("the store at {} has format {found}, but this program knows only {FORMAT}: use a newer Petmail", path.display())]
+    #[error("the store at {} has format {found}, but this program knows only {FORMAT_WITH_LABEL}: use a newer Petmail", path.display())]
     NewerFormat {
         /// The store's folder.
         path: PathBuf,
@@ -74,6 +77,49 @@ pub enum OpenError {
         /// What the file system says.
         source: io::Error,
     },
+}
+
+/// What the owner of a store says of all its rows, fixed for a generation: 1 to 64 characters `a-z`, `0-9` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label(String);
+
+/// The text is no label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a label has 1 to 64 characters a-z, 0-9 and -")]
+pub struct ParseLabelError;
+
+impl Label {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Label {
+    type Err = ParseLabelError;
+
+    fn from_str(text: &str) -> Result<Self, ParseLabelError> {
+        let is_allowed = |c| matches!(c, 'a'..='z' | '0'..='9' | '-');
+        if text.is_empty() || text.len() > 64 || !text.chars().all(is_allowed) {
+            return Err(ParseLabelError);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Reads the label of the store in the folder `path`, whether it is open or not; none if there is no label, or no store.
+///
+/// # Errors
+///
+/// If there is a store that cannot be understood, or the file system refuses.
+pub fn label(path: &Path) -> Result<Option<Label>, OpenError> {
+    match newest_generation(path) {
+        Ok(Some(dir)) => Ok(read_marker(path, &dir)?.label),
+        Ok(None) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(OpenError::Io { path: path.to_owned(), source }),
+    }
 }
 
 /// A locked store folder. Dropping it releases the lock.
@@ -106,34 +152,27 @@ impl Layout {
 
     /// The folder of the current generation; none before the first.
     pub(crate) fn current(&self) -> Result<Option<PathBuf>, OpenError> {
-        let newest = self.generations().map_err(|source| self.io(source))?.pop();
-        Ok(newest.map(|number| self.generation(number)))
+        newest_generation(&self.path).map_err(|source| OpenError::Io { path: self.path.clone(), source })
     }
 
-    /// Checks that the current generation is of this format and engine.
-    pub(crate) fn check(&self, dir: &Path, wanted: EngineKind) -> Result<(), OpenError> {
-        let text = match fs::read_to_string(dir.join(MARKER)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_marker()),
-            Err(source) => return Err(self.io(source)),
-        };
-        let (found, engine) = parse_marker(&text).ok_or_else(|| self.no_marker())?;
-        if found > FORMAT {
-            return Err(OpenError::NewerFormat { path: self.path.clone(), found });
-        }
-        let found: EngineKind = engine.parse().map_err(|_unknown| self.no_marker())?;
+    /// Checks that a generation is of this format and engine, and returns its label.
+    pub(crate) fn check(&self, dir: &Path, wanted: EngineKind) -> Result<Option<Label>, OpenError> {
+        let Marker { engine: found, label } = read_marker(&self.path, dir)?;
         if found != wanted {
             return Err(OpenError::WrongEngine { path: self.path.clone(), found, wanted });
         }
-        Ok(())
+        Ok(label)
     }
 
     /// Starts a new generation: an empty private folder with a marker in it.
-    pub(crate) fn begin(&self, engine: EngineKind) -> io::Result<PathBuf> {
+    pub(crate) fn begin(&self, engine: EngineKind, label: Option<&Label>) -> io::Result<PathBuf> {
         let dir = self.path.join(NEW);
         DirBuilder::new().mode(0o700).create(&dir)?;
         let mut marker = private_file(&dir.join(MARKER))?;
-        writeln!(marker, "{MARKER_TITLE} {FORMAT} {engine}")?;
+        match label {
+            None => writeln!(marker, "{MARKER_TITLE} {FORMAT} {engine}")?,
+            Some(Label(label)) => writeln!(marker, "{MARKER_TITLE} {FORMAT_WITH_LABEL} {engine} {label}")?,
+        }
         Ok(dir)
     }
 
@@ -142,8 +181,8 @@ impl Layout {
         let new = self.path.join(NEW);
         make_private(&new)?;
         sync_tree(&new)?;
-        let next = self.generations()?.pop().unwrap_or(0) + 1;
-        let dir = self.generation(next);
+        let next = generations(&self.path)?.pop().unwrap_or(0) + 1;
+        let dir = generation(&self.path, next);
         fs::rename(new, &dir)?;
         self.sweep()?;
         if let Some(parent) = self.path.canonicalize()?.parent() {
@@ -156,38 +195,61 @@ impl Layout {
     fn sweep(&self) -> io::Result<()> {
         sync_dir(&self.path)?;
         remove_dir_if_present(&self.path.join(NEW))?;
-        let mut old = self.generations()?;
+        let mut old = generations(&self.path)?;
         old.pop();
         for number in old {
-            remove_dir_if_present(&self.generation(number))?;
+            remove_dir_if_present(&generation(&self.path, number))?;
         }
         Ok(())
     }
+}
 
-    fn generation(&self, number: u64) -> PathBuf {
-        self.path.join(format!("{GENERATION}{number}"))
+/// What a generation says of itself.
+struct Marker {
+    engine: EngineKind,
+    label: Option<Label>,
+}
+
+fn read_marker(path: &Path, dir: &Path) -> Result<Marker, OpenError> {
+    let no_marker = || OpenError::Damaged {
+        path: path.to_owned(),
+        source: EngineError::new("its format marker is missing or unreadable"),
+    };
+    let text = match fs::read_to_string(dir.join(MARKER)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_marker()),
+        Err(source) => return Err(OpenError::Io { path: path.to_owned(), source }),
+    };
+    let (found, rest) = parse_marker(&text).ok_or_else(no_marker)?;
+    if found > FORMAT_WITH_LABEL {
+        return Err(OpenError::NewerFormat { path: path.to_owned(), found });
     }
-
-    /// Numbers of the generations present, ascending.
-    fn generations(&self) -> io::Result<Vec<u64>> {
-        let mut numbers = Vec::new();
-        for entry in self.path.read_dir()? {
-            numbers.extend(generation_number(&entry?.file_name()));
+    let (engine, label) = match (found, rest.split_once(' ')) {
+        (FORMAT, None) => (rest, None),
+        (FORMAT_WITH_LABEL, Some((engine, label))) => {
+            (engine, Some(label.parse().map_err(|_unknown| no_marker())?))
         }
-        numbers.sort_unstable();
-        Ok(numbers)
-    }
+        _ => return Err(no_marker()),
+    };
+    Ok(Marker { engine: engine.parse().map_err(|_unknown| no_marker())?, label })
+}
 
-    fn io(&self, source: io::Error) -> OpenError {
-        OpenError::Io { path: self.path.clone(), source }
-    }
+fn newest_generation(path: &Path) -> io::Result<Option<PathBuf>> {
+    Ok(generations(path)?.pop().map(|number| generation(path, number)))
+}
 
-    fn no_marker(&self) -> OpenError {
-        OpenError::Damaged {
-            path: self.path.clone(),
-            source: EngineError::new("its format marker is missing or unreadable"),
-        }
+fn generation(path: &Path, number: u64) -> PathBuf {
+    path.join(format!("{GENERATION}{number}"))
+}
+
+/// Numbers of the generations present, ascending.
+fn generations(path: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in path.read_dir()? {
+        numbers.extend(generation_number(&entry?.file_name()));
     }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Sets a folder, and all in it, to be accessible to its owner only, whatever the umask was.
@@ -254,12 +316,11 @@ fn generation_number(name: &std::ffi::OsStr) -> Option<u64> {
     name.to_str()?.strip_prefix(GENERATION)?.parse().ok()
 }
 
+/// Returns the version with what follows it.
 fn parse_marker(text: &str) -> Option<(u32, &str)> {
-    let mut words = text.strip_suffix('\n')?.split(' ');
-    if words.next()? != MARKER_TITLE {
-        return None;
-    }
-    Some((words.next()?.parse().ok()?, words.next()?))
+    let text = text.strip_suffix('\n')?.strip_prefix(MARKER_TITLE)?.strip_prefix(' ')?;
+    let (version, rest) = text.split_once(' ')?;
+    Some((version.parse().ok()?, rest))
 }
 
 fn sync_tree(dir: &Path) -> io::Result<()> {

@@ -46,6 +46,6 @@ pub use batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_KEY_BYTES, 
 pub use blobs::{BlobDir, BlobError, BlobName, ParseBlobNameError, Swept};
 pub use committer::CommitError;
 pub use engine::{EngineError, EngineKind, ParseEngineKindError};
-pub use layout::OpenError;
-pub use offline::{OfflineError, Rewritten, compact_offline, migrate_offline};
+pub use layout::{Label, OpenError, ParseLabelError, label};
+pub use offline::{OfflineError, Rewritten, RowError, compact_offline, migrate_offline, rewrite_offline};
 pub use store::{Direction, Options, ReadError, Row, Stats, Store, prefix_range};

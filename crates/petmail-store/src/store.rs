@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, onesho
 use crate::batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, Op, position};
 use crate::committer::{self, CommitError, Request};
 use crate::engine::{Access, Engine, EngineError, EngineKind, KeyRange};
-use crate::layout::{self, Layout, OpenError};
+use crate::layout::{self, Label, Layout, OpenError};
 
 /// What a queued batch counts beside its keys and values, in bytes: a bound on their number.
 const BATCH_COST: usize = 1024;
@@ -127,17 +127,22 @@ impl Store {
             Some(dir) => dir,
             None => create(&layout, path, engine, &names)?,
         };
-        layout.check(&dir, engine)?;
+        let label = layout.check(&dir, engine)?;
         let opened = engine
             .open(&dir, Access::Open(options.cache_bytes), &names)
             .map_err(|error| error.on_opening(path))?;
         layout::make_private(&dir).map_err(io)?;
         layout::sync_dir(&dir).map_err(io)?;
         let open = Open { engine: opened, dir, _layout: Some(layout) };
-        Self::start(open, keyspaces, options).map_err(io)
+        Self::start(open, label, keyspaces, options).map_err(io)
     }
 
-    fn start(open: Open, keyspaces: &'static [Keyspace], options: Options) -> io::Result<Self> {
+    fn start(
+        open: Open,
+        label: Option<Label>,
+        keyspaces: &'static [Keyspace],
+        options: Options,
+    ) -> io::Result<Self> {
         let queue_bytes = options.queue_bytes.clamp(MAX_BATCH_COST, Semaphore::MAX_PERMITS);
         let shared = Arc::new(Shared {
             open: RwLock::new(Some(open)),
@@ -153,6 +158,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
+                label,
                 keyspaces,
                 queue_bytes,
                 room: Arc::new(Semaphore::new(queue_bytes)),
@@ -160,6 +166,12 @@ impl Store {
                 thread: Mutex::new(Some(thread)),
             }),
         })
+    }
+
+    /// The label that the store was rewritten with; none if it has none.
+    #[must_use]
+    pub fn label(&self) -> Option<&Label> {
+        self.inner.label.as_ref()
     }
 
     /// Commits `batch`; waits for room in the queue, then until the batch is on disk.
@@ -308,6 +320,7 @@ pub fn prefix_range(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
 /// What the handles share. Dropping it closes the store.
 struct Inner {
     shared: Arc<Shared>,
+    label: Option<Label>,
     keyspaces: &'static [Keyspace],
     queue_bytes: usize,
     room: Arc<Semaphore>,
@@ -438,7 +451,7 @@ impl Counters {
 /// Creates the first generation of a store.
 fn create(layout: &Layout, path: &Path, engine: EngineKind, names: &[&str]) -> Result<PathBuf, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
-    let dir = layout.begin(engine).map_err(io)?;
+    let dir = layout.begin(engine, None).map_err(io)?;
     let opened = engine.open(&dir, Access::Create, names);
     drop(opened.map_err(|error| error.on_opening(path))?);
     layout.finish().map_err(io)

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use petmail_store::{
-    Batch, CommitError, Direction, EngineKind, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_KEY_BYTES,
-    MAX_VALUE_BYTES, OfflineError, OpenError, ReadError, Row, Store, compact_offline, migrate_offline,
-    prefix_range,
+    Batch, CommitError, Direction, EngineKind, Keyspace, Label, MAX_BATCH_BYTES, MAX_BATCH_OPS,
+    MAX_KEY_BYTES, MAX_VALUE_BYTES, OfflineError, OpenError, ReadError, Row, Store, compact_offline, label,
+    migrate_offline, prefix_range, rewrite_offline,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -64,6 +64,8 @@ on_each_engine!(
     scans_see_whole_batches,
     compaction_keeps_rows_and_frees_space,
     migration_keeps_rows,
+    rewriting_changes_every_value_and_the_label_at_once,
+    rewriting_that_fails_changes_nothing,
     absent_stores_are_not_rewritten,
     leftovers_of_a_crash_are_removed,
 );
@@ -315,10 +317,19 @@ async fn newer_formats_are_refused(engine: EngineKind) {
     let marker = data_dir(&dir, 1).join("marker");
     assert_eq!(fs::read_to_string(&marker).unwrap(), format!("petmail-store 1 {engine}\n"));
     let path = dir.path().join("store");
-    fs::write(&marker, "petmail-store 2 glacier\n").unwrap();
+    fs::write(&marker, "petmail-store 3 glacier\n").unwrap();
     let error = Store::open(&path, engine, BOTH).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, .. }));
-    for bad in ["", "petmail-store", "petmail-store one sled\n", "x 1 sled\n"] {
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, .. }));
+    for bad in [
+        "",
+        "petmail-store",
+        "petmail-store one sled\n",
+        "x 1 sled\n",
+        "petmail-store 1 sled label\n",
+        "petmail-store 2 sled\n",
+        "petmail-store 2 sled Label\n",
+        "petmail-store 2 sled label \n",
+    ] {
         fs::write(&marker, bad).unwrap();
         let error = Store::open(&path, engine, BOTH).unwrap_err();
         assert!(matches!(error, OpenError::Damaged { .. }), "{bad:?}");
@@ -467,6 +478,54 @@ async fn migration_keeps_rows(engine: EngineKind) {
     let store = open(&path, other(engine));
     assert_eq!(all(&store, LETTERS).await, rows);
     assert_eq!(store.get(KEYS, "a").await.unwrap().unwrap(), b"");
+}
+
+async fn rewriting_changes_every_value_and_the_label_at_once(engine: EngineKind) {
+    let (dir, store) = fresh(engine);
+    let path = dir.path().join("store");
+    let rows = churn(&store).await;
+    store.close().await;
+    let sealed: Label = "sealed-1".parse().unwrap();
+    let done = rewrite_offline(&path, engine, Some(&sealed), |keyspace, key, value| {
+        Ok([keyspace.as_bytes(), key, &value].concat())
+    });
+    assert_eq!(done.unwrap().rows, 101);
+    assert_eq!(label(&path).unwrap().as_ref(), Some(&sealed));
+    compact_offline(&path, engine).unwrap();
+    let store = open(&path, engine);
+    assert_eq!(store.label(), Some(&sealed), "compaction keeps the label");
+    assert_eq!(store.get(KEYS, "a").await.unwrap().unwrap(), [KEYS.name().as_bytes(), b"a"].concat());
+    for ((key, before), (same_key, after)) in rows.iter().zip(all(&store, LETTERS).await) {
+        assert_eq!((key, after), (&same_key, [LETTERS.name().as_bytes(), key, before].concat()));
+    }
+    store.close().await;
+    rewrite_offline(&path, engine, None, |_, _, value| Ok(value)).unwrap();
+    assert_eq!((label(&path).unwrap(), open(&path, engine).label()), (None, None));
+}
+
+async fn rewriting_that_fails_changes_nothing(engine: EngineKind) {
+    let (dir, store) = fresh(engine);
+    let path = dir.path().join("store");
+    assert_eq!(label(&dir.path().join("absent")).unwrap(), None);
+    store.commit(Batch::new().put(KEYS, "a", "1").put(KEYS, "b", "2")).await.unwrap();
+    store.close().await;
+    let sealed: Label = "sealed".parse().unwrap();
+    let refuse = |_: &str, key: &[u8], value| if key == b"b" { Err("no".into()) } else { Ok(value) };
+    let refusal = rewrite_offline(&path, engine, Some(&sealed), refuse);
+    assert!(matches!(refusal, Err(OfflineError::Row(_))));
+    let too_large = |_: &str, _: &[u8], _| Ok(vec![0; MAX_VALUE_BYTES + 1]);
+    let refusal = rewrite_offline(&path, engine, Some(&sealed), too_large);
+    assert!(matches!(refusal, Err(OfflineError::Row(_))));
+    let store = open(&path, engine);
+    assert_eq!((store.label(), store.get(KEYS, "a").await.unwrap().unwrap()), (None, b"1".to_vec()));
+}
+
+#[test]
+fn labels_are_short_and_plain() {
+    for bad in ["", "A", "a b", "a\n", &"a".repeat(65)] {
+        assert!(bad.parse::<Label>().is_err(), "{bad:?}");
+    }
+    assert_eq!("a-1".parse::<Label>().unwrap().as_str(), "a-1");
 }
 
 async fn absent_stores_are_not_rewritten(engine: EngineKind) {

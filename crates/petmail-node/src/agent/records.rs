@@ -13,7 +13,10 @@ use petmail_proto::{
         window::Windows,
     },
     invitation::code::BurntCode,
-    keys::{CertificatePin, MessageId, RedeemToken, ServerIdentityKey, TransportId, stored_secret},
+    keys::{
+        AccountSecretKey, CertificatePin, MessageId, RedeemToken, ServerIdentityKey, TransportId,
+        stored_secret,
+    },
     outbox::Entry,
     server::account::{AccountKeys, AccountRecord},
     time::UnixMillis,
@@ -66,6 +69,13 @@ pub(crate) static KEYSPACES: &[Keyspace] = &[
     MIDS,
     QUARANTINE,
 ];
+
+/// The keyspaces that no backup has: what must not come back to life. The secrets of a key exchange are used once, and keys
+/// that were erased stay erased.
+pub(crate) static NOT_IN_BACKUP: &[Keyspace] = &[INVITATIONS, KEYS];
+
+/// The key in [`AGENT`] of the mark that a backup was restored: Unix milliseconds u64, until the agent has acted on it.
+pub(crate) const RESTORED_KEY: &[u8] = b"restored";
 
 /// The key of [`Settings`] in [`AGENT`].
 pub(crate) const SETTINGS_KEY: &[u8] = b"settings";
@@ -193,6 +203,18 @@ pub(crate) struct Mailbox {
     pub(crate) account: Option<Account>,
     /// When it was removed: contacts are told, and what is on its way is still taken in.
     pub(crate) leaving: Option<UnixMillis>,
+    /// A request for new secrets that the server may not have answered yet.
+    pub(crate) rekeying: Option<Rekeying>,
+}
+
+/// A request that replaces an account's secrets: repeated until it is answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Rekeying {
+    /// Greater than any before, of this node or of a copy of it: Unix ms.
+    pub(crate) generation: u64,
+    /// Opens the answer, and those after it.
+    #[serde(with = "stored_secret")]
+    pub(crate) answers: AccountSecretKey,
 }
 
 impl Record for Mailbox {

@@ -17,7 +17,10 @@ use super::{
     records::Mailbox,
     stored,
 };
-use crate::{api::types::Event, network::Network};
+use crate::{
+    api::types::Event,
+    network::{Network, NetworkError},
+};
 
 /// How many quarantined messages are tried at a time.
 const QUARANTINE_ROWS: usize = 64;
@@ -145,6 +148,18 @@ impl Agent {
         core.mailboxes.get(&id).cloned().ok_or_else(|| {
             CommandError::new(Fault::NotFound, format!("there is no mailbox {id}"), "mailboxes lists them")
         })
+    }
+
+    /// Asks for new secrets of an account, as was noted before; returns the mailbox with them.
+    pub(crate) async fn rekey(&self, mailbox: Mailbox) -> Result<Mailbox, NetworkError> {
+        let Some(rekeying) = &mailbox.rekeying else { return Ok(mailbox) };
+        let account = self.0.network.rekey(&mailbox, rekeying).await?;
+        let stored = self.step(|core, step, _| core.finish_rekey(step, mailbox.id, account)).await;
+        let read = match stored {
+            Ok(()) => self.mailbox(mailbox.id).await,
+            Err(error) => Err(error),
+        };
+        read.map_err(|error| NetworkError::Refused(error.to_string()))
     }
 
     /// Takes in messages from a mailbox, all in one commit. When this returns, the server may delete them.

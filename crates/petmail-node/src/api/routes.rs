@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Shared,
     arguments::Arguments,
+    backup::backup,
     check::{check_petname, check_text},
     events::events,
     guard::{self, Guard},
@@ -31,7 +32,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 21] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 22] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", post(status)),
@@ -53,6 +54,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 21] {
         ("/api/v1/retry", post(retry)),
         ("/api/v1/cancel", post(cancel)),
         ("/api/v1/events", get(events).post(events)),
+        ("/api/v1/backup", post(backup)),
         ("/api/v1/stop", post(stop)),
     ]
 }

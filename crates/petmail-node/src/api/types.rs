@@ -2,8 +2,11 @@
 //!
 //! Field names are a contract (`docs/api/`): they may be added to, never changed.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
 
 /// An entry of the address book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -311,6 +314,33 @@ pub struct AcceptMailboxRequest {
 pub struct ContactRequest {
     /// Its number.
     pub cid: u32,
+}
+
+/// What protects a backup.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRequest {
+    /// The passphrase: one line, 1 to 1,024 bytes of UTF-8.
+    pub passphrase: String,
+}
+
+impl BackupRequest {
+    /// Takes the passphrase out, to be wiped by whoever holds it.
+    pub(super) fn into_passphrase(mut self) -> Zeroizing<String> {
+        Zeroizing::new(std::mem::take(&mut self.passphrase))
+    }
+}
+
+impl Drop for BackupRequest {
+    fn drop(&mut self) {
+        self.passphrase.zeroize();
+    }
+}
+
+impl fmt::Debug for BackupRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BackupRequest(redacted)")
+    }
 }
 
 /// A new petname for a contact.

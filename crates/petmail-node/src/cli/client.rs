@@ -87,6 +87,15 @@ impl Client {
         Ok(Events { lines: lines.map_err(Failure::failed).boxed_local() })
     }
 
+    /// Sends a command whose answer is a file, however long that takes.
+    pub(super) async fn download(
+        &self,
+        command: &str,
+        arguments: &impl Serialize,
+    ) -> Result<Response, Failure> {
+        send(self.request(command).json(arguments)).await
+    }
+
     /// Says so on standard error if the node has no mailbox.
     pub(super) async fn note_missing_mailbox(&self) -> Result<(), Failure> {
         let listed: Mailboxes = self.ask("mailboxes").await?;

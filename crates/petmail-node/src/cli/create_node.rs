@@ -76,18 +76,21 @@ enum PrivacyChoice {
 
 impl CreateNode {
     pub(super) fn run(self, asked: Option<PathBuf>) -> Result<(), Failure> {
-        if self.dir.is_some() && asked.is_some() {
-            return Err(
-                Failure::usage("the folder is named twice").hint("name it once, with -d or as BASEDIR")
-            );
-        }
-        let basedir = super::resolve(self.dir.or(asked))?;
+        let basedir = resolve_once(self.dir, asked)?;
         let config = self.choices.into_config();
         config.check().map_err(Failure::usage)?;
         create(&basedir, &config)?;
         explain(&config);
         terminal::print(&format!("created a node in {}\n", basedir.path().display()))
     }
+}
+
+/// The folder of a new node, named as an argument or by the option.
+pub(super) fn resolve_once(dir: Option<PathBuf>, asked: Option<PathBuf>) -> Result<Basedir, Failure> {
+    if dir.is_some() && asked.is_some() {
+        return Err(Failure::usage("the folder is named twice").hint("name it once, with -d or as BASEDIR"));
+    }
+    super::resolve(dir.or(asked))
 }
 
 impl Choices {
@@ -121,7 +124,8 @@ fn create(basedir: &Basedir, config: &Config) -> Result<(), Failure> {
     write_private_file(&basedir.config_file(), config.to_commented_toml().as_bytes()).map_err(failed)
 }
 
-fn refuse_used(basedir: &Basedir) -> Result<(), Failure> {
+/// Refuses a folder that holds something.
+pub(super) fn refuse_used(basedir: &Basedir) -> Result<(), Failure> {
     let dir = basedir.path().display();
     if basedir.has_node() {
         return Err(Failure::failed(format!("there is a node in {dir} already")).hint("use another folder"));
@@ -135,7 +139,7 @@ fn refuse_used(basedir: &Basedir) -> Result<(), Failure> {
 }
 
 /// Writes the executable at `path` that runs `program` with the folder it lies in, wherever that has been moved to.
-fn write_petmail(path: &Path, program: &Path) -> io::Result<()> {
+pub(super) fn write_petmail(path: &Path, program: &Path) -> io::Result<()> {
     let mut script =
         b"#!/bin/sh\n# Runs the Petmail node of the folder that this file is in.\nprogram=".to_vec();
     script.extend_from_slice(&quoted_for_shell(program));

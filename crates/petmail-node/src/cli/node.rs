@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     block_on,
     client::{Client, not_running, require_node},
+    passphrase::{self, Unlocked},
     terminal,
 };
 use crate::{basedir::Basedir, daemon};
@@ -15,7 +16,9 @@ use crate::{basedir::Basedir, daemon};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Prints the base URL of the control API once the node is ready; with --foreground, `ready URL`.\n\n\
-    Examples:\n  petmail-node -d n1 start\n  petmail-node -d n1 start --foreground"
+    A node with a passphrase asks for it before it goes to the background.\n\n\
+    Examples:\n  petmail-node -d n1 start\n  petmail-node -d n1 start --foreground\n  \
+    petmail-node -d n1 start --passphrase-file /run/secrets/petmail"
 )]
 pub(super) struct Start {
     /// Stay in the foreground, log to standard error, stop on Ctrl-C or SIGTERM
@@ -24,6 +27,8 @@ pub(super) struct Start {
     /// Accepted for scripts; `start` never opens a browser
     #[arg(long)]
     no_open: bool,
+    #[command(flatten)]
+    passphrase: passphrase::Source,
 }
 
 /// Stop the node
@@ -34,7 +39,10 @@ pub(super) struct Stop {}
 /// Stop the node if it runs, and start it in the background
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  petmail-node -d n1 restart")]
-pub(super) struct Restart {}
+pub(super) struct Restart {
+    #[command(flatten)]
+    passphrase: passphrase::Source,
+}
 
 impl Start {
     pub(super) fn run(self, basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
@@ -44,10 +52,12 @@ impl Start {
             return Err(Failure::failed(format!("the node in {dir} is running already (process {pid})"))
                 .hint("use `status` to see it, or `restart`"));
         }
+        let unlocked = passphrase::unlock(basedir, &self.passphrase)?;
+        passphrase::note_unused(unlocked.as_ref(), &self.passphrase);
         if self.foreground {
-            return run_in_foreground(basedir, log_format);
+            return run_in_foreground(basedir, unlocked, log_format);
         }
-        start_in_background(basedir, log_format)
+        start_in_background(basedir, unlocked, log_format)
     }
 }
 
@@ -64,27 +74,40 @@ impl Stop {
 impl Restart {
     pub(super) fn run(self, basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
         require_node(basedir)?;
+        // Asked first: a node that could not be started again is not stopped.
+        let unlocked = passphrase::unlock(basedir, &self.passphrase)?;
+        passphrase::note_unused(unlocked.as_ref(), &self.passphrase);
         if basedir.running().map_err(Failure::failed)?.is_some() {
             stop(basedir)?;
         }
-        start_in_background(basedir, log_format)
+        start_in_background(basedir, unlocked, log_format)
     }
 }
 
-fn run_in_foreground(basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
+fn run_in_foreground(
+    basedir: &Basedir,
+    unlocked: Option<Unlocked>,
+    log_format: LogFormat,
+) -> Result<(), Failure> {
+    let vault = unlocked.map(|unlocked| unlocked.vault);
     init_logging(log_format).map_err(Failure::failed)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {
         let shutdown = shutdown_on_signals().map_err(Failure::failed)?;
-        daemon::run(basedir, shutdown)
+        daemon::run(basedir, vault, shutdown)
             .await
             .map_err(|error| Failure::failed(error).hint("mend what is named, or see the log lines above it"))
     })
 }
 
-fn start_in_background(basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
-    let url = block_on(daemon::start_in_background(basedir, log_format))?;
+fn start_in_background(
+    basedir: &Basedir,
+    unlocked: Option<Unlocked>,
+    log_format: LogFormat,
+) -> Result<(), Failure> {
+    let passphrase = unlocked.map(|unlocked| unlocked.passphrase);
+    let url = block_on(daemon::start_in_background(basedir, passphrase, log_format))?;
     terminal::print(&format!("{url}\n"))
 }
 

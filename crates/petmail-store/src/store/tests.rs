@@ -99,7 +99,14 @@ impl Rig {
         };
         let open = Open { engine: Box::new(engine), dir: dir.path().to_owned(), _layout: None };
         let options = Options { queue_bytes, ..Options::default() };
-        Self { store: Store::start(open, &[ROWS], options).unwrap(), plan, gate, groups, entered, _dir: dir }
+        Self {
+            store: Store::start(open, None, &[ROWS], options).unwrap(),
+            plan,
+            gate,
+            groups,
+            entered,
+            _dir: dir,
+        }
     }
 
     /// Spawns a commit that has entered the queue when this returns.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use petmail_proto::{
     channel::record::{MAX_TRANSPORTS, TransportRecord},
-    keys::TransportId,
+    keys::{AccountSecretKey, TransportId},
     server::{account::AccountKeys, offer::Offer},
     time::UnixMillis,
 };
@@ -13,7 +13,7 @@ use rand_core::CryptoRngCore;
 use super::{Core, Peer, Step};
 use crate::agent::{
     error::{CommandError, Fault},
-    records::{Account, Contact, Home, MAILBOXES, Mailbox},
+    records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying},
 };
 
 /// How many former transports of a contact are remembered: a mailbox that is left is looked into for its retention only.
@@ -53,6 +53,7 @@ impl Core {
             redeem_token: offer.token,
             account: None,
             leaving: None,
+            rekeying: None,
         };
         self.mailboxes.insert(id, mailbox);
         self.put_settings(step)?;
@@ -121,6 +122,39 @@ impl Core {
             step.delete(MAILBOXES, id.to_be_bytes());
         }
         over
+    }
+
+    /// This node was restored from a backup: the secrets of its accounts are replaced before they are used, so that a copy that
+    /// still runs loses them.
+    pub(crate) fn take_over_accounts(
+        &mut self,
+        step: &mut Step,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        for mailbox in self.mailboxes.values_mut() {
+            let Some(account) = &mailbox.account else { continue };
+            let generation = account.record.generation.saturating_add(1).max(now.0);
+            mailbox.rekeying = Some(Rekeying { generation, answers: AccountSecretKey::generate(rng) });
+            step.put(MAILBOXES, mailbox.id.to_be_bytes(), mailbox)?;
+        }
+        step.delete(AGENT, RESTORED_KEY);
+        Ok(())
+    }
+
+    /// Stores what the server gave for new secrets.
+    pub(crate) fn finish_rekey(
+        &mut self,
+        step: &mut Step,
+        id: u32,
+        account: Account,
+    ) -> Result<(), CommandError> {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
+        if let Some(rekeying) = mailbox.rekeying.take() {
+            mailbox.keys.answers = rekeying.answers;
+            mailbox.account = Some(account);
+        }
+        Ok(self.put_mailbox(step, id)?)
     }
 
     /// Forgets an offer that the server refused for good.

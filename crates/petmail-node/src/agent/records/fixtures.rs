@@ -197,13 +197,16 @@ fn mailbox() {
         redeem_token: RedeemToken::from_bytes([14; 16]),
         account,
         leaving: None,
+        rekeying: None,
     };
     let account = Account { record, token_key: TokenPublicKey::from_bytes([15; 32]) };
     check("mailbox-unredeemed", &mailbox(None));
     migrates("mailbox-unredeemed", 1, &mailbox(None));
     check("mailbox", &mailbox(Some(account.clone())));
     migrates("mailbox", 1, &mailbox(Some(account.clone())));
-    check("mailbox-left", &Mailbox { leaving: Some(UnixMillis(16)), ..mailbox(Some(account)) });
+    check("mailbox-left", &Mailbox { leaving: Some(UnixMillis(16)), ..mailbox(Some(account.clone())) });
+    let rekeying = Some(Rekeying { generation: 17, answers: AccountSecretKey::from_bytes([18; 32]) });
+    check("mailbox-rekeying", &Mailbox { rekeying, ..mailbox(Some(account)) });
 }
 
 fn windows() -> Windows {

@@ -143,7 +143,7 @@ pub(super) fn invitation(version: u16, body: &[u8]) -> Result<InvitationRow, Wir
 pub(super) fn mailbox(version: u16, body: &[u8]) -> Result<Mailbox, WireError> {
     known::<Mailbox>(version)?;
     let MailboxV1 { id, url, server, pin, is_local, keys, redeem_token, account } = wire::decode(body)?;
-    Ok(Mailbox { id, url, server, pin, is_local, keys, redeem_token, account, leaving: None })
+    Ok(Mailbox { id, url, server, pin, is_local, keys, redeem_token, account, leaving: None, rekeying: None })
 }
 
 fn homes(mailboxes: Vec<u32>) -> Vec<Home> {

@@ -73,7 +73,7 @@ impl Ledger {
                 let body = node.disk.get(BODIES, &key.encode()).unwrap();
                 let packets: serde_json::Value = serde_json::from_slice(body).unwrap();
                 if packets.get(LOST).is_some() {
-                    assert!(self.restored.len() > 0, "{}: {key:?} is called lost", node.name);
+                    assert!(!self.restored.is_empty(), "{}: {key:?} is called lost", node.name);
                     return;
                 }
                 let text = packets[BASIC].as_str().unwrap().to_owned();
