@@ -94,6 +94,38 @@ fn long_text() -> String {
     "long ".repeat(10_000)
 }
 
+/// What the backup does not know is lost to the restored node; nothing else is, and nobody has to do anything.
+#[test]
+fn a_restored_node_writes_and_receives_and_the_old_copy_is_fenced() {
+    let files = Files::new();
+    let (alice, mut bob) = files.world.two_who_met(Start::Background);
+    alice.send(1, "before the backup");
+    bob.receives(&["before the backup"]);
+    let file = files.back_up(&bob, "bob.backup");
+    alice.send(1, "after the backup");
+    bob.receives(&["before the backup", "after the backup"]);
+    bob.send(1, "from the old copy");
+    alice.receives(&["from the old copy"]);
+
+    let mut restored = files.restored(&file, "bob restored");
+    restored.start();
+    restored.send(1, "from the restored one");
+    alice.receives(&["from the old copy", "from the restored one"]);
+    alice.run(&["send-basic", "1", "welcome back", "--wait", "delivered"]).text();
+    let shown: Vec<_> = restored.run(&["fetch-messages", "--json"]).json();
+    let shown: Vec<_> = shown.iter().map(|message| message.get("payload").unwrap()).collect();
+    let expected =
+        [json!({"basic": "before the backup"}), json!({"lost": {}}), json!({"basic": "welcome back"})];
+    assert_eq!(shown, expected.iter().collect::<Vec<_>>(), "what was lost is told");
+    bob.reports("another program uses this mailbox");
+    assert_eq!(bob.texts(), ["before the backup", "after the backup"]);
+    bob.stop();
+    for node in [&alice, &restored] {
+        node.run(&["send-basic", "1", "all is well", "--wait", "delivered"]).text();
+        node.is_well();
+    }
+}
+
 #[test]
 fn a_node_lives_on_elsewhere() {
     let files = Files::new();
