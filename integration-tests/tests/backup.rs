@@ -94,6 +94,12 @@ fn long_text() -> String {
     "long ".repeat(10_000)
 }
 
+/// Sends a text to the only contact, and waits until its node has it.
+fn deliver(node: &Node, text: &str) {
+    let id = node.run(&["send-basic", "1", text, "--wait", "delivered"]).text();
+    assert!(!id.is_empty());
+}
+
 /// What the backup does not know is lost to the restored node; nothing else is, and nobody has to do anything.
 #[test]
 fn a_restored_node_writes_and_receives_and_the_old_copy_is_fenced() {
@@ -111,7 +117,7 @@ fn a_restored_node_writes_and_receives_and_the_old_copy_is_fenced() {
     restored.start();
     restored.send(1, "from the restored one");
     alice.receives(&["from the old copy", "from the restored one"]);
-    alice.run(&["send-basic", "1", "welcome back", "--wait", "delivered"]).text();
+    deliver(&alice, "welcome back");
     let shown: Vec<_> = restored.run(&["fetch-messages", "--json"]).json();
     let shown: Vec<_> = shown.iter().map(|message| message.get("payload").unwrap()).collect();
     let expected =
@@ -121,7 +127,7 @@ fn a_restored_node_writes_and_receives_and_the_old_copy_is_fenced() {
     assert_eq!(bob.texts(), ["before the backup", "after the backup"]);
     bob.stop();
     for node in [&alice, &restored] {
-        node.run(&["send-basic", "1", "all is well", "--wait", "delivered"]).text();
+        deliver(node, "all is well");
         node.is_well();
     }
 }
