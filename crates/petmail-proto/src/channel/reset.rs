@@ -1,7 +1,7 @@
 //! Key resets: how an agent that has lost all its receiver keys, because it was restored from a backup, tells a contact.
 //!
 //! A reset travels as a msgC of the smallest size whose envelope names a receiver key of zeros. In place of a message it has
-//! msgD = random[32] ‖ secretbox(K_rst, signature ‖ rst ‖ zeros); rst = kid ‖ new key ‖ highest epoch seen ‖
+//! msgD = 32 random bytes ‖ secretbox(K_rst, signature ‖ rst ‖ zeros); rst = kid ‖ new key ‖ highest epoch seen ‖
 //! var(transports as JSON). The signature
 //! covers the token, the hash of the other's verifying key, and rst. Specification: Delivery, "Reset".
 
