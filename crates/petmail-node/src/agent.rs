@@ -4,6 +4,7 @@
 //! commit fails, the state is read anew from the database, so that memory never runs ahead of the disk.
 
 pub(crate) mod core;
+mod doctor;
 pub mod error;
 pub(crate) mod records;
 mod snapshot;

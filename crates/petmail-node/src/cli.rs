@@ -8,6 +8,7 @@ mod client;
 mod completions;
 mod contacts;
 mod create_node;
+mod doctor;
 mod give_up;
 mod invite;
 mod mailboxes;
@@ -71,6 +72,7 @@ enum Command {
     Stop(node::Stop),
     Restart(node::Restart),
     Status(status::Status),
+    Doctor(doctor::Doctor),
     PrintBaseurl(status::PrintBaseurl),
     Invite(invite::Invite),
     Invitations(invite::Invitations),
@@ -107,6 +109,7 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::Start(command) => command.run(&resolve(basedir)?, log_format),
         Command::Stop(command) => command.run(&resolve(basedir)?),
         Command::Restart(command) => command.run(&resolve(basedir)?, log_format),
+        Command::Doctor(command) => command.run(&resolve(basedir)?),
         Command::Status(command) => command.run(&resolve(basedir)?),
         Command::PrintBaseurl(command) => command.run(&resolve(basedir)?),
         Command::Invite(command) => command.run(&resolve(basedir)?),

@@ -123,6 +123,11 @@ impl Db {
         Ok(Some((key, value)))
     }
 
+    /// Says how the store is.
+    pub(crate) async fn stats(&self) -> anyhow::Result<petmail_store::Stats> {
+        self.store.stats().await.context("cannot look at the database")
+    }
+
     /// Finishes what is under way and closes the store.
     pub(crate) async fn close(self) {
         self.store.close().await;

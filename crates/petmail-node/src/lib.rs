@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 mod db;
+mod doctor;
 mod local_mailbox;
 mod network;
 pub mod node;

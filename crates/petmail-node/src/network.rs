@@ -10,8 +10,13 @@ use std::{
     time::Duration,
 };
 
-use petmail_net::client::{
-    ClientError, ClientSettings, DeliveryClient, Opened, Owner, RetrievalClient, Target, TargetUrl, UrlPolicy,
+use futures::StreamExt;
+use petmail_net::{
+    client::{
+        ClientError, ClientSettings, DeliveryClient, Opened, Owner, RetrievalClient, SocksProxy, Target,
+        TargetUrl, UrlPolicy,
+    },
+    ws::{self, WsSettings},
 };
 use petmail_proto::{
     base_url::BaseUrl,
@@ -70,6 +75,7 @@ pub(crate) enum NetworkError {
 pub(crate) struct Network {
     delivery: DeliveryClient,
     retrieval: RetrievalClient,
+    socks5: Option<SocksProxy>,
     policy: UrlPolicy,
     /// Where the mailbox inside this node listens: its public address need not be reachable from here.
     local_mailbox: Option<SocketAddr>,
@@ -104,6 +110,20 @@ impl<'a> Server<'a> {
     }
 }
 
+/// A server that is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Probe<'a> {
+    /// The server of one of the node's mailboxes.
+    Mailbox(&'a Mailbox),
+    /// A server where a contact receives.
+    Transport {
+        /// The contact.
+        cid: u32,
+        /// Where it receives.
+        transport: &'a TransportRecord,
+    },
+}
+
 /// An open event stream of a mailbox.
 #[derive(Debug)]
 pub(crate) struct MailboxStream {
@@ -119,6 +139,7 @@ impl Network {
         local_mailbox: Option<SocketAddr>,
     ) -> Self {
         Self {
+            socks5: settings.socks5.clone(),
             delivery: DeliveryClient::new(settings.clone()),
             retrieval: RetrievalClient::new(settings),
             policy,
@@ -295,6 +316,49 @@ impl Network {
         match answer.status {
             200 | 204 => Ok(answer.body),
             status => Err(NetworkError::Refused(refusal_text(status))),
+        }
+    }
+
+    /// Looks whether a server can be reached, is the one that it should be, and still has the key for the token.
+    pub(crate) async fn probe(&self, probe: Probe<'_>, patience: Duration) -> Result<(), NetworkError> {
+        let probed = tokio::time::timeout(patience, self.try_probe(probe));
+        probed.await.unwrap_or_else(|_| Err(NetworkError::Refused("it does not answer in time".to_owned())))
+    }
+
+    async fn try_probe(&self, probe: Probe<'_>) -> Result<(), NetworkError> {
+        let (descriptor, kid) = match probe {
+            Probe::Mailbox(mailbox) => {
+                self.forget_descriptor(&mailbox.server);
+                let descriptor = self.own_descriptor(mailbox, Server::of_mailbox(mailbox)).await?;
+                (descriptor, mailbox.account.as_ref().map(|account| account.record.kid))
+            }
+            Probe::Transport { cid, transport } => {
+                self.forget_descriptor(&transport.server);
+                let server = Server::of_transport(transport);
+                let target = self.target(server)?;
+                let descriptor = self.their_descriptor(Owner(u64::from(cid)), server, &target).await?;
+                (descriptor, Some(transport.kid))
+            }
+        };
+        if kid.is_some_and(|kid| descriptor.token_key(kid).is_none()) {
+            return Err(NetworkError::Refused("the server has retired the address there".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Looks whether the rendezvous server can be reached and says something.
+    pub(crate) async fn probe_rendezvous(&self, url: &str, patience: Duration) -> Result<(), NetworkError> {
+        let settings = WsSettings {
+            socks5: self.socks5.clone(),
+            isolation: ("doctor".to_owned(), "0".to_owned()),
+            connect_timeout: patience,
+            ..WsSettings::default()
+        };
+        let mut socket = ws::connect(url, &settings).await?;
+        let heard = tokio::time::timeout(patience, socket.next()).await;
+        match heard {
+            Ok(Some(Ok(_))) => Ok(()),
+            _ => Err(NetworkError::Refused("it is reached, but says nothing".to_owned())),
         }
     }
 

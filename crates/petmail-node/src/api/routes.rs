@@ -32,10 +32,11 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 22] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 23] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", post(status)),
+        ("/api/v1/doctor", post(doctor)),
         ("/api/v1/invite", post(invite)),
         ("/api/v1/invitations", post(invitations)),
         ("/api/v1/cancel-invitation", post(cancel_invitation)),
@@ -77,6 +78,10 @@ async fn openapi() -> impl IntoResponse {
 async fn status(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<StatusView> {
     let status = shared.agent.status().await;
     Json(StatusView { baseurl: shared.base_url.as_ref().to_owned(), ..status })
+}
+
+async fn doctor(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
+    Json(json!({ "checks": shared.agent.doctor().await }))
 }
 
 async fn invite(

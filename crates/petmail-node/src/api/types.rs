@@ -197,6 +197,31 @@ pub struct OutboxView {
     pub delivered: u64,
 }
 
+/// One thing that `doctor` looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// What was looked at.
+    pub check: String,
+    /// How it is.
+    pub state: CheckState,
+    /// What was found.
+    pub detail: String,
+    /// What to do, unless all is well.
+    pub hint: Option<String>,
+}
+
+/// How something is that `doctor` looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// All is well.
+    Ok,
+    /// It works, but not for ever, or not well.
+    Warning,
+    /// It does not work.
+    Problem,
+}
+
 /// How the rendezvous server is doing. The node connects to it only while an invitation is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RendezvousView {

@@ -51,6 +51,7 @@ fn the_contract_of_the_command_line_parses() {
         "stop",
         "restart",
         "status --json",
+        "doctor --json",
         "print-baseurl",
         "invite",
         "invite --petname bob 4-a-b-c --wait",

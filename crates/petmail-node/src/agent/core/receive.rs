@@ -268,7 +268,8 @@ impl Core {
         Ok(Arrival::Unknown)
     }
 
-    fn quarantine_bytes(&self) -> usize {
+    /// How much is in quarantine.
+    pub(crate) fn quarantine_bytes(&self) -> usize {
         self.quarantine.values().map(|kept| kept.bytes).sum()
     }
 
