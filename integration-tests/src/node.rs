@@ -209,6 +209,17 @@ impl Node {
         messages.iter().map(|message| text(message).expect("a text")).collect()
     }
 
+    /// Lists the messages of one direction, `in` or `out`, in order.
+    ///
+    /// # Panics
+    /// If the node refuses.
+    #[must_use]
+    pub fn messages(&self, direction: &str) -> Vec<Value> {
+        let answer = self.api().call("messages", &json!({"direction": direction}));
+        let answer = answer.expect("the node lists what it has");
+        answer.get("messages").and_then(Value::as_array).expect("a listing is a list").clone()
+    }
+
     /// Waits until these texts, and no others, have come in.
     ///
     /// # Panics
