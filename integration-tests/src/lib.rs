@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod chance;
+pub mod hostile;
 pub mod lossy;
 pub mod mailbox;
 pub mod node;

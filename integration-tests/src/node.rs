@@ -24,7 +24,7 @@ enum Life {
     Stopped,
     /// A child of the test, which can kill it.
     Child {
-        _process: Process,
+        process: Process,
         api: Api,
     },
     /// A process of its own, as `start` makes it.
@@ -71,7 +71,7 @@ impl Node {
         let mut start = self.command();
         start.args(["start", "--foreground"]).envs(environment.iter().copied());
         let (process, base) = Process::ready(&mut start);
-        self.life = Life::Child { _process: process, api: Api::new(&self.basedir, &base) };
+        self.life = Life::Child { process, api: Api::new(&self.basedir, &base) };
     }
 
     /// Kills the node with SIGKILL.
@@ -99,6 +99,19 @@ impl Node {
         match &self.life {
             Life::Child { api, .. } | Life::Background { api } => api,
             Life::Stopped => panic!("the node does not run"),
+        }
+    }
+
+    /// The node's process.
+    ///
+    /// # Panics
+    /// If it is not a child of the test.
+    #[must_use]
+    #[track_caller]
+    pub fn process(&self) -> &Process {
+        match &self.life {
+            Life::Child { process, .. } => process,
+            Life::Background { .. } | Life::Stopped => panic!("the node is no child of the test"),
         }
     }
 
