@@ -32,6 +32,8 @@ pub enum Deed {
     HangUp,
     /// The server does what it is asked, but of its answer only so many bytes come back.
     Cut(usize),
+    /// The server is asked twice, as whoever has seen the request can ask it.
+    AskTwice,
     /// The server's answer comes back with every event twice.
     Repeat,
 }
@@ -102,6 +104,7 @@ impl HostileMailbox {
     pub fn offer(&self) -> String {
         let mut offer: Offer = self.server.offer().parse().expect("an offer");
         offer.url = format!("https://{}", self.address).parse().expect("a URL");
+        // The server does without TLS, and knows nothing of the gate's certificate.
         offer.pin = Some(self.pin);
         offer.expose_text().to_string()
     }
@@ -180,6 +183,10 @@ impl Gate {
                 // Without a farewell, as a broken line has none.
                 return client.sock.shutdown(Shutdown::Both);
             }
+            Some(Deed::AskTwice) => {
+                self.ask(&request)?.read_to_end(&mut Vec::new())?;
+                self.pass(&request, &mut client, usize::MAX, 1)?;
+            }
             Some(Deed::Repeat) => self.pass(&request, &mut client, usize::MAX, 2)?,
             Some(Deed::Say(answer)) => client.write_all(&answer)?,
             Some(Deed::Flood(head, rest)) => {
@@ -197,11 +204,15 @@ impl Gate {
         client.sock.shutdown(Shutdown::Both)
     }
 
-    /// Passes a request on, and of the answer so many bytes back, its events so many times.
-    fn pass(&self, request: &Request, client: &mut Client, limit: usize, times: usize) -> io::Result<()> {
+    fn ask(&self, request: &Request) -> io::Result<TcpStream> {
         let mut server = TcpStream::connect(&self.server)?;
         server.write_all(&request.bytes)?;
-        let mut answer = io::BufReader::new(server.take(limit as u64));
+        Ok(server)
+    }
+
+    /// Passes a request on, and of the answer so many bytes back, its events so many times.
+    fn pass(&self, request: &Request, client: &mut Client, limit: usize, times: usize) -> io::Result<()> {
+        let mut answer = io::BufReader::new(self.ask(request)?.take(limit as u64));
         loop {
             let part = read_part(&mut answer, times > 1)?;
             if part.is_empty() {

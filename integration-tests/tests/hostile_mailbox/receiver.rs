@@ -4,7 +4,7 @@ use petmail_integration_tests::hostile::{Deed, EVENT_STREAM, HostileMailbox};
 use petmail_integration_tests::node::Node;
 use petmail_integration_tests::traffic::until_delivered;
 use petmail_integration_tests::wait::eventually;
-use petmail_integration_tests::world::World;
+use petmail_integration_tests::world::{Start, World, meet};
 
 use super::{alice_and_bob, endless, is_small, newest_is, rests, send_all};
 
@@ -62,10 +62,11 @@ fn bad_event_streams_are_shown_and_lose_nothing() {
 }
 
 #[test]
-fn a_mailbox_that_deletes_nothing_shows_nothing_twice() {
+fn a_mailbox_that_repeats_everything_shows_nothing_twice() {
     let world = World::new();
     let bad = HostileMailbox::start(&world.path("bad"));
     let (alice, bob) = alice_and_bob(&world, &bad);
+    bad.set("deliver", Deed::AskTwice);
     bad.set("delete", Deed::answer(204, "", ""));
     let texts = ["one", "two", "three"];
     send_all(&alice, &texts);
@@ -85,6 +86,31 @@ fn a_mailbox_that_deletes_nothing_shows_nothing_twice() {
     let waiting = || bad.server().accounts()[0]["messages"].as_u64().unwrap();
     eventually("the messages are deleted", || (waiting() == 0).then_some(()));
     bob.receives(&texts);
+}
+
+#[test]
+fn a_mailbox_that_stalls_does_not_hold_up_the_other() {
+    let world = World::new();
+    let bad = HostileMailbox::start(&world.path("bad"));
+    let [alice, mut bob] = ["Alice", "Bob"].map(|name| world.node(name, Start::Child));
+    bob.accept_mailbox(&bad.offer());
+    meet(&alice, &bob);
+    for path in ["server", "list", "fetch", "delete"] {
+        bad.set(path, Deed::Stall);
+    }
+    let asked = || bad.asked("server") + bad.asked("list");
+    let before = asked();
+    restart(&mut bob);
+    eventually("Bob waits for an answer", || (asked() > before).then_some(()));
+    let problem = bob.reports("is not connected: ");
+    assert!(problem.contains("mailbox 2 "), "{problem}");
+    alice.send(1, "by the other one");
+    bob.receives(&["by the other one"]);
+    rests(&bob);
+    assert_eq!(asked(), before + 1);
+    until_delivered(&alice, "a stalling mailbox");
+    bad.behave();
+    bob.is_well();
 }
 
 #[test]
