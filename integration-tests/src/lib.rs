@@ -3,6 +3,8 @@
 //! Knows how to find, build, start, command and stop; what is to be proven stands in `tests/`.
 
 pub mod api;
+pub mod chance;
+pub mod hostile;
 pub mod lossy;
 pub mod mailbox;
 pub mod node;
@@ -11,5 +13,6 @@ pub mod process;
 pub mod programs;
 pub mod python;
 pub mod rendezvous;
+pub mod traffic;
 pub mod wait;
 pub mod world;

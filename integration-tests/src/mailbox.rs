@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use petmail_proto::server::offer::Offer;
 use serde_json::Value;
 
 use crate::outcome::Outcome;
@@ -130,6 +131,17 @@ impl MailboxServer {
     pub fn offer(&self) -> String {
         let text = self.run(&["offer"]).text();
         text.lines().last().expect("the offer is the last line").to_owned()
+    }
+
+    /// Makes an offer that leads to another address, where somebody passes on to this server.
+    ///
+    /// # Panics
+    /// If none is made.
+    #[must_use]
+    pub fn offer_by(&self, address: &str) -> String {
+        let mut offer: Offer = self.offer().parse().expect("an offer");
+        offer.url = self.url().replace(&self.address, address).parse().expect("a URL");
+        offer.expose_text().to_string()
     }
 
     /// Lists the accounts.

@@ -24,7 +24,7 @@ enum Life {
     Stopped,
     /// A child of the test, which can kill it.
     Child {
-        _process: Process,
+        process: Process,
         api: Api,
     },
     /// A process of its own, as `start` makes it.
@@ -85,7 +85,7 @@ impl Node {
         let mut start = self.command();
         start.args(["start", "--foreground"]).envs(environment.iter().copied());
         let (process, base) = Process::ready(&mut start);
-        self.life = Life::Child { _process: process, api: Api::new(&self.basedir, &base) };
+        self.life = Life::Child { process, api: Api::new(&self.basedir, &base) };
     }
 
     /// Starts the node as a child that can be killed, with more arguments of `start`.
@@ -133,6 +133,19 @@ impl Node {
         match &self.life {
             Life::Child { api, .. } | Life::Background { api } => api,
             Life::Stopped => panic!("the node does not run"),
+        }
+    }
+
+    /// The node's process.
+    ///
+    /// # Panics
+    /// If it is not a child of the test.
+    #[must_use]
+    #[track_caller]
+    pub fn process(&self) -> &Process {
+        match &self.life {
+            Life::Child { process, .. } => process,
+            Life::Background { .. } | Life::Stopped => panic!("the node is no child of the test"),
         }
     }
 
@@ -241,6 +254,17 @@ impl Node {
         let text =
             |message: &Value| message.pointer("/payload/basic").and_then(Value::as_str).map(str::to_owned);
         messages.iter().map(|message| text(message).expect("a text")).collect()
+    }
+
+    /// Lists the messages of one direction, `in` or `out`, in order.
+    ///
+    /// # Panics
+    /// If the node refuses.
+    #[must_use]
+    pub fn messages(&self, direction: &str) -> Vec<Value> {
+        let answer = self.api().call("messages", &json!({"direction": direction}));
+        let answer = answer.expect("the node lists what it has");
+        answer.get("messages").and_then(Value::as_array).expect("a listing is a list").clone()
     }
 
     /// Waits until these texts, and no others, have come in.

@@ -11,6 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A process that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How finely Linux tells the processor time of a process.
+const TICK: Duration = Duration::from_millis(10);
+
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
@@ -120,6 +123,32 @@ impl Process {
     fn show_rest(&self) {
         let id = self.id();
         self.lines.try_iter().for_each(|line| eprintln!("[process {id}] {line}"));
+    }
+
+    /// Returns how much processor time the process took so far.
+    ///
+    /// # Panics
+    /// If it has ended, or the system does not tell.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the process runs");
+        // The name in parentheses may contain anything; the fields after it are numbers. Source: proc(5), fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(") ").expect("a process has a name");
+        let ticks = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("a number"));
+        TICK * ticks.sum()
+    }
+
+    /// Returns the most memory that the process ever held, in bytes.
+    ///
+    /// # Panics
+    /// If it has ended, or the system does not tell.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak is told");
+        let kibibytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+        kibibytes * 1_024
     }
 
     /// The operating system's number of the process.

@@ -4,11 +4,10 @@
 use std::thread;
 use std::time::Duration;
 
+use petmail_integration_tests::chance::Chance;
 use petmail_integration_tests::node::{Node, has};
 use petmail_integration_tests::wait::eventually;
 use petmail_integration_tests::world::{Start, World, meet};
-use rand_chacha::ChaCha20Rng;
-use rand_core::{OsRng, RngCore, SeedableRng};
 use serde_json::Value;
 
 /// Rounds of the kill test in the gate.
@@ -38,7 +37,7 @@ enum Victim {
 }
 
 /// Every state first, then chance.
-fn plan(round: usize, random: &mut ChaCha20Rng) -> (Victim, Moment) {
+fn plan(round: usize, chance: &mut Chance) -> (Victim, Moment) {
     let certain = [
         (Victim::Inviter, Moment::State("exchanging")),
         (Victim::Invited, Moment::State("exchanging")),
@@ -48,12 +47,12 @@ fn plan(round: usize, random: &mut ChaCha20Rng) -> (Victim, Moment) {
         (Victim::Invited, Moment::After(0)),
     ];
     certain.get(round).copied().unwrap_or_else(|| {
-        let victim = match random.next_u32() % 5 {
+        let victim = match chance.below(5) {
             0 | 1 => Victim::Inviter,
             2 | 3 => Victim::Invited,
             _ => Victim::Both,
         };
-        (victim, Moment::After(random.next_u64() % LONGEST_DELAY_MS))
+        (victim, Moment::After(chance.below(LONGEST_DELAY_MS)))
     })
 }
 
@@ -76,15 +75,13 @@ fn a_node_killed_at_any_moment_learns_that_the_code_was_wrong() {
 
 /// `PETMAIL_KILL_ROUNDS` sets the number of rounds, `PETMAIL_KILL_SEED` repeats a run.
 fn disturbed_invitations(typed: Typed, rounds: usize) {
-    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let rounds = variable("PETMAIL_KILL_ROUNDS").map_or(rounds, |rounds| rounds.try_into().unwrap());
-    let seed = variable("PETMAIL_KILL_SEED").unwrap_or_else(|| OsRng.next_u64());
-    let mut random = ChaCha20Rng::seed_from_u64(seed);
+    let mut chance = Chance::from_env(rounds);
     let world = World::new();
     let mut nodes = ["Alice", "Bob"].map(|name| world.node(name, Start::Child));
-    for round in 0..rounds {
-        let (victim, moment) = plan(round, &mut random);
-        let story = format!("PETMAIL_KILL_SEED={seed}, round {round}: {victim:?} {moment:?}, {typed:?}");
+    for round in 0..chance.rounds {
+        let (victim, moment) = plan(round, &mut chance);
+        let story =
+            format!("PETMAIL_KILL_SEED={}, round {round}: {victim:?} {moment:?}, {typed:?}", chance.seed);
         disturb(&mut nodes, typed, victim, moment);
         match typed {
             Typed::Right => both_have_each_other(&nodes, round + 1, &story),

@@ -1,13 +1,14 @@
 //! Servers go away and nodes are killed; nothing is lost, nothing comes twice.
 #![expect(clippy::indexing_slicing, reason = "tests")]
 
-use petmail_integration_tests::lossy;
+use petmail_integration_tests::chance::Chance;
+use petmail_integration_tests::lossy::{self, CuttingWay};
 use petmail_integration_tests::mailbox::Scheme;
 use petmail_integration_tests::node::{Node, has};
 use petmail_integration_tests::process::Process;
+use petmail_integration_tests::traffic::until_delivered;
 use petmail_integration_tests::wait::eventually;
-use petmail_integration_tests::world::{Start, World};
-use petmail_proto::server::offer::Offer;
+use petmail_integration_tests::world::{Start, World, meet};
 use serde_json::Value;
 
 fn texts(count: usize) -> Vec<String> {
@@ -52,9 +53,7 @@ fn an_offer_whose_answer_got_lost_is_good_for_the_same_node() {
     let world = World::with(&[], Scheme::PlainHttp);
     let alice = world.node_without_mailbox("Alice", Start::Background);
     let lossy = lossy::losing_first_answer(world.mailbox.address(), "POST /redeem");
-    let mut offer: Offer = world.mailbox.offer().parse().expect("an offer");
-    offer.url = format!("http://{lossy}").parse().expect("a URL");
-    let offer = offer.expose_text();
+    let offer = world.mailbox.offer_by(&lossy);
     let refusal = alice.run(&["accept-mailbox", &offer]).refusal();
     assert!(refusal.contains("nothing is lost"), "{refusal}");
     assert_eq!(world.mailbox.accounts().len(), 1);
@@ -163,4 +162,37 @@ fn a_sender_killed_again_and_again_sends_what_it_promised_once() {
     assert_eq!(distinct.len(), received.len(), "nothing comes twice");
     received.retain(|text| promised.contains(&text));
     assert!(received.iter().eq(promised.iter().copied()), "{received:?}");
+}
+
+/// `PETMAIL_KILL_SEED` repeats after how many bytes connections are cut.
+#[test]
+fn connections_cut_after_any_byte_lose_nothing_and_repeat_nothing() {
+    let chance = Chance::from_env(0);
+    let story = format!("PETMAIL_KILL_SEED={}", chance.seed);
+    let world = World::new();
+    let way = CuttingWay::to(world.mailbox.address(), chance);
+    let nodes = ["Alice", "Bob"].map(|name| {
+        let node = world.node_without_mailbox(name, Start::Background);
+        node.accept_mailbox(&world.mailbox.offer_by(way.address()));
+        node
+    });
+    let [alice, bob] = &nodes;
+    meet(alice, bob);
+    way.cut();
+    let mut texts = Vec::new();
+    // One of the next size.
+    let mut next = format!("{:.<10000}", "long");
+    while way.cuts() < 12 || texts.len() % 3 > 0 {
+        alice.send(1, &next);
+        bob.send(1, &next);
+        texts.push(std::mem::replace(&mut next, format!("text {}", texts.len())));
+        // Few at once: an event with all that wait has to get through uncut.
+        if texts.len() % 3 == 0 {
+            nodes.iter().for_each(|node| node.receives(&texts));
+        }
+    }
+    for node in &nodes {
+        until_delivered(node, &story);
+        node.receives(&texts);
+    }
 }
