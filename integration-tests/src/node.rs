@@ -96,7 +96,7 @@ impl Node {
         let mut start = self.command();
         start.args(["start", "--foreground"]).args(arguments);
         let (process, base) = Process::ready(&mut start);
-        self.life = Life::Child { _process: process, api: Api::new(&self.basedir, &base) };
+        self.life = Life::Child { process, api: Api::new(&self.basedir, &base) };
     }
 
     /// Stops the node, however it runs.
