@@ -27,7 +27,9 @@ fn trouble_is_named_with_what_to_do() {
     alice.is_well();
     let (checks, is_well) = doctor(&alice);
     assert!(is_well, "{checks:?}");
-    for name in ["folder", "disk", "configuration", "clock", "database", "mailbox 1", "contacts'", "rendezvous"] {
+    for name in
+        ["folder", "disk", "configuration", "clock", "database", "mailbox 1", "contacts'", "rendezvous"]
+    {
         assert!(!has(found(&checks, name), "state", "problem"), "{checks:?}");
     }
 

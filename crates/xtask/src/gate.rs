@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::shell::{cargo, root, run as run_command};
-use crate::{arrows, fuzz};
+use crate::{arrows, fuzz, simulate};
 use tally::Tally;
 
 /// A step's name, and what it does.
 type Step = (&'static str, fn(&mut Tally) -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("tools", |_| tools::install()),
     ("format", |_| format()),
     ("architecture", |_| arrows::check()),
@@ -26,6 +26,7 @@ const STEPS: [Step; 9] = [
     ("documentation", |_| documentation()),
     ("programs", |_| programs()),
     ("tests", tests),
+    ("simulation", |_| simulate::gate()),
     ("fuzz smoke", |_| fuzz::smoke()),
 ];
 

@@ -10,6 +10,7 @@ mod demo;
 mod fuzz;
 mod gate;
 mod shell;
+mod simulate;
 mod soak;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,7 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Fuzz(fuzz::Fuzz),
+    Simulate(simulate::Simulate),
     Soak(soak::Soak),
 }
 
@@ -38,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Soak(soak) => soak.run(),
     }
 }

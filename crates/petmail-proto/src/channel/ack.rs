@@ -84,6 +84,10 @@ pub struct Retired {
 pub struct AckPacket {
     /// The sender's lowest outstanding message, or its next one: all below will not be sent any more.
     pub base: MessageNumber,
+    /// Epochs of the receiver below are closed: nothing of them will be taken in. A receiver that was set back may still hold
+    /// messages of them.
+    #[serde(default)]
+    pub floor: u64,
     /// What the sender has received, the oldest epoch first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub epochs: Vec<EpochAck>,
@@ -116,7 +120,7 @@ impl AckPacket {
             ack.ranges.truncate(MAX_RANGES);
             ack
         });
-        Self { base, epochs: epochs.collect(), ..Self::default() }
+        Self { base, floor: windows.floor(), epochs: epochs.collect(), ..Self::default() }
     }
 
     /// Tells whether the packet keeps the bounds.
@@ -131,7 +135,8 @@ impl AckPacket {
     /// Tells whether a message is acknowledged.
     #[must_use]
     pub fn covers(&self, number: MessageNumber) -> bool {
-        self.epochs.iter().any(|ack| ack.epoch == number.epoch && ack.covers(number.seqnum))
+        let is_open = |ack: &&EpochAck| ack.epoch == number.epoch;
+        number.epoch < self.floor || self.epochs.iter().filter(is_open).any(|ack| ack.covers(number.seqnum))
     }
 }
 
@@ -149,14 +154,14 @@ mod tests {
         for seqnum in [1, 2, 4, 5, 8] {
             windows.receive(number(7, seqnum));
         }
+        windows.close_below(number(6, 1));
         let packet = AckPacket::new(number(3, 4), &windows);
-        let json =
-            r#"{"base":{"epoch":3,"seqnum":4},"epochs":[{"epoch":7,"through":2,"ranges":[[4,5],[8,8]]}]}"#;
+        let json = r#"{"base":{"epoch":3,"seqnum":4},"floor":6,"epochs":[{"epoch":7,"through":2,"ranges":[[4,5],[8,8]]}]}"#;
         assert_eq!(serde_json::to_string(&packet).unwrap(), json);
         assert_eq!(serde_json::from_str::<AckPacket>(json).unwrap(), packet);
         let covered: Vec<u64> = (1..10).filter(|seqnum| packet.covers(number(7, *seqnum))).collect();
         assert_eq!(covered, [1, 2, 4, 5, 8]);
-        assert!(!packet.covers(number(8, 1)));
+        assert!(!packet.covers(number(8, 1)) && !packet.covers(number(6, 1)) && packet.covers(number(5, 9)));
     }
 
     #[test]

@@ -99,6 +99,12 @@ impl Windows {
         Some(MessageNumber { epoch: *epoch, seqnum: window.low })
     }
 
+    /// Returns the epoch below which everything is closed.
+    #[must_use]
+    pub const fn floor(&self) -> u64 {
+        self.floor
+    }
+
     /// Returns the newest epoch of which anything was received.
     #[must_use]
     pub fn newest_epoch(&self) -> Option<u64> {
