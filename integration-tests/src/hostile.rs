@@ -210,18 +210,21 @@ impl Gate {
         Ok(server)
     }
 
-    /// Passes a request on, and of the answer so many bytes back, its events so many times.
+    /// Passes a request on, and of the answer, once it comes, so many bytes back, its events so many times.
     fn pass(&self, request: &Request, client: &mut Client, limit: usize, times: usize) -> io::Result<()> {
-        let mut answer = io::BufReader::new(self.ask(request)?.take(limit as u64));
+        let mut answer = io::BufReader::new(self.ask(request)?);
+        let mut left = limit;
         loop {
             let part = read_part(&mut answer, times > 1)?;
-            if part.is_empty() {
-                return Ok(());
-            }
+            let passed = part.get(..left.min(part.len())).unwrap_or_default();
             let is_event = part.starts_with(b"data:");
             for _ in 0..if is_event { times } else { 1 } {
-                client.write_all(&part)?;
+                client.write_all(passed)?;
                 client.flush()?;
+            }
+            left -= passed.len();
+            if part.is_empty() || left == 0 {
+                return Ok(());
             }
         }
     }

@@ -151,6 +151,18 @@ pub fn arrived_once(sender: &Node, receiver: &Node, written: &Written, story: &s
     }
 }
 
+/// Checks that everything came in in the order in which it was sent; with several mailboxes it need not.
+///
+/// # Panics
+/// If not.
+#[track_caller]
+pub fn came_in_order(receiver: &Node, story: &str) {
+    let id = |message: &Value| message.get("id").and_then(Value::as_u64).expect("a message has a number");
+    let ids: Vec<_> = receiver.messages("in").iter().map(id).collect();
+    let early = ids.windows(2).find(|pair| pair.first() > pair.last());
+    assert!(early.is_none(), "{story}: message {early:?} of the other side came before its predecessor");
+}
+
 fn texts(messages: &[Value]) -> Vec<String> {
     let text = |message: &Value| {
         let text = message.pointer("/payload/basic").and_then(Value::as_str);

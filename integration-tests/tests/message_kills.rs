@@ -7,7 +7,7 @@ use std::time::Duration;
 use petmail_integration_tests::chance::Chance;
 use petmail_integration_tests::mailbox::{MailboxServer, Scheme};
 use petmail_integration_tests::node::Node;
-use petmail_integration_tests::traffic::{Writers, arrived_once, until_delivered};
+use petmail_integration_tests::traffic::{Writers, arrived_once, came_in_order, until_delivered};
 use petmail_integration_tests::world::{Start, World, meet};
 
 /// Kills in the gate, for each number of mailbox servers.
@@ -124,6 +124,9 @@ fn kill_under_load(servers: usize) {
     }
     for (sender, receiver, written) in [(alice, bob, &written[0]), (bob, alice, &written[1])] {
         arrived_once(sender, receiver, written, &story);
+        if servers == 1 {
+            came_in_order(receiver, &story);
+        }
         println!("{} accepted and delivered once, {} unsure", written.accepted.len(), written.unsure.len());
     }
 }

@@ -102,8 +102,7 @@ fn a_mailbox_that_stalls_does_not_hold_up_the_other() {
     let before = asked();
     restart(&mut bob);
     eventually("Bob waits for an answer", || (asked() > before).then_some(()));
-    let problem = bob.reports("is not connected: ");
-    assert!(problem.contains("mailbox 2 "), "{problem}");
+    bob.reports("mailbox 2 ");
     alice.send(1, "by the other one");
     bob.receives(&["by the other one"]);
     rests(&bob);
