@@ -146,6 +146,8 @@ pub struct Outbox {
     schedule: Schedule,
     flow: Flow,
     in_flight: Option<(MessageNumber, TransportId)>,
+    /// Whether failures were to be forgotten while an offer was under way: then its failure is forgotten too.
+    forgives: bool,
     /// The greatest number offered: an acknowledgement above it is a lie.
     offered: MessageNumber,
 }
@@ -325,6 +327,7 @@ impl Outbox {
         let was_under_way = self.in_flight.take_if(|offer| *offer == (number, route.tid)).is_some();
         match outcome {
             Outcome::Taken => {
+                self.forgives = false;
                 self.in_flight.take_if(|(offered, _)| *offered == number);
                 self.schedule.succeeded(route.tid);
                 let entry = self.entries.get_mut(&number)?;
@@ -344,6 +347,9 @@ impl Outbox {
                     self.flow.halve();
                 }
                 self.schedule.failed(route.tid, retry_after, now, rng);
+                if std::mem::take(&mut self.forgives) {
+                    self.schedule.retry_now();
+                }
                 None
             }
         }
@@ -432,6 +438,7 @@ impl Outbox {
     /// Forgets failures: the contact's transports changed, a server came back, or a person asked to try now.
     pub fn retry_now(&mut self) {
         self.schedule.retry_now();
+        self.forgives = self.in_flight.is_some();
     }
 }
 

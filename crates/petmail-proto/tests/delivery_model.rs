@@ -3,7 +3,7 @@
 //! One sender, one receiver, a mailbox or two, a few messages; everything happens in every order, with a bounded number of
 //! faults: answers, acknowledgements and stored messages are lost, servers refuse, both agents crash at any boundary. Every
 //! reachable state is visited. `PETMAIL_MODEL_FAULTS` and `PETMAIL_MODEL_MESSAGES` ask for more than the gate has time for.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use core::hash::{Hash, Hasher};
 use std::collections::BTreeSet;

@@ -135,6 +135,17 @@ fn a_server_may_ask_for_a_longer_delay_but_not_for_ever() {
 }
 
 #[test]
+fn who_asks_for_another_attempt_while_one_is_under_way_gets_it() {
+    let mut outbox = Outbox::new([entry(1)]);
+    assert_eq!(outbox.next(&[route(1)], NOW), offer(1, 1, 0));
+    outbox.retry_now();
+    outbox.end(1, 1, Outcome::Failed { retry_after: Some(MAX_BACKOFF), is_full: false }, NOW);
+    assert_eq!(outbox.next(&[route(1)], NOW), offer(1, 1, 0));
+    outbox.end(1, 1, FAILED, NOW);
+    assert!(matches!(outbox.next(&[route(1)], NOW), Next::WaitUntil(_)), "once");
+}
+
+#[test]
 fn the_second_transport_is_used_when_the_first_failed_for_long() {
     let mut outbox = Outbox::new([entry(1)]);
     let routes = [route(1), route(2)];
