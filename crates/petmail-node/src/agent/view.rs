@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use petmail_proto::{
     invitation::machine::{Reach, Status},
+    outbox::Kind,
     time::UnixMillis,
 };
 use serde_json::{Map, Value};
@@ -208,7 +209,8 @@ pub(crate) fn problems(
         }
     }
     for peer in core.peers.values() {
-        let waiting = peer.outbox.waiting().count();
+        // Acknowledgements wait too, but concern nobody.
+        let waiting = peer.outbox.waiting().filter(|entry| entry.kind == Kind::Content).count();
         if waiting > 0 && (peer.trouble.is_some() || peer.contact.theirs.transports.list.is_empty()) {
             problems.push(format!(
                 "{waiting} for {} waiting: {}",
