@@ -264,7 +264,8 @@ impl Outbox {
     /// Tells whether messages wait until the contact has acknowledged earlier ones.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
-        self.waiting().any(|entry| !self.flow.admits(entry, self.base()))
+        let first = self.waiting().find(|entry| entry.kind == Kind::Content);
+        first.is_some_and(|entry| !self.flow.admits(entry, self.base()))
     }
 
     /// Notes how many bytes the contact lets be outstanding.
@@ -285,14 +286,19 @@ impl Outbox {
             return Next::NoRoute;
         }
         let mut wake_at: Option<UnixMillis> = None;
+        let mut is_held_back = false;
         for entry in self.entries.values() {
             let due_at = entry.due_at(routes);
             if due_at > now {
                 wake_at = earlier(wake_at, due_at);
                 continue;
             }
-            if !entry.is_taken() && !self.flow.admits(entry, self.base()) {
-                continue;
+            if !entry.is_taken() && entry.kind == Kind::Content {
+                is_held_back |= !self.flow.admits(entry, self.base());
+                // A short message does not pass a long one.
+                if is_held_back {
+                    continue;
+                }
             }
             match self.schedule.choose(entry, routes, now) {
                 Ok(tid) => {
@@ -391,11 +397,11 @@ impl Outbox {
                 *later > number && *at >= taken_at.plus(OVERTAKEN)
             };
             let is_due = |deposit: &Deposit| is_retired(deposit) || is_overtaken(deposit);
-            let was_changed = entry.again_at(now, is_due);
+            let is_due_again = entry.again_at(now, is_due);
             // What was retired was fetched, and deleted there.
             let retired = entry.deposits.iter_mut().filter(|deposit| is_retired(deposit));
-            retired.for_each(|deposit| deposit.taken_at.clear());
-            if was_changed {
+            let fetched = retired.map(|deposit| std::mem::take(&mut deposit.taken_at).len()).sum::<usize>();
+            if is_due_again || fetched > 0 {
                 changed.push(number);
             }
         }
