@@ -34,7 +34,7 @@ static SETTING: LazyLock<Setting> = LazyLock::new(|| {
     let account = AccountKeys::generate(&mut rng);
     let public = key.public_key();
     let redeem = account.seal_redeem(&RedeemToken::generate(&mut rng), &server, &public, &mut rng);
-    let rekey = account.seal_rekey(1, &AccountSecretKey::generate(&mut rng), &server, &public, &mut rng);
+    let rekey = account.seal_rekey(1, &AccountKeys::generate(&mut rng), true, &server, &public, &mut rng);
     let record = serde_json::to_vec(&record(&mut rng)).expect("a record has a JSON form");
     let [redeem, rekey] = [redeem, rekey].map(|request| request.expect("a good key"));
     Setting { server, keys: [key], account, redeem, rekey, record }
@@ -80,6 +80,7 @@ fn record(rng: &mut ChaCha20Rng) -> AccountRecord {
             .seal(&TokenSecretKey::generate(rng).public_key(), rng)
             .expect("a good key"),
         kid: TokenKeyId(1),
+        slot: 0,
         quota: Quota { bytes: 1 << 30, messages: 1000 },
         retention_seconds: 86_400,
         notices: vec!["maintenance on Sunday".into()],

@@ -13,7 +13,7 @@ use rand_core::OsRng;
 
 use crate::{
     identity::Identity,
-    queue::{AccountSecrets, NewAccount, QueueStore, RedeemError, RekeyError},
+    queue::{AccountSecrets, NewAccount, NewSecrets, NewSlot, QueueStore, RedeemError, RekeyError},
     work::{Interrupted, to_the_end},
 };
 
@@ -65,25 +65,32 @@ impl<Q: QueueStore> Accounts<Q> {
         Ok(account.record().seal_answer(&answer_key, key, &mut OsRng)?)
     }
 
-    /// Replaces an account's secrets. Returns the boxed answer, and whose streams now have an old key.
+    /// Replaces an account's secrets, and its slot if it is asked for. Returns the boxed answer, and whose streams now have an
+    /// old key.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub async fn rekey(&self, body: Vec<u8>) -> Result<(Vec<u8>, AccountId), AccountsError> {
+    pub async fn rekey(&self, body: Vec<u8>, now: UnixMillis) -> Result<(Vec<u8>, AccountId), AccountsError> {
         let identity = &self.identity;
         let (request, key) = RekeyRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
+        let slot = if request.new_slot { Some(new_slot(identity)?) } else { None };
+        let new = NewSecrets { secrets: new_secrets(), slot };
         let queue = Arc::clone(&self.queue);
-        let account = to_the_end(async move { queue.rekey(&request, new_secrets()).await }).await??;
+        let account = to_the_end(async move { queue.rekey(&request, new, now).await }).await??;
         Ok((account.record().seal_answer(&account.answer_key, key, &mut OsRng)?, account.id))
     }
 }
 
 fn new_account(identity: &Identity) -> Result<NewAccount, AccountsError> {
+    Ok(NewAccount { id: AccountId::generate(&mut OsRng), secrets: new_secrets(), slot: new_slot(identity)? })
+}
+
+fn new_slot(identity: &Identity) -> Result<NewSlot, AccountsError> {
     let rng = &mut OsRng;
     let key = identity.newest_token_key().ok_or(AccountsError::NoTokenKey)?;
     let slot = SlotElement::generate(rng);
     let token = slot.seal(&key.key.public_key(), rng).map_err(|_| AccountsError::NoTokenKey)?;
-    Ok(NewAccount { id: AccountId::generate(rng), secrets: new_secrets(), slot, token, kid: key.kid })
+    Ok(NewSlot { slot, token, kid: key.kid })
 }
 
 fn new_secrets() -> AccountSecrets {

@@ -108,7 +108,7 @@ async fn redeem<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result
 }
 
 async fn rekey<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<Response, Problem> {
-    let (answer, account) = services.accounts().rekey(body?.to_vec()).await?;
+    let (answer, account) = services.accounts().rekey(body?.to_vec(), now()).await?;
     services.retrieval().end_stream(&account);
     Ok((OCTETS, answer).into_response())
 }

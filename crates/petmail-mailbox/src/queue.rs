@@ -3,25 +3,27 @@
 //! Owns the trait and the records. Each method is one atomic, durable step, so that a database shared by several servers
 //! can implement it. Must not know HTTP, boxes or tokens. Specification: Servers, accounts, offers; Retrieval.
 
+mod account;
 pub mod embedded;
 
 use std::sync::Arc;
 
 use petmail_proto::{
     delivery::MsgADigest,
-    keys::{AccountPublicKey, AccountVerifyingKey, RetrievalToken, SymmetricKey, stored_secret},
+    keys::RetrievalToken,
     retrieval::MessageNumber,
     server::{
-        account::{AccountId, AccountRecord, AccountState, Quota, RedeemRequest, RekeyRequest},
+        account::{AccountId, Quota, RedeemRequest, RekeyRequest},
         offer::RedeemTokenHash,
     },
     time::UnixMillis,
-    token::{AccountToken, SlotElement, SlotId, TokenKeyId},
-    wire::Record,
+    token::SlotId,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+
+pub use self::account::{Account, AccountSecrets, FormerSlot, NewAccount, NewSecrets, NewSlot, WayIn};
 
 /// What an offer gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,85 +34,6 @@ pub struct OfferTerms {
     pub retention_seconds: u64,
     /// When the offer can no longer be redeemed.
     pub expires: UnixMillis,
-}
-
-/// The secrets of an account that a rekey replaces.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AccountSecrets {
-    /// Finds the account in list requests.
-    #[serde(with = "stored_secret")]
-    pub retrieval_token: RetrievalToken,
-    /// Seals what lists say.
-    #[serde(with = "stored_secret")]
-    pub symmetric_key: SymmetricKey,
-}
-
-/// An account as it is stored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Account {
-    /// Names it.
-    pub id: AccountId,
-    /// Who owns it.
-    pub owner: AccountVerifyingKey,
-    /// What answers to its owner are boxed to.
-    pub answer_key: AccountPublicKey,
-    /// How often its secrets were replaced.
-    pub generation: u64,
-    /// The secrets shared with its owner.
-    pub secrets: AccountSecrets,
-    /// Its slot, known to the server only.
-    #[serde(with = "stored_secret")]
-    pub slot: SlotElement,
-    /// The owner's token for the slot.
-    pub token: AccountToken,
-    /// The token key that it was made for.
-    pub kid: TokenKeyId,
-    /// What it may hold.
-    pub quota: Quota,
-    /// How long its messages are kept, in seconds.
-    pub retention_seconds: u64,
-    /// What it may do.
-    pub state: AccountState,
-    /// When it was made.
-    pub created: UnixMillis,
-}
-
-impl Record for Account {
-    const VERSION: u16 = 1;
-}
-
-impl Account {
-    /// Returns what its owner is told.
-    #[must_use]
-    pub fn record(&self) -> AccountRecord {
-        AccountRecord {
-            account: self.id,
-            generation: self.generation,
-            retrieval_token: self.secrets.retrieval_token.clone(),
-            symmetric_key: self.secrets.symmetric_key.clone(),
-            token: self.token,
-            kid: self.kid,
-            quota: self.quota,
-            retention_seconds: self.retention_seconds,
-            notices: Vec::new(),
-            state: self.state,
-        }
-    }
-}
-
-/// What a new account starts with, beside its offer's terms.
-#[derive(Clone, Debug)]
-pub struct NewAccount {
-    /// Names it.
-    pub id: AccountId,
-    /// The secrets shared with its owner.
-    pub secrets: AccountSecrets,
-    /// Its slot.
-    pub slot: SlotElement,
-    /// The owner's token for the slot.
-    pub token: AccountToken,
-    /// The token key that it was made for.
-    pub kid: TokenKeyId,
 }
 
 /// Finds an account by its retrieval token: the token's SHA-256, so that a search takes no time that depends on it.
@@ -132,6 +55,26 @@ pub struct Usage {
     pub bytes: u64,
     /// Messages.
     pub messages: u64,
+}
+
+impl Usage {
+    /// Returns what it is with one more message of `length` bytes.
+    #[must_use]
+    pub fn and_one_of(self, length: u32) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(u64::from(length)),
+            messages: self.messages.saturating_add(1),
+        }
+    }
+
+    /// Returns what it is without a message of `length` bytes.
+    #[must_use]
+    pub fn without_one_of(self, length: u32) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(u64::from(length)),
+            messages: self.messages.saturating_sub(1),
+        }
+    }
 }
 
 /// An account with what it holds.
@@ -180,7 +123,7 @@ pub enum DeliverError {
     /// No account has any of the slots.
     #[error("the token leads to no account")]
     UnknownSlot,
-    /// The account holds as much as it may, or is suspended.
+    /// The account holds as much as it may, or is suspended; or the slot is a former one that takes only little.
     #[error("the account takes no more")]
     Full,
     /// The same bytes are being stored at this moment, or too much else is.
@@ -222,6 +165,9 @@ pub enum RekeyError {
     /// A later generation is in use already, or the same one for another answer key.
     #[error("the generation is not newer than the account's")]
     StaleGeneration,
+    /// The new owner's key owns an account already; one key serves one account.
+    #[error("the key owns another account")]
+    KeyInUse,
     /// The store failed.
     #[error("cannot replace an account's secrets: {0}")]
     Queue(#[from] QueueError),
@@ -257,11 +203,12 @@ pub trait QueueStore: Send + Sync + 'static {
         now: UnixMillis,
     ) -> impl Future<Output = Result<Arc<Account>, RedeemError>> + Send;
 
-    /// Replaces an account's secrets; the same request again gets what it gave.
+    /// Replaces an account's secrets, and its slot if there is a new one; the same request again gets what it gave.
     fn rekey(
         &self,
         request: &RekeyRequest,
-        secrets: AccountSecrets,
+        new: NewSecrets,
+        now: UnixMillis,
     ) -> impl Future<Output = Result<Arc<Account>, RekeyError>> + Send;
 
     /// Finds an account by its retrieval token.

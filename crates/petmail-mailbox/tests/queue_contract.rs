@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use petmail_mailbox::queue::{
-    AccountSecrets, DeliverError, Delivered, NewAccount, OfferTerms, QueueStore, RedeemError, RekeyError,
+    AccountSecrets, DeliverError, Delivered, NewAccount, NewSecrets, NewSlot, OfferTerms, QueueStore, RedeemError, RekeyError,
     RetrievalId, Usage, embedded::EmbeddedQueue,
 };
 use petmail_proto::{
@@ -40,10 +40,18 @@ fn secrets() -> AccountSecrets {
 }
 
 fn new_account() -> NewAccount {
+    NewAccount { id: AccountId::generate(&mut OsRng), secrets: secrets(), slot: new_slot() }
+}
+
+fn new_slot() -> NewSlot {
     let rng = &mut OsRng;
     let slot = SlotElement::generate(rng);
     let token = slot.seal(&TokenSecretKey::generate(rng).public_key(), rng).unwrap();
-    NewAccount { id: AccountId::generate(rng), secrets: secrets(), slot, token, kid: TokenKeyId(1) }
+    NewSlot { slot, token, kid: TokenKeyId(1) }
+}
+
+fn same_slot() -> NewSecrets {
+    NewSecrets { secrets: secrets(), slot: None }
 }
 
 fn request(offer: &RedeemToken) -> RedeemRequest {
@@ -71,7 +79,7 @@ impl<Q: QueueStore> Made<Q> {
         let offer = RedeemToken::generate(&mut OsRng);
         queue.add_offers(&[offer.hash()], terms(bytes, messages)).await.unwrap();
         let (request, new) = (request(&offer), new_account());
-        let (id, slot) = (new.id, new.slot.slot_id());
+        let (id, slot) = (new.id, new.slot.slot.slot_id());
         queue.redeem(&request, new, NOW).await.unwrap();
         Self { queue: Arc::new(queue), id, slot, request }
     }
@@ -128,18 +136,83 @@ async fn secrets_are_replaced_by_generation(queue: impl QueueStore) {
     let old_id = RetrievalId::of(&old.secrets.retrieval_token);
     assert_eq!(made.queue.find(old_id).await.unwrap().unwrap().id, made.id);
     let answer_key = AccountSecretKey::generate(&mut OsRng).public_key();
-    let rekey = RekeyRequest { owner: made.request.owner, generation: 2, answer_key };
-    let new = made.queue.rekey(&rekey, secrets()).await.unwrap();
+    let owner = made.request.owner;
+    let rekey = RekeyRequest { owner, generation: 2, new_owner: owner, answer_key, new_slot: false };
+    let new = made.queue.rekey(&rekey, same_slot(), NOW).await.unwrap();
     let new_id = RetrievalId::of(&new.secrets.retrieval_token);
     assert!(made.queue.find(old_id).await.unwrap().is_none());
     assert_eq!(made.queue.find(new_id).await.unwrap().unwrap().generation, 2);
-    let again = made.queue.rekey(&rekey, secrets()).await.unwrap();
+    let again = made.queue.rekey(&rekey, same_slot(), NOW).await.unwrap();
     assert!(RetrievalId::of(&again.secrets.retrieval_token) == new_id);
     let stale = RekeyRequest { generation: 1, ..rekey.clone() };
-    assert!(matches!(made.queue.rekey(&stale, secrets()).await, Err(RekeyError::StaleGeneration)));
-    let stranger = RekeyRequest { owner: AccountSigningKey::generate(&mut OsRng).verifying_key(), ..rekey };
-    assert!(matches!(made.queue.rekey(&stranger, secrets()).await, Err(RekeyError::UnknownAccount)));
+    let refused = made.queue.rekey(&stale, same_slot(), NOW).await;
+    assert!(matches!(refused, Err(RekeyError::StaleGeneration)), "{refused:?}");
+    let stranger = AccountSigningKey::generate(&mut OsRng).verifying_key();
+    let strange = RekeyRequest { owner: stranger, new_owner: stranger, ..rekey };
+    let refused = made.queue.rekey(&strange, same_slot(), NOW).await;
+    assert!(matches!(refused, Err(RekeyError::UnknownAccount)), "{refused:?}");
     assert!(matches!(made.deliver(1, SMALL).await, Ok(Delivered::Stored(_))), "the slot stays");
+}
+
+async fn an_account_goes_to_another_key_for_good(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    let new_owner = AccountSigningKey::generate(&mut OsRng).verifying_key();
+    let rekey = |generation, owner, new_owner| RekeyRequest {
+        owner,
+        generation,
+        new_owner,
+        answer_key: AccountSecretKey::generate(&mut OsRng).public_key(),
+        new_slot: false,
+    };
+    let handed_over = rekey(5, made.request.owner, new_owner);
+    let new = made.queue.rekey(&handed_over, same_slot(), NOW).await.unwrap();
+    let again = made.queue.rekey(&handed_over, same_slot(), NOW).await.unwrap();
+    assert!(RetrievalId::of(&new.secrets.retrieval_token) == RetrievalId::of(&again.secrets.retrieval_token));
+    let refused = made.queue.rekey(&rekey(6, made.request.owner, made.request.owner), same_slot(), NOW).await;
+    assert!(matches!(refused, Err(RekeyError::UnknownAccount)), "{refused:?}");
+    let offer = RedeemToken::generate(&mut OsRng);
+    made.queue.add_offers(&[offer.hash()], terms(1, 1)).await.unwrap();
+    let other = request(&offer);
+    made.queue.redeem(&other, new_account(), NOW).await.unwrap();
+    let refused = made.queue.rekey(&rekey(7, other.owner, new_owner), same_slot(), NOW).await;
+    assert!(matches!(refused, Err(RekeyError::KeyInUse)), "{refused:?}");
+    let refused = made.queue.redeem(&made.request, new_account(), NOW).await;
+    assert!(matches!(refused, Err(RedeemError::UsedByAnother)), "{refused:?}");
+    made.queue.rekey(&rekey(7, new_owner, new_owner), same_slot(), NOW).await.unwrap();
+}
+
+async fn a_former_slot_takes_little_and_not_for_long(queue: impl QueueStore) {
+    let made = Made::new(queue, 10 * SMALL as u64, 10).await;
+    let (owner, fresh) = (made.request.owner, new_slot());
+    let answer_key = AccountSecretKey::generate(&mut OsRng).public_key();
+    let rekey = RekeyRequest { owner, generation: 3, new_owner: owner, answer_key, new_slot: true };
+    let new_slot = fresh.slot.slot_id();
+    let new = NewSecrets { secrets: secrets(), slot: Some(fresh.clone()) };
+    let account = made.queue.rekey(&rekey, new, NOW).await.unwrap();
+    assert!(account.token == fresh.token);
+    assert_eq!((account.slot_generation, account.record().slot), (3, 3));
+    let into = async |slot: SlotId, number: u8, length: usize, now: UnixMillis| {
+        made.queue.deliver(&[slot], digest(number), vec![number; length], now).await
+    };
+    let refused = into(made.slot, 200, 65_418, NOW).await;
+    assert!(matches!(refused, Err(DeliverError::Full)), "{refused:?}");
+    for number in 0..32 {
+        assert!(matches!(into(made.slot, number, SMALL, NOW).await, Ok(Delivered::Stored(_))), "{number}");
+    }
+    let refused = into(made.slot, 201, SMALL, NOW).await;
+    assert!(matches!(refused, Err(DeliverError::Full)), "{refused:?}");
+    assert!(matches!(into(made.slot, 31, SMALL, NOW).await, Ok(Delivered::Repeated)));
+    for number in 100..110 {
+        let taken = into(new_slot, number, SMALL, NOW).await;
+        assert!(matches!(taken, Ok(Delivered::Stored(_))), "the account's own room is its own: {taken:?}");
+    }
+    assert_eq!((made.usage().await.messages, made.numbers().await.len()), (42, 42));
+    made.queue.delete(made.id, &made.numbers().await).await.unwrap();
+    assert_eq!(made.usage().await, Usage::default());
+    let end = UnixMillis(NOW.0 + RETENTION_SECONDS * 1_000);
+    let refused = into(made.slot, 202, SMALL, end).await;
+    assert!(matches!(refused, Err(DeliverError::UnknownSlot)), "{refused:?}");
+    assert!(matches!(into(new_slot, 202, SMALL, end).await, Ok(Delivered::Stored(_))));
 }
 
 async fn messages_come_in_order_and_once(queue: impl QueueStore) {
@@ -252,6 +325,8 @@ macro_rules! contract {
 contract!(
     offers_become_accounts_once,
     secrets_are_replaced_by_generation,
+    an_account_goes_to_another_key_for_good,
+    a_former_slot_takes_little_and_not_for_long,
     messages_come_in_order_and_once,
     quotas_hold_in_bytes_and_messages,
     what_is_due_is_swept_and_nothing_else,

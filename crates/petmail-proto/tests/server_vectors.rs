@@ -204,12 +204,16 @@ fn accounts() {
     assert_eq!((request.offer, request.owner), (token.hash(), owner.signing.verifying_key()));
     vectors.check_refused("redeem_refused", |bytes| RedeemRequest::open(bytes, &keys, &server));
 
-    let new = AccountSecretKey::from_bytes(vectors.array("new_answers_key"));
+    let new = AccountKeys {
+        signing: AccountSigningKey::from_bytes(vectors.array("new_signing_seed")),
+        answers: AccountSecretKey::from_bytes(vectors.array("new_answers_key")),
+    };
     let rng = &mut Recorded::new(&[&vectors.bytes("rekey_ephemeral")]);
-    let bytes = owner.seal_rekey(vectors.number("generation"), &new, &server, &public, rng).unwrap();
+    let bytes = owner.seal_rekey(vectors.number("generation"), &new, true, &server, &public, rng).unwrap();
     assert_eq!(bytes, vectors.bytes("rekey_request"));
     let (request, _) = RekeyRequest::open(&bytes, &keys, &server).unwrap();
-    assert_eq!((request.generation, request.answer_key), (3, new.public_key()));
+    assert_eq!((request.generation, request.answer_key), (3, new.answers.public_key()));
+    assert_eq!((request.new_owner, request.new_slot), (new.signing.verifying_key(), true));
     vectors.check_refused("rekey_refused", |bytes| RekeyRequest::open(bytes, &keys, &server));
 
     let answer = vectors.bytes("answer");

@@ -138,6 +138,7 @@ impl From<AccountsError> for Problem {
             AccountsError::Redeem(RedeemError::KeyInUse) => Self::KeyInUse,
             AccountsError::Rekey(RekeyError::UnknownAccount) => Self::UnknownAccount,
             AccountsError::Rekey(RekeyError::StaleGeneration) => Self::StaleGeneration,
+            AccountsError::Rekey(RekeyError::KeyInUse) => Self::KeyInUse,
             AccountsError::Redeem(RedeemError::Queue(error))
             | AccountsError::Rekey(RekeyError::Queue(error)) => internal(error),
             AccountsError::NoTokenKey | AccountsError::Interrupted(_) => internal(error),

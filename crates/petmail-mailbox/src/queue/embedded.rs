@@ -4,6 +4,7 @@
 //! rebuilt from the rows at opening. Must not know HTTP, boxes or tokens.
 
 mod entry;
+mod former;
 mod rows;
 
 use std::{
@@ -35,8 +36,8 @@ use self::{
     },
 };
 use super::{
-    Account, AccountSecrets, AccountUsage, DeliverError, Delivered, NewAccount, OfferTerms, QueueError,
-    QueueStats, QueueStore, RedeemError, RekeyError, RetrievalId, Waiting,
+    Account, AccountUsage, DeliverError, Delivered, NewAccount, NewSecrets, OfferTerms, QueueError,
+    QueueStats, QueueStore, RedeemError, RekeyError, RetrievalId, Waiting, WayIn,
 };
 
 /// How many rows are read at a time while memory is rebuilt.
@@ -70,9 +71,16 @@ impl Index {
     fn add(&mut self, entry: &Arc<Entry>) {
         let account = entry.account();
         self.by_id.insert(account.id, Arc::clone(entry));
-        self.by_slot.insert(account.slot.slot_id(), Arc::clone(entry));
+        self.by_slot.extend(account.slot_ids().map(|slot| (slot, Arc::clone(entry))));
         self.by_token.insert(RetrievalId::of(&account.secrets.retrieval_token), Arc::clone(entry));
         self.by_owner.insert(account.owner, Arc::clone(entry));
+    }
+
+    fn remove(&mut self, account: &Account) {
+        self.by_id.remove(&account.id);
+        account.slot_ids().for_each(|slot| drop(self.by_slot.remove(&slot)));
+        self.by_token.remove(&RetrievalId::of(&account.secrets.retrieval_token));
+        self.by_owner.remove(&account.owner);
     }
 }
 
@@ -182,6 +190,15 @@ impl EmbeddedQueue {
         row.map(|bytes| MessageRow::decode_record(&bytes).map_err(QueueError::new)).transpose()
     }
 
+    /// Finds the account that any of the slots leads to, and how.
+    fn find_slot(&self, slots: &[SlotId], now: UnixMillis) -> Option<(Arc<Entry>, WayIn)> {
+        let index = self.index();
+        slots.iter().find_map(|slot| {
+            let entry = index.by_slot.get(slot)?;
+            Some((Arc::clone(entry), entry.account().way_in(slot, now)?))
+        })
+    }
+
     fn entry(&self, id: &AccountId) -> Option<Arc<Entry>> {
         self.index().by_id.get(id).cloned()
     }
@@ -202,7 +219,7 @@ impl EmbeddedQueue {
     async fn store_message(
         &self,
         account: &Account,
-        number: MessageNumber,
+        (number, way_in): (MessageNumber, WayIn),
         digest: MsgADigest,
         msg_c: Vec<u8>,
         now: UnixMillis,
@@ -222,7 +239,8 @@ impl EmbeddedQueue {
             self.blobs.put(name, msg_c).await.map_err(QueueError::new)?;
             (batch, Place::File(*name.as_bytes()))
         };
-        let row = MessageRow { received: now, length, place }.encode_record().map_err(QueueError::new)?;
+        let row = MessageRow { received: now, length, place, is_former_slot: way_in == WayIn::FormerSlot };
+        let row = row.encode_record().map_err(QueueError::new)?;
         let committed = self.store.try_commit(batch.put(MESSAGES, key, row)).await;
         committed.map_err(|error| match error {
             CommitError::Overloaded => DeliverError::Busy,
@@ -307,28 +325,32 @@ impl QueueStore for EmbeddedQueue {
     async fn rekey(
         &self,
         request: &RekeyRequest,
-        secrets: AccountSecrets,
+        new: NewSecrets,
+        now: UnixMillis,
     ) -> Result<Arc<Account>, RekeyError> {
         let _one_at_a_time = self.changing.lock().await;
-        let found = self.index().by_owner.get(&request.owner).cloned();
+        let owned_by = |key| self.index().by_owner.get(key).cloned();
+        let (found, theirs) = (owned_by(&request.owner), owned_by(&request.new_owner));
+        let theirs = theirs.map(|entry| entry.account());
+        let is_answered = |account: &Arc<Account>| {
+            request.generation == account.generation && request.answer_key == account.answer_key
+        };
+        if let Some(account) = theirs.clone().filter(is_answered) {
+            return Ok(account);
+        }
         let entry = found.ok_or(RekeyError::UnknownAccount)?;
         let old = entry.account();
-        if request.generation == old.generation && request.answer_key == old.answer_key {
-            return Ok(old);
-        }
         if request.generation <= old.generation {
             return Err(RekeyError::StaleGeneration);
         }
-        let account = Account {
-            generation: request.generation,
-            answer_key: request.answer_key,
-            secrets,
-            ..Account::clone(&old)
-        };
+        if theirs.is_some_and(|account| account.id != old.id) {
+            return Err(RekeyError::KeyInUse);
+        }
+        let account = old.rekeyed(request, new, now);
         let row = account.encode_record().map_err(QueueError::new)?;
         self.commit(Batch::new().put(ACCOUNTS, *account.id.as_bytes(), row)).await?;
         let mut index = self.index_mut();
-        index.by_token.remove(&RetrievalId::of(&old.secrets.retrieval_token));
+        index.remove(&old);
         entry.replace(account);
         index.add(&entry);
         Ok(entry.account())
@@ -351,8 +373,7 @@ impl QueueStore for EmbeddedQueue {
         msg_c: Vec<u8>,
         now: UnixMillis,
     ) -> Result<Delivered, DeliverError> {
-        let found = slots.iter().find_map(|slot| self.index().by_slot.get(slot).cloned());
-        let entry = found.ok_or(DeliverError::UnknownSlot)?;
+        let (entry, way_in) = self.find_slot(slots, now).ok_or(DeliverError::UnknownSlot)?;
         let _arrival = Arrival::begin(self, digest)?;
         let known = self.get(REPLAYS, digest.as_bytes()).await?;
         if known.is_some_and(|expiry| expiry.as_slice() >= now.0.to_be_bytes().as_slice()) {
@@ -362,9 +383,9 @@ impl QueueStore for EmbeddedQueue {
         if account.state != AccountState::Active {
             return Err(DeliverError::Full);
         }
-        let reserved = entry.reserve(rows::length_of(&msg_c)?).ok_or(DeliverError::Full)?;
+        let reserved = entry.reserve(rows::length_of(&msg_c)?, way_in, now).ok_or(DeliverError::Full)?;
         let number = reserved.number();
-        self.store_message(&account, number, digest, msg_c, now).await?;
+        self.store_message(&account, (number, way_in), digest, msg_c, now).await?;
         reserved.keep();
         Ok(Delivered::Stored(number))
     }
@@ -478,13 +499,15 @@ fn open_account(request: &RedeemRequest, new: NewAccount, terms: OfferTerms, now
         answer_key: request.answer_key,
         generation: 0,
         secrets: new.secrets,
-        slot: new.slot,
-        token: new.token,
-        kid: new.kid,
+        slot: new.slot.slot,
+        token: new.slot.token,
+        kid: new.slot.kid,
         quota: terms.quota,
         retention_seconds: terms.retention_seconds,
         state: AccountState::Active,
         created: now,
+        slot_generation: 0,
+        former_slots: Vec::new(),
     }
 }
 

@@ -77,29 +77,59 @@ async fn a_rekey_replaces_the_secrets_and_ends_the_stream() {
     assert_eq!(owner.deliver(Bucket::Kib4, 1).await, StatusCode::NO_CONTENT);
     let mut stream = owner.open_stream().await;
     assert_eq!(stream.event().await.entries.len(), 1);
-    let answers = AccountSecretKey::generate(&mut OsRng);
-    let body = owner.rekey_body(1, &answers);
+    let new = AccountKeys::generate(&mut OsRng);
+    let body = owner.rekey_body(1, &new, false);
     let response = post(server.url("rekey"), body.clone()).await;
     assert_eq!(response.status(), StatusCode::OK);
     let answer = response.bytes().await.unwrap();
-    let record = AccountRecord::open_answer(&answer, &owner.descriptor.retrieval_key, &answers).unwrap();
-    assert_eq!(record.generation, 1);
+    let retrieval_key = owner.descriptor.retrieval_key;
+    let record = AccountRecord::open_answer(&answer, &retrieval_key, &new.answers).unwrap();
+    assert_eq!((record.generation, record.slot), (1, 0));
     assert!(!bool::from(record.retrieval_token.ct_eq(&owner.record.retrieval_token)));
     assert_eq!(stream.block().await.unwrap(), "event: superseded\ndata: superseded");
     let (old, _) = owner.list_request(now());
     assert_eq!(post(server.url("list"), old).await.status(), StatusCode::FORBIDDEN);
     let repeated = post(server.url("rekey"), body).await.bytes().await.unwrap();
-    let repeated = AccountRecord::open_answer(&repeated, &owner.descriptor.retrieval_key, &answers).unwrap();
+    let repeated = AccountRecord::open_answer(&repeated, &retrieval_key, &new.answers).unwrap();
     assert!(bool::from(record.retrieval_token.ct_eq(&repeated.retrieval_token)));
-    for (generation, answers) in [(0, &answers), (1, &AccountSecretKey::generate(&mut OsRng))] {
-        let stale = post(server.url("rekey"), owner.rekey_body(generation, answers)).await;
+    owner.keys.signing = new.signing.clone();
+    for (generation, stale) in [(0, &new), (1, &AccountKeys::generate(&mut OsRng))] {
+        let stale = post(server.url("rekey"), owner.rekey_body(generation, stale, true)).await;
         assert_eq!(stale.status(), StatusCode::CONFLICT);
     }
     owner.record = record;
     assert_eq!(owner.poll().await.entries.len(), 1);
     let stranger = AccountKeys::generate(&mut OsRng);
     let key = &owner.descriptor.retrieval_key;
-    let body = stranger.seal_rekey(2, &answers, &owner.offer.identity, key, &mut OsRng).unwrap();
+    let body = stranger.seal_rekey(2, &new, false, &owner.offer.identity, key, &mut OsRng).unwrap();
     assert_eq!(post(server.url("rekey"), body).await.status(), StatusCode::FORBIDDEN);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_slot_leaves_the_old_one_restricted() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::start(dir.path()).await;
+    let mut owner = server.redeemed().await;
+    let old_token = owner.contact_token();
+    let new = AccountKeys::generate(&mut OsRng);
+    let answer = post(server.url("rekey"), owner.rekey_body(9, &new, true)).await.bytes().await.unwrap();
+    owner.record =
+        AccountRecord::open_answer(&answer, &owner.descriptor.retrieval_key, &new.answers).unwrap();
+    owner.keys = new;
+    assert_eq!((owner.record.generation, owner.record.slot), (9, 9));
+    assert_eq!(owner.deliver(Bucket::Kib64, 1).await, StatusCode::NO_CONTENT);
+    let through_the_old = async |bucket, fill| owner.deliver_with(&old_token, bucket, fill).await;
+    assert_eq!(through_the_old(Bucket::Kib64, 2).await, StatusCode::INSUFFICIENT_STORAGE);
+    assert_eq!(through_the_old(Bucket::Kib16, 3).await, StatusCode::NO_CONTENT);
+    assert_eq!(owner.poll().await.entries.len(), 2, "what comes by either is fetched from one place");
+    server.stop().await;
+    let server = TestServer::start(dir.path()).await;
+    owner.base.clone_from(&server.base);
+    for fill in 4..35 {
+        assert_eq!(owner.deliver_with(&old_token, Bucket::Kib4, fill).await, StatusCode::NO_CONTENT, "{fill}");
+    }
+    let refused = owner.deliver_with(&old_token, Bucket::Kib4, 35).await;
+    assert_eq!(refused, StatusCode::INSUFFICIENT_STORAGE, "32 a day, and a restart forgives none that is stored");
     server.stop().await;
 }

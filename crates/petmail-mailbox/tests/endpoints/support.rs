@@ -12,7 +12,7 @@ use petmail_mailbox::{
 use petmail_net::clock::unix_ms;
 use petmail_proto::{
     delivery::{Bucket, seal_delivery},
-    keys::{AccountSecretKey, RedeemToken},
+    keys::RedeemToken,
     retrieval::{
         Answer, DeleteRequest, Entry, Event, EventReader, FetchAnswer, FetchRequest, RequestKey,
         seal_list_request,
@@ -122,14 +122,23 @@ impl Owner {
 
     /// Seals a message whose msgC is filled with `byte`.
     pub(crate) fn seal(&self, bucket: Bucket, byte: u8) -> Vec<u8> {
+        self.seal_with(&self.contact_token(), bucket, byte)
+    }
+
+    fn seal_with(&self, token: &SenderToken, bucket: Bucket, byte: u8) -> Vec<u8> {
         let key = self.descriptor.token_key(self.record.kid).unwrap();
-        let token = self.contact_token().for_message(key, &mut OsRng).unwrap();
+        let token = token.for_message(key, &mut OsRng).unwrap();
         let msg_c = vec![byte; bucket.msg_c_bytes()];
         seal_delivery(&msg_c, &token, &self.descriptor.delivery_key, &mut OsRng).unwrap().into_bytes()
     }
 
     pub(crate) async fn deliver(&self, bucket: Bucket, byte: u8) -> StatusCode {
         post(format!("{}/deliver", self.base), self.seal(bucket, byte)).await.status()
+    }
+
+    /// Delivers with a token that a contact has from before.
+    pub(crate) async fn deliver_with(&self, token: &SenderToken, bucket: Bucket, byte: u8) -> StatusCode {
+        post(format!("{}/deliver", self.base), self.seal_with(token, bucket, byte)).await.status()
     }
 
     pub(crate) fn list_request(&self, time: UnixMillis) -> (Vec<u8>, RequestKey) {
@@ -175,9 +184,10 @@ impl Owner {
         post(format!("{}/delete", self.base), request.encode().unwrap()).await.status()
     }
 
-    pub(crate) fn rekey_body(&self, generation: u64, answers: &AccountSecretKey) -> Vec<u8> {
+    pub(crate) fn rekey_body(&self, generation: u64, new: &AccountKeys, new_slot: bool) -> Vec<u8> {
         let server = &self.offer.identity;
-        self.keys.seal_rekey(generation, answers, server, &self.descriptor.retrieval_key, &mut OsRng).unwrap()
+        let key = &self.descriptor.retrieval_key;
+        self.keys.seal_rekey(generation, new, new_slot, server, key, &mut OsRng).unwrap()
     }
 }
 

@@ -29,10 +29,10 @@ pub const MAX_NOTICES: usize = 16;
 /// The length of a redeem request, in bytes.
 pub const REDEEM_REQUEST_BYTES: usize = 2 + 16 + 32 + 32 + 64 + 48;
 /// The length of a rekey request, in bytes.
-pub const REKEY_REQUEST_BYTES: usize = 2 + 32 + 8 + 32 + 64 + 48;
+pub const REKEY_REQUEST_BYTES: usize = 2 + 32 + 8 + 32 + 32 + 1 + 64 + 48;
 
 const PREFIX_REDEEM: &[u8; 2] = b"d1";
-const PREFIX_REKEY: &[u8; 2] = b"k1";
+const PREFIX_REKEY: &[u8; 2] = b"k2";
 
 macros::public_bytes! {
     /// Names an account to its server and its owner.
@@ -75,6 +75,9 @@ pub struct AccountRecord {
     pub token: AccountToken,
     /// The token key that it was made for.
     pub kid: TokenKeyId,
+    /// The generation that the token's slot was made with: rises when contacts need new tokens.
+    #[serde(default)]
+    pub slot: u64,
     /// What the account may hold.
     pub quota: Quota,
     /// How long messages are kept, in seconds.
@@ -153,30 +156,32 @@ impl AccountKeys {
         key.seal(&plaintext.finish(), rng).map_err(|_| AccountError::BadKey)
     }
 
-    /// Makes the request that replaces the account's secrets, to be answered to `new_answers`.
+    /// Makes the request that replaces the account's secrets, to be answered to the answer key among `new`.
     ///
-    /// `generation` is one more than the record's; after a lost answer, the same again.
+    /// `generation` is greater than the record's; after a lost answer, the same request again.
     ///
     /// # Errors
     /// [`AccountError::BadKey`] if the server's retrieval key is invalid.
     pub fn seal_rekey(
         &self,
         generation: u64,
-        new_answers: &AccountSecretKey,
+        new: &Self,
+        new_slot: bool,
         server: &ServerIdentityKey,
         key: &RetrievalPublicKey,
         rng: &mut impl CryptoRngCore,
     ) -> Result<Vec<u8>, AccountError> {
-        let answer_key = new_answers.public_key();
-        let signature =
-            self.signing.sign(SigningContext::Rekey, &rekey_transcript(generation, server, &answer_key));
-        let plaintext = Writer::new()
-            .fixed(PREFIX_REKEY)
-            .fixed(self.signing.verifying_key().as_bytes())
-            .u64(generation)
-            .fixed(answer_key.as_bytes())
-            .fixed(&signature);
-        key.seal(&plaintext.finish(), rng).map_err(|_| AccountError::BadKey)
+        let request = RekeyRequest {
+            owner: self.signing.verifying_key(),
+            generation,
+            new_owner: new.signing.verifying_key(),
+            answer_key: new.answers.public_key(),
+            new_slot,
+        };
+        let signature = self.signing.sign(SigningContext::Rekey, &request.transcript(server));
+        let plaintext =
+            Writer::new().fixed(PREFIX_REKEY).fixed(request.owner.as_bytes()).fixed(&request.asks_for());
+        key.seal(&plaintext.fixed(&signature).finish(), rng).map_err(|_| AccountError::BadKey)
     }
 }
 
@@ -223,8 +228,12 @@ pub struct RekeyRequest {
     pub owner: AccountVerifyingKey,
     /// The generation asked for: acted upon once, then answered again with what it gave.
     pub generation: u64,
+    /// Who owns it from then on: the same key, or another one if the old may be known to somebody else.
+    pub new_owner: AccountVerifyingKey,
     /// What this and later answers are boxed to.
     pub answer_key: AccountPublicKey,
+    /// Whether the account gets a new slot, and the present one is restricted.
+    pub new_slot: bool,
 }
 
 impl RekeyRequest {
@@ -240,15 +249,37 @@ impl RekeyRequest {
         let (plaintext, key) = open_sealed(bytes, keys)?;
         let mut reader = Reader::new(&plaintext);
         reader.expect(PREFIX_REKEY)?;
-        let owner = AccountVerifyingKey::from_bytes(reader.array()?);
-        let generation = reader.u64()?;
-        let answer_key = answer_key(&mut reader)?;
+        let request = Self {
+            owner: AccountVerifyingKey::from_bytes(reader.array()?),
+            generation: reader.u64()?,
+            new_owner: AccountVerifyingKey::from_bytes(reader.array()?),
+            answer_key: answer_key(&mut reader)?,
+            new_slot: match reader.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(AccountError::Malformed),
+            },
+        };
         let signature = reader.array()?;
         reader.finish()?;
-        owner
-            .verify(SigningContext::Rekey, &rekey_transcript(generation, server, &answer_key), &signature)
+        request
+            .owner
+            .verify(SigningContext::Rekey, &request.transcript(server), &signature)
             .map_err(|_| AccountError::BadSignature)?;
-        Ok((Self { owner, generation, answer_key }, key))
+        Ok((request, key))
+    }
+
+    fn transcript(&self, server: &ServerIdentityKey) -> Vec<u8> {
+        Writer::new().fixed(server.as_bytes()).fixed(&self.asks_for()).finish()
+    }
+
+    fn asks_for(&self) -> Vec<u8> {
+        Writer::new()
+            .u64(self.generation)
+            .fixed(self.new_owner.as_bytes())
+            .fixed(self.answer_key.as_bytes())
+            .u8(u8::from(self.new_slot))
+            .finish()
     }
 }
 
@@ -325,10 +356,6 @@ fn redeem_transcript(
     answer_key: &AccountPublicKey,
 ) -> Vec<u8> {
     Writer::new().fixed(offer.as_bytes()).fixed(server.as_bytes()).fixed(answer_key.as_bytes()).finish()
-}
-
-fn rekey_transcript(generation: u64, server: &ServerIdentityKey, answer_key: &AccountPublicKey) -> Vec<u8> {
-    Writer::new().fixed(server.as_bytes()).u64(generation).fixed(answer_key.as_bytes()).finish()
 }
 
 #[cfg(test)]

@@ -388,6 +388,7 @@ assert swapped != offer
 signing_seed = bytes_for("account signing", 32)
 answers = bytes_for("account answers", 32)
 new_answers = bytes_for("new account answers", 32)
+new_signing_seed = bytes_for("new account signing", 32)
 other_server = verifying(bytes_for("other identity", 32))
 redeem_ephemeral = bytes_for("redeem ephemeral", 32)
 rekey_ephemeral = bytes_for("rekey ephemeral", 32)
@@ -399,10 +400,13 @@ def redeem(server=identity, answer_key=public(answers), signed_key=None, tail=b"
     return seal(retrieval_public, plain, redeem_ephemeral)
 
 
-def rekey(generation, signed_generation=None):
-    message = identity + u64(generation if signed_generation is None else signed_generation) + public(new_answers)
-    signature = sign(signing_seed, "petmail.org/v1/rekey", message)
-    plain = b"k1" + verifying(signing_seed) + u64(generation) + public(new_answers) + signature
+def rekey(generation, slot=b"\1", signer=signing_seed, prefix=b"k2", tail=b"", signed=None):
+    def asks_for(generation, slot, new_owner=new_signing_seed):
+        return u64(generation) + verifying(new_owner) + public(new_answers) + slot
+
+    message = identity + asks_for(**{"generation": generation, "slot": slot, **(signed or {})})
+    signature = sign(signer, "petmail.org/v1/rekey", message)
+    plain = prefix + verifying(signing_seed) + asks_for(generation, slot) + signature + tail
     return seal(retrieval_public, plain, rekey_ephemeral)
 
 
@@ -413,6 +417,7 @@ record = {
     "symmetric_key": b64(symmetric_key),
     "token": b64(account_token),
     "kid": 1,
+    "slot": 0,
     "quota": {"bytes": 100_000_000, "messages": 100_000},
     "retention_seconds": 2_592_000,
     "notices": [],
@@ -465,11 +470,18 @@ write(
             refused("last bit flipped", flip(redeem(), -1), "DoesNotOpen"),
         ],
         "new_answers_key": new_answers.hex(),
+        "new_signing_seed": new_signing_seed.hex(),
         "rekey_ephemeral": rekey_ephemeral.hex(),
         "generation": 3,
         "rekey_request": rekey(3).hex(),
         "rekey_refused": [
-            refused("signed for another generation", rekey(4, signed_generation=3), "BadSignature"),
+            refused("signed for another generation", rekey(4, signed={"generation": 3}), "BadSignature"),
+            refused("signed for another slot", rekey(3, signed={"slot": b"\0"}), "BadSignature"),
+            refused("signed by the new owner only", rekey(3, signer=new_signing_seed), "BadSignature"),
+            refused("signed for another owner", rekey(3, signed={"new_owner": signing_seed}), "BadSignature"),
+            refused("neither with a new slot nor without", rekey(3, slot=b"\2"), "Malformed"),
+            refused("earlier version k1", rekey(3, prefix=b"k1"), "Malformed"),
+            refused("a byte follows", rekey(3, tail=b"\0"), "Malformed"),
             refused("a redeem request", redeem(), "Malformed"),
         ],
         "answer_nonce": answer_nonce.hex(),

@@ -8,11 +8,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use petmail_proto::retrieval::MessageNumber;
+use petmail_proto::{retrieval::MessageNumber, time::UnixMillis};
 use tokio::sync::watch;
 
-use super::rows::MessageRow;
-use crate::queue::{Account, Usage};
+use super::{former::FormerLoad, rows::MessageRow};
+use crate::queue::{Account, Usage, WayIn};
 
 /// An account in memory.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 struct Load {
     usage: Usage,
+    /// What came through former slots; it has a quota of its own.
+    former: FormerLoad,
     next: u64,
     /// Numbers that are being stored.
     pending: BTreeSet<u64>,
@@ -58,7 +60,12 @@ impl Entry {
     }
 
     pub(super) fn usage(&self) -> Usage {
-        lock(&self.load).usage
+        let load = lock(&self.load);
+        let former = load.former.usage();
+        Usage {
+            bytes: load.usage.bytes.saturating_add(former.bytes),
+            messages: load.usage.messages.saturating_add(former.messages),
+        }
     }
 
     pub(super) fn visible_end(&self) -> u64 {
@@ -72,39 +79,48 @@ impl Entry {
     /// Counts a message that was found at opening.
     pub(super) fn restore(&self, number: MessageNumber, row: &MessageRow) {
         let mut load = lock(&self.load);
-        load.usage.bytes = load.usage.bytes.saturating_add(u64::from(row.length));
-        load.usage.messages = load.usage.messages.saturating_add(1);
+        if row.is_former_slot {
+            load.former.restore(row.length, row.received);
+        } else {
+            load.usage = load.usage.and_one_of(row.length);
+        }
         load.next = load.next.max(number.0.saturating_add(1));
         self.visible.send_replace(load.next);
     }
 
-    /// Takes the room and the number for a message of `length` bytes; `None` if the account is full.
-    pub(super) fn reserve(&self, length: u32) -> Option<Reserved<'_>> {
+    /// Takes the room and the number for a message of `length` bytes; `None` if the account, or what a former slot may
+    /// take, is full.
+    pub(super) fn reserve(&self, length: u32, way_in: WayIn, now: UnixMillis) -> Option<Reserved<'_>> {
         let quota = self.account().quota;
         let mut load = lock(&self.load);
-        let usage = Usage {
-            bytes: load.usage.bytes.saturating_add(u64::from(length)),
-            messages: load.usage.messages.saturating_add(1),
-        };
-        if usage.bytes > quota.bytes || usage.messages > quota.messages {
-            return None;
+        match way_in {
+            WayIn::FormerSlot => load.former.take(length, now)?,
+            WayIn::Slot => {
+                let usage = load.usage.and_one_of(length);
+                if usage.bytes > quota.bytes || usage.messages > quota.messages {
+                    return None;
+                }
+                load.usage = usage;
+            }
         }
         let number = load.next;
-        load.usage = usage;
         load.next = number.saturating_add(1);
         load.pending.insert(number);
-        Some(Reserved { entry: self, number, length, kept: false })
+        Some(Reserved { entry: self, number, length, way_in, kept: false })
     }
 
     /// Gives back the room of a message that was deleted.
     pub(super) fn forget(&self, row: &MessageRow) {
-        self.give_back(row.length);
+        let way_in = if row.is_former_slot { WayIn::FormerSlot } else { WayIn::Slot };
+        self.give_back(row.length, way_in);
     }
 
-    fn give_back(&self, length: u32) {
+    fn give_back(&self, length: u32, way_in: WayIn) {
         let mut load = lock(&self.load);
-        load.usage.bytes = load.usage.bytes.saturating_sub(u64::from(length));
-        load.usage.messages = load.usage.messages.saturating_sub(1);
+        match way_in {
+            WayIn::FormerSlot => load.former.give_back(length),
+            WayIn::Slot => load.usage = load.usage.without_one_of(length),
+        }
     }
 
     fn settle(&self, number: u64) {
@@ -125,6 +141,7 @@ pub(super) struct Reserved<'e> {
     entry: &'e Entry,
     number: u64,
     length: u32,
+    way_in: WayIn,
     kept: bool,
 }
 
@@ -142,7 +159,7 @@ impl Reserved<'_> {
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            self.entry.give_back(self.length);
+            self.entry.give_back(self.length, self.way_in);
         }
         self.entry.settle(self.number);
     }

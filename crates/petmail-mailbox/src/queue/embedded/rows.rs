@@ -2,7 +2,7 @@
 
 use petmail_proto::{
     delivery::MsgADigest, retrieval::MessageNumber, server::account::AccountId, time::UnixMillis,
-    wire::Reader, wire::Record,
+    wire::{self, Reader, Record, WireError},
 };
 use petmail_store::{BlobName, Keyspace};
 use serde::{Deserialize, Serialize};
@@ -45,10 +45,28 @@ pub(super) struct MessageRow {
     /// Bytes of msgC.
     pub(super) length: u32,
     pub(super) place: Place,
+    /// Whether it came through a slot that had been replaced.
+    pub(super) is_former_slot: bool,
+}
+
+/// Version 1 of [`MessageRow`].
+#[derive(Deserialize)]
+struct MessageRowV1 {
+    received: UnixMillis,
+    length: u32,
+    place: Place,
 }
 
 impl Record for MessageRow {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        if version != 1 {
+            return Err(WireError::UnknownVersion { found: version, known: Self::VERSION });
+        }
+        let MessageRowV1 { received, length, place } = wire::decode(body)?;
+        Ok(Self { received, length, place, is_former_slot: false })
+    }
 }
 
 /// Where a msgC is.
@@ -108,12 +126,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_of_version_1_are_read() {
-        let row = MessageRow { received: UnixMillis(1), length: 2, place: Place::File([3; 16]) };
+    fn the_bytes_of_all_versions_are_read() {
+        let old = MessageRow {
+            received: UnixMillis(1),
+            length: 2,
+            place: Place::File([3; 16]),
+            is_former_slot: false,
+        };
         let mut bytes = vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1];
         bytes.extend([3; 16]);
+        assert_eq!(MessageRow::decode_record(&bytes).unwrap(), old);
+        let row = MessageRow { is_former_slot: true, ..old };
+        bytes[1] = 2;
+        bytes.push(1);
         assert_eq!(row.encode_record().unwrap(), bytes);
         assert_eq!(MessageRow::decode_record(&bytes).unwrap(), row);
+        bytes[1] = 3;
+        let newer = Err(WireError::UnknownVersion { found: 3, known: 2 });
+        assert_eq!(MessageRow::decode_record(&bytes), newer);
     }
 
     #[test]

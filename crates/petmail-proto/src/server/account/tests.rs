@@ -26,6 +26,7 @@ fn record(rng: &mut ChaCha20Rng) -> AccountRecord {
         symmetric_key: SymmetricKey::generate(rng),
         token: SlotElement::generate(rng).seal(&TokenSecretKey::generate(rng).public_key(), rng).unwrap(),
         kid: TokenKeyId(1),
+        slot: 0,
         quota: Quota { bytes: 1 << 20, messages: 100 },
         retention_seconds: 86_400,
         notices: vec![],
@@ -58,15 +59,20 @@ fn an_offer_is_redeemed_with_an_older_key_and_answered() {
 fn a_rekey_request_is_answered_to_the_new_key() {
     let rng = &mut ChaCha20Rng::seed_from_u64(2);
     let server = server(rng);
-    let (client, new) = (AccountKeys::generate(rng), AccountSecretKey::generate(rng));
+    let (client, new) = (AccountKeys::generate(rng), AccountKeys::generate(rng));
     let public = server.keys[0].public_key();
-    let bytes = client.seal_rekey(3, &new, &server.identity, &public, rng).unwrap();
-    assert_eq!(bytes.len(), REKEY_REQUEST_BYTES);
+    for new_slot in [false, true] {
+        let bytes = client.seal_rekey(3, &new, new_slot, &server.identity, &public, rng).unwrap();
+        assert_eq!(bytes.len(), REKEY_REQUEST_BYTES);
+        let (request, _) = RekeyRequest::open(&bytes, &server.keys, &server.identity).unwrap();
+        let (owner, new_owner) = (client.signing.verifying_key(), new.signing.verifying_key());
+        let answer_key = new.answers.public_key();
+        assert_eq!(request, RekeyRequest { owner, generation: 3, new_owner, answer_key, new_slot });
+    }
+    let bytes = client.seal_rekey(3, &new, false, &server.identity, &public, rng).unwrap();
     let (request, key) = RekeyRequest::open(&bytes, &server.keys, &server.identity).unwrap();
-    let owner = client.signing.verifying_key();
-    assert_eq!(request, RekeyRequest { owner, generation: 3, answer_key: new.public_key() });
     let answer = record(rng).seal_answer(&request.answer_key, key, rng).unwrap();
-    assert!(AccountRecord::open_answer(&answer, &public, &new).is_ok());
+    assert!(AccountRecord::open_answer(&answer, &public, &new.answers).is_ok());
     assert!(AccountRecord::open_answer(&answer, &public, &client.answers).is_err());
 }
 
@@ -82,7 +88,7 @@ fn requests_hold_for_one_server_and_one_purpose() {
     assert_eq!(opened.unwrap_err(), AccountError::BadSignature);
     let opened = RekeyRequest::open(&redeem, &server.keys, &other);
     assert_eq!(opened.unwrap_err(), AccountError::Malformed);
-    let rekey = client.seal_rekey(1, &client.answers, &other, &public, rng).unwrap();
+    let rekey = client.seal_rekey(1, &client, false, &other, &public, rng).unwrap();
     let opened = RekeyRequest::open(&rekey, &server.keys, &server.identity);
     assert_eq!(opened.unwrap_err(), AccountError::BadSignature);
 }
