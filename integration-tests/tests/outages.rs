@@ -196,3 +196,33 @@ fn connections_cut_after_any_byte_lose_nothing_and_repeat_nothing() {
         node.receives(&texts);
     }
 }
+
+/// Whoever is blocked still has an address, but it takes 32 small messages a day only; everybody else has the new one.
+#[test]
+fn who_is_blocked_cannot_fill_the_mailbox() {
+    let world = World::new();
+    let (alice, mallory) = world.two_who_met(Start::Background);
+    let carol = world.node("Carol", Start::Background);
+    let code = alice.invite("Carol");
+    carol.use_code("Alice", &code);
+    assert!(has(&carol.confirmed_contact(), "state", "confirmed"));
+    mallory.send(1, "hello");
+    alice.receives(&["hello"]);
+    assert!(alice.run(&["contact", "block", "1"]).remarks().contains("blocked"));
+    for number in 0..40 {
+        mallory.send(1, &format!("buy {number}"));
+    }
+    eventually("the former address is full", || {
+        let waiting = mallory.status()["outbox"]["waiting"].as_u64()?;
+        (waiting == 8).then_some(())
+    });
+    let listed = mallory.run(&["messages", "--json"]).json();
+    let last = listed.last().expect("there are messages");
+    assert!(last["reason"].as_str().is_some_and(|reason| reason.contains("full")), "{last}");
+    for number in 0..40 {
+        carol.send(1, &format!("dear Alice {number}"));
+    }
+    let expected: Vec<_> = (0..40).map(|number| format!("dear Alice {number}")).collect();
+    alice.receives(&[vec!["hello".to_owned()], expected].concat());
+    alice.is_well();
+}

@@ -4,8 +4,8 @@
 use std::{path::Path, sync::Arc};
 
 use petmail_mailbox::queue::{
-    AccountSecrets, DeliverError, Delivered, NewAccount, NewSecrets, NewSlot, OfferTerms, QueueStore, RedeemError, RekeyError,
-    RetrievalId, Usage, embedded::EmbeddedQueue,
+    AccountSecrets, DeliverError, Delivered, NewAccount, NewSecrets, NewSlot, OfferTerms, QueueStore,
+    RedeemError, RekeyError, RetrievalId, Usage, embedded::EmbeddedQueue,
 };
 use petmail_proto::{
     delivery::{Bucket, MsgADigest},

@@ -183,6 +183,9 @@ impl Agent {
         if step.wake_outbox {
             self.0.outbox.notify_one();
         }
+        if step.mailboxes_changed {
+            self.0.mailboxes_changed.notify_one();
+        }
         self.finish_later(step.sweep_removed, step.retry_quarantine, step.sweep_acknowledged);
     }
 
@@ -249,12 +252,12 @@ impl Agent {
         self.step(|core, step, _| core.verify(step, cid)).await
     }
 
-    /// Blocks a contact: nothing of it is taken in or acknowledged any more.
+    /// Blocks a contact: nothing of it is taken in or acknowledged any more, and it is not told where mail goes from now on.
     ///
     /// # Errors
     /// If there is no such contact, or it is pending.
     pub async fn block_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
-        self.step(|core, step, _| core.block(step, cid)).await
+        self.step(|core, step, now| core.block(step, cid, now, &mut OsRng)).await
     }
 
     /// Lets a blocked contact in again.
@@ -262,7 +265,9 @@ impl Agent {
     /// # Errors
     /// If there is no such contact, or it is not blocked.
     pub async fn unblock_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
-        self.step(|core, step, _| core.unblock(step, cid)).await
+        let view = self.step(|core, step, _| core.unblock(step, cid)).await?;
+        self.tell_contacts().await?;
+        Ok(view)
     }
 
     /// Removes a contact with its conversation and all that waits for it.

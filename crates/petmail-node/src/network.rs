@@ -196,13 +196,14 @@ impl Network {
     ) -> Result<Account, NetworkError> {
         let server = Server::of_mailbox(mailbox);
         let descriptor = self.own_descriptor(mailbox, server).await?;
-        let Rekeying { generation, answers } = rekeying;
+        let Rekeying { generation, keys, new_slot } = rekeying;
+        let key = &descriptor.retrieval_key;
         let request = mailbox
             .keys
-            .seal_rekey(*generation, answers, &mailbox.server, &descriptor.retrieval_key, &mut OsRng)
+            .seal_rekey(*generation, keys, *new_slot, &mailbox.server, key, &mut OsRng)
             .map_err(|error| NetworkError::Nonsense(error.to_string()))?;
         let answer = self.ask(mailbox, "rekey", request, MAX_ACCOUNT_RECORD_BYTES + 64).await?;
-        open_account(&answer, &descriptor, answers)
+        open_account(&answer, &descriptor, &keys.answers)
     }
 
     /// Offers one message to one mailbox of a contact, sealed for this attempt. Says what was wrong if it was not taken.

@@ -250,7 +250,8 @@ mod tests {
         let numbers = [10_u64, 11, 12].map(u64::to_be_bytes).concat();
         let rest = [&1_u32.to_be_bytes()[..], &13_u64.to_be_bytes()].concat();
         let body = [fields.concat(), token_and_kid, numbers, rest].concat();
-        let slots = [&14_u64.to_be_bytes()[..], &1_u64.to_be_bytes(), &[15; 32], &16_u64.to_be_bytes()].concat();
+        let slots =
+            [&14_u64.to_be_bytes()[..], &1_u64.to_be_bytes(), &[15; 32], &16_u64.to_be_bytes()].concat();
         [[vec![0, 1], body.clone()].concat(), [vec![0, 2], body, slots].concat()]
     }
 
@@ -288,7 +289,10 @@ mod tests {
             account.rekeyed(&request, NewSecrets { secrets: account.secrets.clone(), slot }, UnixMillis(now))
         };
         account = rekey(&account, 20, true, 10);
-        assert_eq!((account.slot_generation, account.kid, account.former_slots.len()), (20, TokenKeyId(20), 2));
+        assert_eq!(
+            (account.slot_generation, account.kid, account.former_slots.len()),
+            (20, TokenKeyId(20), 2)
+        );
         assert_eq!(account.former_slots[1].until, UnixMillis(1_010));
         account = rekey(&account, 21, false, 16);
         assert_eq!((account.slot_generation, account.generation, account.former_slots.len()), (20, 21, 1));

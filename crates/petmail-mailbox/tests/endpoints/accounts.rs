@@ -3,7 +3,7 @@
 use petmail_mailbox::admin::OfferRequest;
 use petmail_proto::{
     delivery::Bucket,
-    keys::{AccountSecretKey, RedeemToken},
+    keys::RedeemToken,
     server::account::{AccountKeys, AccountRecord},
 };
 use rand_core::OsRng;
@@ -127,9 +127,17 @@ async fn a_new_slot_leaves_the_old_one_restricted() {
     let server = TestServer::start(dir.path()).await;
     owner.base.clone_from(&server.base);
     for fill in 4..35 {
-        assert_eq!(owner.deliver_with(&old_token, Bucket::Kib4, fill).await, StatusCode::NO_CONTENT, "{fill}");
+        assert_eq!(
+            owner.deliver_with(&old_token, Bucket::Kib4, fill).await,
+            StatusCode::NO_CONTENT,
+            "{fill}"
+        );
     }
     let refused = owner.deliver_with(&old_token, Bucket::Kib4, 35).await;
-    assert_eq!(refused, StatusCode::INSUFFICIENT_STORAGE, "32 a day, and a restart forgives none that is stored");
+    assert_eq!(
+        refused,
+        StatusCode::INSUFFICIENT_STORAGE,
+        "32 a day, and a restart forgives none that is stored"
+    );
     server.stop().await;
 }

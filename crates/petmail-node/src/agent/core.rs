@@ -58,6 +58,8 @@ pub(crate) struct Step {
     pub(crate) invitation_effects: Vec<(u32, Effect)>,
     /// Whether the outbox has something to offer.
     pub(crate) wake_outbox: bool,
+    /// Whether mailboxes have to be asked for something, or looked into in another way.
+    pub(crate) mailboxes_changed: bool,
     /// Whether messages in quarantine may open now.
     pub(crate) retry_quarantine: bool,
     /// Whether the conversation of a contact that went with its invitation is to be deleted.

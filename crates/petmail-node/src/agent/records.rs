@@ -13,10 +13,7 @@ use petmail_proto::{
         window::Windows,
     },
     invitation::code::BurntCode,
-    keys::{
-        AccountSecretKey, CertificatePin, MessageId, RedeemToken, ServerIdentityKey, TransportId,
-        stored_secret,
-    },
+    keys::{CertificatePin, MessageId, RedeemToken, ServerIdentityKey, TransportId, stored_secret},
     outbox::Entry,
     server::account::{AccountKeys, AccountRecord},
     time::UnixMillis,
@@ -130,7 +127,7 @@ pub(crate) struct Contact {
 pub(crate) struct Home {
     /// The mailbox, by id.
     pub(crate) mailbox: u32,
-    /// Which of the account's slots, one after the other.
+    /// Which of the account's slots, by the generation that brought it.
     pub(crate) slot: u64,
 }
 
@@ -212,13 +209,14 @@ pub(crate) struct Mailbox {
 pub(crate) struct Rekeying {
     /// Greater than any before, of this node or of a copy of it: Unix ms.
     pub(crate) generation: u64,
-    /// Opens the answer, and those after it.
-    #[serde(with = "stored_secret")]
-    pub(crate) answers: AccountSecretKey,
+    /// What the account is owned by from then on: they open the answer, and sign the next request.
+    pub(crate) keys: AccountKeys,
+    /// Whether the account gets a new slot, of which nobody knows who is not told.
+    pub(crate) new_slot: bool,
 }
 
 impl Record for Mailbox {
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
         migrate::mailbox(version, body)

@@ -1,6 +1,6 @@
 //! What the tasks use of the agent: what there is to do, and how it ended.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use petmail_proto::{
     invitation::machine::{Effect, Input},
@@ -42,7 +42,7 @@ impl Agent {
         self.0.outbox.notified().await;
     }
 
-    /// Waits until there is a new mailbox.
+    /// Waits until there is a new mailbox, or one with new secrets.
     pub(crate) async fn mailboxes_changed(&self) {
         self.0.mailboxes_changed.notified().await;
     }
@@ -121,14 +121,10 @@ impl Agent {
         self.retry_quarantine().await
     }
 
-    /// Returns the ids of all redeemed mailboxes.
-    pub(crate) async fn mailbox_ids(&self) -> Vec<u32> {
+    /// Returns the ids of all redeemed mailboxes, with the generation of their secrets.
+    pub(crate) async fn redeemed_mailboxes(&self) -> BTreeSet<(u32, u64)> {
         let core = self.0.core.lock().await;
-        core.mailboxes
-            .values()
-            .filter(|mailbox| mailbox.account.is_some())
-            .map(|mailbox| mailbox.id)
-            .collect()
+        core.mailboxes.values().filter_map(|mailbox| Some((mailbox.id, mailbox.generation()?))).collect()
     }
 
     /// Tells whether the mailbox inside this node has given its account, or is about to.
@@ -154,12 +150,12 @@ impl Agent {
     pub(crate) async fn rekey(&self, mailbox: Mailbox) -> Result<Mailbox, NetworkError> {
         let Some(rekeying) = &mailbox.rekeying else { return Ok(mailbox) };
         let account = self.0.network.rekey(&mailbox, rekeying).await?;
-        let stored = self.step(|core, step, _| core.finish_rekey(step, mailbox.id, account)).await;
-        let read = match stored {
-            Ok(()) => self.mailbox(mailbox.id).await,
-            Err(error) => Err(error),
+        let stored = async {
+            self.step(|core, step, _| core.finish_rekey(step, mailbox.id, account)).await?;
+            self.tell_contacts().await?;
+            self.mailbox(mailbox.id).await
         };
-        read.map_err(|error| NetworkError::Refused(error.to_string()))
+        stored.await.map_err(|error| NetworkError::Refused(error.to_string()))
     }
 
     /// Takes in messages from a mailbox, all in one commit. When this returns, the server may delete them.

@@ -45,7 +45,8 @@ pub(super) enum Contact {
         cid: u32,
     },
     /// Take nothing in from a contact any more, and send nothing to it
-    #[command(after_help = "The contact is not told; its messages are deleted unread.\n\n\
+    #[command(after_help = "The contact is not told; its messages are deleted unread. All others are told \
+        where to write from now on.\n\n\
         Examples:\n  petmail-node -d n1 contact block 1")]
     Block {
         /// The contact's number

@@ -34,16 +34,18 @@ pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
         streams.spawn(finish_redeem(agent.clone(), mailbox, shutdown.clone()));
     }
     loop {
-        let present = agent.mailbox_ids().await;
-        known.retain(|id, stream: &mut AbortHandle| {
-            let stays = present.contains(id);
+        // With new secrets the stream is opened anew.
+        let present = agent.redeemed_mailboxes().await;
+        known.retain(|mailbox, stream: &mut AbortHandle| {
+            let stays = present.contains(mailbox);
             if !stays {
                 stream.abort();
             }
             stays
         });
-        for id in present {
-            known.entry(id).or_insert_with(|| streams.spawn(keep_open(agent.clone(), id, shutdown.clone())));
+        for (id, generation) in present {
+            let open = || streams.spawn(keep_open(agent.clone(), id, shutdown.clone()));
+            known.entry((id, generation)).or_insert_with(open);
         }
         tokio::select! {
             () = shutdown.cancelled() => break,

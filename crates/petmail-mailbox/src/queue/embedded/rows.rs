@@ -1,7 +1,10 @@
 //! The rows of the embedded queue: keyspaces, keys and records.
 
 use petmail_proto::{
-    delivery::MsgADigest, retrieval::MessageNumber, server::account::AccountId, time::UnixMillis,
+    delivery::MsgADigest,
+    retrieval::MessageNumber,
+    server::account::AccountId,
+    time::UnixMillis,
     wire::{self, Reader, Record, WireError},
 };
 use petmail_store::{BlobName, Keyspace};

@@ -1,6 +1,7 @@
 //! The address book.
 
-use petmail_proto::{channel::key_ring::KeyRing, outbox::Outbox};
+use petmail_proto::{channel::key_ring::KeyRing, outbox::Outbox, time::UnixMillis};
+use rand_core::CryptoRngCore;
 
 use super::{Core, Peer, Step};
 use crate::{
@@ -65,8 +66,15 @@ impl Core {
         self.changed(step, cid)
     }
 
-    /// Blocks a contact: nothing of it is taken in or acknowledged any more, and nothing is sent to it.
-    pub(crate) fn block(&mut self, step: &mut Step, cid: u32) -> Result<ContactView, CommandError> {
+    /// Blocks a contact: nothing of it is taken in or acknowledged any more, and nothing is sent to it. All others are told of
+    /// new slots, so that it cannot fill the mailboxes either.
+    pub(crate) fn block(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<ContactView, CommandError> {
         let contact = &mut self.peer_mut(cid)?.contact;
         if contact.state == Trust::Pending {
             return Err(CommandError::new(
@@ -75,7 +83,10 @@ impl Core {
                 "contact remove ends it",
             ));
         }
-        contact.state = Trust::Blocked;
+        if contact.state != Trust::Blocked {
+            contact.state = Trust::Blocked;
+            self.change_slots(step, now, rng)?;
+        }
         self.set_ack_due(cid);
         self.changed(step, cid)
     }

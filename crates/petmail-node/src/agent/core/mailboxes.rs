@@ -13,7 +13,7 @@ use rand_core::CryptoRngCore;
 use super::{Core, Peer, Step};
 use crate::agent::{
     error::{CommandError, Fault},
-    records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying},
+    records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying, Trust},
 };
 
 /// How many former transports of a contact are remembered: a mailbox that is left is looked into for its retention only.
@@ -79,14 +79,15 @@ impl Core {
         lasting.filter_map(home).collect()
     }
 
-    /// Returns the contacts that know of other mailboxes than there are.
+    /// Returns the contacts that know of other mailboxes than there are. Those that are blocked are left in the dark.
     pub(crate) fn to_be_told(&self) -> Vec<u32> {
         let homes = self.homes();
         let is_wrong = |peer: &Peer| {
             peer.contact.homes.len() != homes.len()
                 || peer.contact.homes.iter().any(|home| !homes.contains(home))
         };
-        self.peers.iter().filter(|(_, peer)| is_wrong(peer)).map(|(cid, _)| *cid).collect()
+        let is_told = |peer: &Peer| peer.contact.state != Trust::Blocked && is_wrong(peer);
+        self.peers.iter().filter(|(_, peer)| is_told(peer)).map(|(cid, _)| *cid).collect()
     }
 
     /// Begins to leave a mailbox: contacts are told in steps of their own, [`Self::to_be_told`]. What is on its way there is
@@ -133,16 +134,30 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
         for mailbox in self.mailboxes.values_mut() {
-            let Some(account) = &mailbox.account else { continue };
-            let generation = account.record.generation.saturating_add(1).max(now.0);
-            mailbox.rekeying = Some(Rekeying { generation, answers: AccountSecretKey::generate(rng) });
+            mailbox.renew(false, now, rng);
             step.put(MAILBOXES, mailbox.id.to_be_bytes(), mailbox)?;
         }
         step.delete(AGENT, RESTORED_KEY);
         Ok(())
     }
 
-    /// Stores what the server gave for new secrets.
+    /// Asks for new slots: whoever is not told of them soon reaches this agent no more.
+    pub(super) fn change_slots(
+        &mut self,
+        step: &mut Step,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        for mailbox in self.mailboxes.values_mut().filter(|mailbox| mailbox.leaving.is_none()) {
+            mailbox.renew(true, now, rng);
+            step.put(MAILBOXES, mailbox.id.to_be_bytes(), mailbox)?;
+        }
+        step.mailboxes_changed = true;
+        Ok(())
+    }
+
+    /// Stores what the server gave for new secrets. If there is a new slot, the contacts are told in steps of their own,
+    /// [`Self::to_be_told`].
     pub(crate) fn finish_rekey(
         &mut self,
         step: &mut Step,
@@ -150,8 +165,11 @@ impl Core {
         account: Account,
     ) -> Result<(), CommandError> {
         let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
-        if let Some(rekeying) = mailbox.rekeying.take() {
-            mailbox.keys.answers = rekeying.answers;
+        // It may have been asked for more meanwhile; that is answered later.
+        if let Some(answered) =
+            mailbox.rekeying.take_if(|asked| asked.generation == account.record.generation)
+        {
+            mailbox.keys = answered.keys;
             mailbox.account = Some(account);
         }
         Ok(self.put_mailbox(step, id)?)
@@ -229,6 +247,24 @@ impl Contact {
 }
 
 impl Mailbox {
+    /// Has the account's secrets replaced, unless that is under way already.
+    fn renew(&mut self, new_slot: bool, now: UnixMillis, rng: &mut impl CryptoRngCore) {
+        let Some(account) = &self.account else { return };
+        let asked = self.rekeying.as_ref();
+        if asked.is_some_and(|asked| asked.new_slot || !new_slot) {
+            return;
+        }
+        let last = asked.map_or(account.record.generation, |asked| asked.generation);
+        let keys = AccountKeys { answers: AccountSecretKey::generate(rng), ..self.keys.clone() };
+        self.rekeying = Some(Rekeying { generation: last.saturating_add(1).max(now.0), keys, new_slot });
+    }
+
+    /// The generation that the account's secrets have, or are about to have.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        let account = self.account.as_ref()?;
+        Some(self.rekeying.as_ref().map_or(account.record.generation, |asked| asked.generation))
+    }
+
     /// Until when a mailbox that was left is still looked into.
     pub(crate) fn stays_until(&self) -> Option<UnixMillis> {
         let retention = self.account.as_ref().map_or(0, |account| account.record.retention_seconds);
@@ -238,7 +274,7 @@ impl Mailbox {
 
 /// The slot of a mailbox where contacts are to write.
 fn home(mailbox: &Mailbox) -> Option<Home> {
-    mailbox.account.as_ref().map(|_| Home { mailbox: mailbox.id, slot: 0 })
+    mailbox.account.as_ref().map(|account| Home { mailbox: mailbox.id, slot: account.record.slot })
 }
 
 fn unknown(id: u32) -> CommandError {

@@ -19,6 +19,8 @@ use std::{
     thread,
 };
 
+use petmail_proto::time::UnixMillis;
+
 use self::{
     check::check_end,
     script::{Deed, FAULTY, Meeting, Plan, START, Typed},
@@ -60,8 +62,12 @@ fn simulate(seed: u64) {
 
 /// Draws who meets whom, who gets which mailbox when, and who writes how much.
 fn draw(seed: u64) -> World {
-    let names = ["alice", "bob", "carol"];
-    let nodes = 2 + usize::from(seed % 3 == 2);
+    let names = ["alice", "bob", "carol", "dave"];
+    let nodes = match seed % 8 {
+        2 | 5 => 3,
+        7 => 4,
+        _ => 2,
+    };
     let mut world = World::new(&names[..nodes], 2, seed);
     for first in 0..nodes {
         for second in first + 1..nodes {
@@ -71,10 +77,18 @@ fn draw(seed: u64) -> World {
         if world.below(2) == 0 {
             plan(&mut world, Deed::Restart { node: first });
         }
+        if world.below(3) == 0 {
+            plan(&mut world, Deed::ChangeSlots { node: first });
+        }
         if world.below(6) == 0 {
             plan(&mut world, Deed::BackUp { node: first });
             plan(&mut world, Deed::Restore { node: first });
         }
+    }
+    if world.below(8) == 0 {
+        // Both at once: neither knows the other's new slot when it tells of its own.
+        let at = planned(&mut world);
+        world.plans.extend([0, 1].map(|node| Plan { at, deed: Deed::ChangeSlots { node } }));
     }
     world
 }
@@ -119,8 +133,12 @@ fn draw_mailboxes(world: &mut World, node: usize) {
 }
 
 fn plan(world: &mut World, deed: Deed) {
+    let at = planned(world);
+    world.plans.push(Plan { at, deed });
+}
+
+fn planned(world: &mut World) -> UnixMillis {
     let millis = u32::try_from(FAULTY.as_millis()).unwrap();
     let at = world.below(millis as usize + 60_000);
-    let at = START.plus(std::time::Duration::from_millis(at as u64));
-    world.plans.push(Plan { at, deed });
+    START.plus(std::time::Duration::from_millis(at as u64))
 }

@@ -19,9 +19,10 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// One line a record: its name and its bytes in hex, as written by each version. Bytes of a file never change.
-const WRITTEN: [(u16, &str); 2] = [
+const WRITTEN: [(u16, &str); 3] = [
     (1, include_str!("../../../tests/fixtures/records-v1.txt")),
     (2, include_str!("../../../tests/fixtures/records-v2.txt")),
+    (3, include_str!("../../../tests/fixtures/records-v3.txt")),
 ];
 
 fn written(version: u16, name: &str) -> Vec<u8> {
@@ -179,6 +180,7 @@ fn mailbox() {
         symmetric_key: SymmetricKey::from_bytes([4; 32]),
         token: AccountToken::from_bytes([5; 64]),
         kid: TokenKeyId(6),
+        slot: 0,
         quota: Quota { bytes: 7, messages: 8 },
         retention_seconds: 9,
         notices: vec!["news".to_owned()],
@@ -202,11 +204,23 @@ fn mailbox() {
     let account = Account { record, token_key: TokenPublicKey::from_bytes([15; 32]) };
     check("mailbox-unredeemed", &mailbox(None));
     migrates("mailbox-unredeemed", 1, &mailbox(None));
+    migrates("mailbox-unredeemed", 2, &mailbox(None));
     check("mailbox", &mailbox(Some(account.clone())));
     migrates("mailbox", 1, &mailbox(Some(account.clone())));
-    check("mailbox-left", &Mailbox { leaving: Some(UnixMillis(16)), ..mailbox(Some(account.clone())) });
-    let rekeying = Some(Rekeying { generation: 17, answers: AccountSecretKey::from_bytes([18; 32]) });
-    check("mailbox-rekeying", &Mailbox { rekeying, ..mailbox(Some(account)) });
+    migrates("mailbox", 2, &mailbox(Some(account.clone())));
+    let left = Mailbox { leaving: Some(UnixMillis(16)), ..mailbox(Some(account.clone())) };
+    check("mailbox-left", &left);
+    migrates("mailbox-left", 2, &left);
+    let rekeying = |signing, new_slot| {
+        let answers = AccountSecretKey::from_bytes([18; 32]);
+        let keys = AccountKeys { signing: AccountSigningKey::from_bytes([signing; 32]), answers };
+        let rekeying = Some(Rekeying { generation: 17, keys, new_slot });
+        Mailbox { rekeying, ..mailbox(Some(account.clone())) }
+    };
+    migrates("mailbox-rekeying", 2, &rekeying(12, false));
+    check("mailbox-rekeying", &rekeying(19, true));
+    let record = AccountRecord { slot: 20, ..account.record };
+    check("mailbox-other-slot", &mailbox(Some(Account { record, ..account })));
 }
 
 fn windows() -> Windows {

@@ -10,18 +10,21 @@ use petmail_proto::{
         window::Windows,
     },
     keys::{
-        CertificatePin, ChannelSigningKey, CidKey, MessageId, ReceiverSecretKey, RedeemToken, SealSeed,
-        ServerIdentityKey, stored_secret,
+        AccountSecretKey, CertificatePin, ChannelSigningKey, CidKey, MessageId, ReceiverSecretKey,
+        RedeemToken, RetrievalToken, SealSeed, ServerIdentityKey, SymmetricKey, stored_secret,
     },
     outbox::{Entry, Kind},
-    server::account::AccountKeys,
+    server::account::{AccountId, AccountKeys, AccountRecord, AccountState, Quota},
     time::UnixMillis,
+    token::{AccountToken, TokenKeyId, TokenPublicKey},
     wire::{self, Record, WireError},
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Account, Contact, Home, InvitationRow, Mailbox, Message, Progress, Queued, Stage, Trust};
+use super::{
+    Account, Contact, Home, InvitationRow, Mailbox, Message, Progress, Queued, Rekeying, Stage, Trust,
+};
 
 /// Version 1 of an agent's half, in [`ContactV1`] and [`InvitationV1`].
 #[derive(Deserialize)]
@@ -63,7 +66,31 @@ struct InvitationV1 {
     machine: Vec<u8>,
 }
 
-/// Version 1 of [`Mailbox`].
+/// Versions 1 and 2 of an account's record, in [`MailboxV1`] and [`MailboxV2`].
+#[derive(Deserialize)]
+struct AccountRecordV1 {
+    account: AccountId,
+    generation: u64,
+    #[serde(with = "stored_secret")]
+    retrieval_token: RetrievalToken,
+    #[serde(with = "stored_secret")]
+    symmetric_key: SymmetricKey,
+    token: AccountToken,
+    kid: TokenKeyId,
+    quota: Quota,
+    retention_seconds: u64,
+    notices: Vec<String>,
+    state: AccountState,
+}
+
+/// Versions 1 and 2 of [`Account`].
+#[derive(Deserialize)]
+struct AccountV1 {
+    record: AccountRecordV1,
+    token_key: TokenPublicKey,
+}
+
+/// Version 1 of [`Mailbox`], and the beginning of version 2.
 #[derive(Deserialize)]
 struct MailboxV1 {
     id: u32,
@@ -74,7 +101,23 @@ struct MailboxV1 {
     keys: AccountKeys,
     #[serde(with = "stored_secret")]
     redeem_token: RedeemToken,
-    account: Option<Account>,
+    account: Option<AccountV1>,
+}
+
+/// Version 2 of [`Mailbox`].
+#[derive(Deserialize)]
+struct MailboxV2 {
+    first: MailboxV1,
+    leaving: Option<UnixMillis>,
+    rekeying: Option<RekeyingV2>,
+}
+
+/// Version 2 of [`Rekeying`].
+#[derive(Deserialize)]
+struct RekeyingV2 {
+    generation: u64,
+    #[serde(with = "stored_secret")]
+    answers: AccountSecretKey,
 }
 
 /// Version 1 of [`Progress`] in front of its windows.
@@ -103,6 +146,31 @@ struct MessageV1 {
     id: u64,
     when: UnixMillis,
     state: Stage,
+}
+
+impl From<AccountV1> for Account {
+    fn from(AccountV1 { record, token_key }: AccountV1) -> Self {
+        let record = AccountRecord {
+            account: record.account,
+            generation: record.generation,
+            retrieval_token: record.retrieval_token,
+            symmetric_key: record.symmetric_key,
+            token: record.token,
+            kid: record.kid,
+            slot: 0,
+            quota: record.quota,
+            retention_seconds: record.retention_seconds,
+            notices: record.notices,
+            state: record.state,
+        };
+        Self { record, token_key }
+    }
+}
+
+impl From<MailboxV1> for MailboxV2 {
+    fn from(first: MailboxV1) -> Self {
+        Self { first, leaving: None, rekeying: None }
+    }
 }
 
 impl From<OwnHalfV1> for OwnHalf {
@@ -141,9 +209,18 @@ pub(super) fn invitation(version: u16, body: &[u8]) -> Result<InvitationRow, Wir
 }
 
 pub(super) fn mailbox(version: u16, body: &[u8]) -> Result<Mailbox, WireError> {
-    known::<Mailbox>(version)?;
-    let MailboxV1 { id, url, server, pin, is_local, keys, redeem_token, account } = wire::decode(body)?;
-    Ok(Mailbox { id, url, server, pin, is_local, keys, redeem_token, account, leaving: None, rekeying: None })
+    let MailboxV2 { first, leaving, rekeying } = match version {
+        1 => wire::decode::<MailboxV1>(body)?.into(),
+        2 => wire::decode(body)?,
+        _ => return Err(WireError::UnknownVersion { found: version, known: Mailbox::VERSION }),
+    };
+    let MailboxV1 { id, url, server, pin, is_local, keys, redeem_token, account } = first;
+    let rekeying = rekeying.map(|RekeyingV2 { generation, answers }| {
+        let keys = AccountKeys { answers, ..keys.clone() };
+        Rekeying { generation, keys, new_slot: false }
+    });
+    let account = account.map(Account::from);
+    Ok(Mailbox { id, url, server, pin, is_local, keys, redeem_token, account, leaving, rekeying })
 }
 
 fn homes(mailboxes: Vec<u32>) -> Vec<Home> {

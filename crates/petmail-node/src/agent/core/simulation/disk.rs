@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use petmail_proto::{channel::payload::BASIC, wire::Record};
+use petmail_proto::{channel::payload::BASIC, time::UnixMillis, wire::Record};
 use petmail_store::{Keyspace, MAX_BATCH_OPS, MAX_VALUE_BYTES};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use crate::{
         core::{Core, Profile},
         records::{
             AGENT, BODIES, CONTACTS, INVITATIONS, KEYS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS, Message,
-            MessageKey, OUTBOX, PROGRESS, QUARANTINE, SETTINGS_KEY, Way,
+            MessageKey, OUTBOX, PROGRESS, QUARANTINE, RESTORED_KEY, SETTINGS_KEY, Way,
         },
         stored::{Rows, Table},
     },
@@ -48,6 +48,11 @@ impl Disk {
         let is_left_out = |name: &str| [KEYS, INVITATIONS].iter().any(|keyspace| keyspace.name() == name);
         let kept = self.0.iter().filter(|((name, _), _)| !is_left_out(name));
         Self(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    /// Marks it as restored from a backup.
+    pub(super) fn mark_restored(&mut self, now: UnixMillis) {
+        self.0.insert((AGENT.name(), RESTORED_KEY.to_vec()), now.0.to_be_bytes().to_vec());
     }
 
     pub(super) fn get(&self, keyspace: Keyspace, key: &[u8]) -> Option<&Vec<u8>> {

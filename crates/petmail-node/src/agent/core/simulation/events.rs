@@ -5,6 +5,7 @@ use petmail_proto::{
         machine::{Effect, Input},
         stretch::StretchedCode,
     },
+    outbox::Outcome,
     wire::Record,
 };
 use rand_chacha::rand_core::RngCore;
@@ -12,13 +13,14 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::{
+    mailbox::Refusal,
     node::{Flight, Line, Node},
     script::{Deed, Meeting, Plan, Typed},
     world::{Event, World},
 };
 use crate::agent::{
     core::{Core, Ended, Offer, Packets, Peer},
-    records::{BODIES, EXTRAS, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined, Way},
+    records::{AGENT, BODIES, EXTRAS, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined, RESTORED_KEY, Way},
 };
 
 impl Node {
@@ -55,6 +57,8 @@ impl World {
                 let server = self.servers.iter().find(|server| server.is(mailbox)).unwrap();
                 if mailbox.account.is_none() {
                     events.push(Event::Redeem(index, *id));
+                } else if mailbox.rekeying.is_some() {
+                    events.push(Event::Rekey(index, *id));
                 } else if !server.list(mailbox, self.now).is_empty() {
                     events.push(Event::Fetch(index, *id));
                 }
@@ -128,6 +132,7 @@ impl World {
                 self.nodes[index].tasks.offers_at = Some(self.now);
             }
             Event::Redeem(index, id) => self.redeem(index, id),
+            Event::Rekey(index, id) => self.rekey(index, id),
             Event::Fetch(index, id) => self.fetch(index, id),
             Event::SweepAcknowledged(index) => {
                 let cid = self.nodes[index].tasks.sweeps.pop().unwrap();
@@ -157,6 +162,12 @@ impl World {
             return self.crashed(index);
         }
         self.nodes[index].tasks.retries_quarantine = true;
+        if self.nodes[index].disk.get(AGENT, RESTORED_KEY).is_some() {
+            let taken = self.step(index, |core, step, now, rng| core.take_over_accounts(step, now, rng));
+            if taken.is_none() || self.nodes[index].core.is_none() {
+                return self.crashed(index);
+            }
+        }
         let told = self.step(index, |core, step, now, rng| core.replace_lost_keys(step, now, rng));
         if told.is_none() || self.nodes[index].core.is_none() {
             return self.crashed(index);
@@ -230,28 +241,29 @@ impl World {
     fn deliver(&mut self, index: usize, flight: usize) {
         let offer = self.nodes[index].tasks.flights[flight].offer.clone();
         let (arrives, outcome) = self.outcome();
-        if arrives {
-            self.arrive(index, &offer);
-        }
-        let trouble = (outcome != petmail_proto::outbox::Outcome::Taken).then(|| "it failed".to_owned());
+        let refused = if arrives { self.arrive(index, &offer).err() } else { None };
+        let refused = refused.map(|why| Outcome::Failed { retry_after: None, is_full: why == Refusal::Full });
+        let outcome = refused.unwrap_or(outcome);
+        let trouble = (outcome != Outcome::Taken).then(|| "it failed".to_owned());
         let due = self.travel_end();
         let ended = Some(Ended { outcome, trouble });
         self.nodes[index].tasks.flights[flight] = Flight { offer, ended, due };
     }
 
     /// A message reaches the mailbox, perhaps twice.
-    pub(super) fn arrive(&mut self, index: usize, offer: &Offer) {
+    pub(super) fn arrive(&mut self, index: usize, offer: &Offer) -> Result<(), Refusal> {
         let row = offer.extras_key();
         if self.nodes[index].disk.get(EXTRAS, &row).is_none() {
             // It was given up, or acknowledged, before it left.
-            return;
+            return Ok(());
         }
         let packets = self.packets(index, offer);
         let server = self.servers.iter_mut().find(|server| server.serves(offer)).unwrap();
         let msg_a = server.seal(offer, packets);
-        let number = server.deliver(&msg_a, self.now);
-        assert_eq!(server.deliver(&msg_a, self.now), None);
+        let number = server.deliver(&msg_a, self.now)?;
+        assert_eq!(server.deliver(&msg_a, self.now), Ok(None));
         self.ledger.taken(index, offer, number, server, self.now);
+        Ok(())
     }
 
     fn redeem(&mut self, index: usize, id: u32) {
@@ -259,6 +271,16 @@ impl World {
         let server = self.servers.iter_mut().find(|server| server.is(&mailbox)).unwrap();
         let account = server.redeem(&mailbox, &mut self.rng);
         self.step(index, |core, step, _, _| core.finish_redeem(step, id, account));
+    }
+
+    /// Asks for new secrets of an account; the answer may be lost.
+    fn rekey(&mut self, index: usize, id: u32) {
+        let mailbox = self.nodes[index].core.as_ref().unwrap().mailboxes[&id].clone();
+        let server = self.servers.iter_mut().find(|server| server.is(&mailbox)).unwrap();
+        let account = server.rekey(&mailbox, self.now, &mut self.rng).expect("the account is still its own");
+        if !self.is_faulty() || self.below(3) > 0 {
+            self.step(index, |core, step, _, _| core.finish_rekey(step, id, account));
+        }
     }
 
     /// Takes in what a mailbox has, in any order while things go wrong, and deletes it there afterwards.
@@ -328,9 +350,10 @@ impl World {
             invitations[side].is_some_and(|id| self.nodes[nodes[side]].contact_of(id).is_some())
         };
         match plan.deed {
-            Deed::Accept { node, .. } | Deed::Restart { node } | Deed::BackUp { node } => {
-                self.nodes[node].core.is_some()
-            }
+            Deed::Accept { node, .. }
+            | Deed::Restart { node }
+            | Deed::BackUp { node }
+            | Deed::ChangeSlots { node } => self.nodes[node].core.is_some(),
             Deed::Restore { node } => self.backups.contains_key(&node),
             Deed::Invite { meeting, side } => {
                 self.nodes[self.meetings[meeting].nodes[side]].core.is_some()
@@ -404,6 +427,9 @@ impl World {
                 self.restore(node);
                 true
             }
+            Deed::ChangeSlots { node } => {
+                self.step(node, |core, step, now, rng| core.change_slots(step, now, rng)).is_some()
+            }
         };
         if is_done {
             self.plans.remove(plan);
@@ -414,6 +440,7 @@ impl World {
     fn restore(&mut self, index: usize) {
         self.crashed(index);
         self.nodes[index].disk = self.backups.remove(&index).unwrap();
+        self.nodes[index].disk.mark_restored(self.now);
         self.ledger.restored(index, &self.nodes[index]);
         let core = self.nodes[index].disk.load(self.nodes[index].name);
         if core.mailboxes.is_empty() {

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use petmail_proto::{
     delivery::{MsgADigest, msg_a_digest, open_delivery},
-    keys::{DeliverySecretKey, RedeemToken, RetrievalToken, ServerSigningKey, SymmetricKey},
+    keys::{
+        AccountVerifyingKey, DeliverySecretKey, RedeemToken, RetrievalToken, ServerSigningKey, SymmetricKey,
+    },
     server::{
         account::{AccountId, AccountRecord, AccountState, Quota},
         offer::{Offer, RedeemTokenHash},
@@ -19,10 +21,34 @@ use crate::agent::{
     records::{Account, Mailbox},
 };
 
+/// How many messages a former slot takes in a day, and how long they may be.
+const FORMER_SLOT: (usize, usize) = (32, 16_384);
+
 const KID: TokenKeyId = TokenKeyId(1);
 
 /// How long messages are kept.
 pub(super) const RETENTION: Duration = Duration::from_secs(86_400);
+
+/// Why a message is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The token leads nowhere.
+    Unknown,
+    /// A former slot takes no more.
+    Full,
+}
+
+/// An account with its messages.
+#[derive(Debug)]
+struct Held {
+    owner: AccountVerifyingKey,
+    account: Account,
+    /// Where messages come in, and until when they do.
+    slots: BTreeMap<SlotId, Option<UnixMillis>>,
+    /// When messages came through former slots.
+    through_former: Vec<UnixMillis>,
+    messages: BTreeMap<u64, Kept>,
+}
 
 /// A message, and when it came.
 #[derive(Debug)]
@@ -37,8 +63,7 @@ pub(super) struct MailServer {
     identity: ServerSigningKey,
     token_key: TokenSecretKey,
     delivery_key: DeliverySecretKey,
-    accounts: BTreeMap<RedeemTokenHash, (SlotId, Account)>,
-    slots: BTreeMap<SlotId, BTreeMap<u64, Kept>>,
+    accounts: BTreeMap<RedeemTokenHash, Held>,
     seen: BTreeMap<MsgADigest, UnixMillis>,
     last_number: u64,
 }
@@ -51,7 +76,6 @@ impl MailServer {
             token_key: TokenSecretKey::generate(rng),
             delivery_key: DeliverySecretKey::generate(rng),
             accounts: BTreeMap::new(),
-            slots: BTreeMap::new(),
             seen: BTreeMap::new(),
             last_number: 0,
         }
@@ -73,7 +97,7 @@ impl MailServer {
     /// Gives the account of an offer; the same one when asked again.
     pub(super) fn redeem(&mut self, mailbox: &Mailbox, rng: &mut ChaCha20Rng) -> Account {
         let known = self.accounts.entry(mailbox.redeem_token.hash());
-        let (_, account) = known.or_insert_with(|| {
+        let held = known.or_insert_with(|| {
             let element = SlotElement::generate(rng);
             let token_key = self.token_key.public_key();
             let record = AccountRecord {
@@ -83,15 +107,51 @@ impl MailServer {
                 symmetric_key: SymmetricKey::generate(rng),
                 token: element.seal(&token_key, rng).unwrap(),
                 kid: KID,
+                slot: 0,
                 quota: Quota { bytes: 1 << 30, messages: 1 << 20 },
                 retention_seconds: RETENTION.as_secs(),
                 notices: Vec::new(),
                 state: AccountState::Active,
             };
-            self.slots.insert(element.slot_id(), BTreeMap::new());
-            (element.slot_id(), Account { record, token_key })
+            Held {
+                owner: mailbox.keys.signing.verifying_key(),
+                account: Account { record, token_key },
+                slots: BTreeMap::from([(element.slot_id(), None)]),
+                through_former: Vec::new(),
+                messages: BTreeMap::new(),
+            }
         });
-        account.clone()
+        held.account.clone()
+    }
+
+    /// Replaces the secrets of an account, once for each generation; `None` for who does not own it any more.
+    pub(super) fn rekey(
+        &mut self,
+        mailbox: &Mailbox,
+        now: UnixMillis,
+        rng: &mut ChaCha20Rng,
+    ) -> Option<Account> {
+        let asked = mailbox.rekeying.as_ref().unwrap();
+        let held = self.accounts.get_mut(&mailbox.redeem_token.hash()).unwrap();
+        let record = &mut held.account.record;
+        if asked.keys.signing.verifying_key() == held.owner && asked.generation == record.generation {
+            return Some(held.account.clone());
+        }
+        if mailbox.keys.signing.verifying_key() != held.owner || asked.generation <= record.generation {
+            return None;
+        }
+        held.owner = asked.keys.signing.verifying_key();
+        record.generation = asked.generation;
+        record.retrieval_token = RetrievalToken::generate(rng);
+        if asked.new_slot {
+            let element = SlotElement::generate(rng);
+            record.slot = asked.generation;
+            record.token = element.seal(&held.account.token_key, rng).unwrap();
+            let former = held.slots.values_mut().filter(|until| until.is_none());
+            former.for_each(|until| *until = Some(now.plus(RETENTION)));
+            held.slots.insert(element.slot_id(), None);
+        }
+        Some(held.account.clone())
     }
 
     /// Whether a sender would come here with this offer.
@@ -112,34 +172,53 @@ impl MailServer {
     }
 
     /// Keeps a message, once; tells its number if it is new.
-    pub(super) fn deliver(&mut self, msg_a: &[u8], now: UnixMillis) -> Option<u64> {
+    pub(super) fn deliver(&mut self, msg_a: &[u8], now: UnixMillis) -> Result<Option<u64>, Refusal> {
         self.seen.retain(|_, came| now.since(*came) < RETENTION);
         let delivery = open_delivery(msg_a, std::slice::from_ref(&self.delivery_key)).unwrap();
         let slot = self.token_key.open(&delivery.token).unwrap();
-        if self.seen.insert(msg_a_digest(msg_a), now).is_some() {
-            return None;
+        let mut held = self.accounts.values_mut();
+        let held = held.find(|held| held.slots.contains_key(&slot)).expect("the token leads to a slot");
+        let until = held.slots[&slot];
+        if until.is_some_and(|until| until <= now) {
+            return Err(Refusal::Unknown);
         }
+        if self.seen.contains_key(&msg_a_digest(msg_a)) {
+            return Ok(None);
+        }
+        if until.is_some() {
+            let (most, longest) = FORMER_SLOT;
+            held.through_former.retain(|came| now.since(*came) < Duration::from_secs(86_400));
+            if held.through_former.len() >= most || msg_a.len() > longest {
+                return Err(Refusal::Full);
+            }
+            held.through_former.push(now);
+        }
+        self.seen.insert(msg_a_digest(msg_a), now);
         self.last_number += 1;
-        let slot = self.slots.get_mut(&slot).expect("the token leads to a slot");
-        slot.retain(|_, kept| now.since(kept.came) < RETENTION);
-        slot.insert(self.last_number, Kept { came: now, msg_c: delivery.msg_c });
-        Some(self.last_number)
+        held.messages.retain(|_, kept| now.since(kept.came) < RETENTION);
+        held.messages.insert(self.last_number, Kept { came: now, msg_c: delivery.msg_c });
+        Ok(Some(self.last_number))
     }
 
     /// Tells whether a message lies here.
     pub(super) fn has(&self, number: u64, now: UnixMillis) -> bool {
-        let kept = self.slots.values().find_map(|slot| slot.get(&number));
+        let kept = self.accounts.values().find_map(|held| held.messages.get(&number));
         kept.is_some_and(|kept| now.since(kept.came) < RETENTION)
     }
 
+    /// What an account holds, for who has its present secrets.
     pub(super) fn list(&self, mailbox: &Mailbox, now: UnixMillis) -> Vec<(u64, Vec<u8>)> {
-        let Some((slot, _)) = self.accounts.get(&mailbox.redeem_token.hash()) else { return Vec::new() };
-        let kept = self.slots[slot].iter().filter(|(_, kept)| now.since(kept.came) < RETENTION);
+        let Some(held) = self.accounts.get(&mailbox.redeem_token.hash()) else { return Vec::new() };
+        let known = mailbox.account.as_ref().map(|account| account.record.generation);
+        if known != Some(held.account.record.generation) {
+            return Vec::new();
+        }
+        let kept = held.messages.iter().filter(|(_, kept)| now.since(kept.came) < RETENTION);
         kept.map(|(number, kept)| (*number, kept.msg_c.clone())).collect()
     }
 
     pub(super) fn delete(&mut self, mailbox: &Mailbox, number: u64) {
-        let (slot, _) = &self.accounts[&mailbox.redeem_token.hash()];
-        self.slots.get_mut(slot).unwrap().remove(&number);
+        let held = self.accounts.get_mut(&mailbox.redeem_token.hash()).unwrap();
+        held.messages.remove(&number);
     }
 }

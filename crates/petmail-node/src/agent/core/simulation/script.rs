@@ -61,6 +61,8 @@ pub(super) enum Deed {
     BackUp { node: usize },
     /// Loses a node, and restores its backup.
     Restore { node: usize },
+    /// Has the slots of a node's mailboxes replaced.
+    ChangeSlots { node: usize },
 }
 
 #[derive(Clone, Copy, Debug)]

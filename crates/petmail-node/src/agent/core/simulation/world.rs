@@ -53,6 +53,7 @@ pub(super) enum Event {
     Deliver(usize, usize),
     Answer(usize, usize),
     Redeem(usize, u32),
+    Rekey(usize, u32),
     Fetch(usize, u32),
     SweepAcknowledged(usize),
     EraseKeys(usize),
@@ -130,7 +131,7 @@ impl World {
         let flights = std::mem::take(&mut self.nodes[index].tasks.flights);
         for flight in flights.iter().filter(|flight| flight.ended.is_none()) {
             if self.below(2) == 0 {
-                self.arrive(index, &flight.offer);
+                self.arrive(index, &flight.offer).map_or_else(drop, drop);
             }
         }
         let lines: Vec<_> = self.nodes[index].tasks.lines.keys().copied().collect();
