@@ -7,11 +7,12 @@ use petmail_proto::{
     channel::{
         MessageNumber,
         ack::AckPacket,
+        channel_reset::{ChannelReset, NewHalf, follow},
         cid::{CidSubkeys, Envelope},
         key_ring::{KeyPacket, adopt},
         message::{MsgC, Outgoing},
         own_half::OwnHalf,
-        payload::{ACK, BASIC, INTRODUCTION, KEY, Payload, TRANSPORTS},
+        payload::{ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, Payload, TRANSPORTS},
         record::{KeyId, Transports},
         window::Windows,
     },
@@ -56,7 +57,12 @@ fn open(bytes: &[u8], subkeys: &CidSubkeys, half: &OwnHalf) -> Option<Vec<u8>> {
     let message = MsgC::parse(bytes).ok()?;
     let token = subkeys.token(&TransportId::from_bytes([0; 8]), 0, NUMBER);
     let envelope = subkeys.open(&message.cid_box).ok().filter(|_| message.token == token)?;
-    message.open(&envelope, &half.receiver_key).ok()?.verify(&half.channel.signing_key.verifying_key()).ok()
+    message
+        .open(&envelope, &half.receiver_key)
+        .ok()?
+        .verify(&half.channel.signing_key.verifying_key())
+        .ok()
+        .map(<[u8]>::to_vec)
 }
 
 /// A contact seals what it wants.
@@ -104,6 +110,12 @@ fn hear(acks: &AckPacket) {
     windows.close_below(acks.base);
 }
 
+/// The half with itself for a successor: one key is enough here.
+fn channel_reset(half: &OwnHalf) -> ChannelReset {
+    let (key, next) = (&half.channel.signing_key, NewHalf { generation: 1, record: half.record() });
+    ChannelReset::sign(&next, key, key).expect("a good record")
+}
+
 /// A contact says what it wants.
 fn payload(half: &OwnHalf, data: &[u8]) {
     let acks = AckPacket { base: NUMBER, ..AckPacket::default() };
@@ -112,7 +124,8 @@ fn payload(half: &OwnHalf, data: &[u8]) {
         .with(BASIC, &"hello")
         .with(ACK, &acks)
         .with(KEY, &keys)
-        .with(TRANSPORTS, &half.channel.transports);
+        .with(TRANSPORTS, &half.channel.transports)
+        .with(CHANNEL_RESET, &[channel_reset(half)]);
     for json in [data, &edited(&honest.encode(), data)] {
         let Ok(payload) = Payload::decode(json) else { continue };
         drop(payload.packet::<String>(BASIC));
@@ -123,6 +136,11 @@ fn payload(half: &OwnHalf, data: &[u8]) {
         if let Some(newest) = payload.packet::<KeyPacket>(KEY).and_then(|keys| keys.newest) {
             let mut known = half.record().receiver_key;
             assert_eq!(adopt(&mut known, newest), known == newest && newest.kid > half.receiver_kid);
+        }
+        if let Some(resets) = payload.packet::<Vec<ChannelReset>>(CHANNEL_RESET) {
+            let known = (half.channel.signing_key.verifying_key(), 0);
+            let honest = channel_reset(half);
+            assert!(follow(&resets, known).all(|(reset, _)| *reset == honest), "nobody else has the key");
         }
         if let Some(acks) = payload.packet::<AckPacket>(ACK).filter(AckPacket::is_bounded) {
             hear(&acks);

@@ -31,7 +31,7 @@ use self::{
 use crate::{
     api::types::{
         ContactView, Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView,
-        OutboxView, RendezvousView, SendRequest, StatusView,
+        OutboxView, RendezvousView, ResetKeysRequest, ResetKeysView, SendRequest, SkippedContact, StatusView,
     },
     db::{Db, Write},
     network::Network,
@@ -258,6 +258,43 @@ impl Agent {
     /// If there is no such contact, or it is pending.
     pub async fn block_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
         self.step(|core, step, now| core.block(step, cid, now, &mut OsRng)).await
+    }
+
+    /// Replaces the keys of one contact's channel, or those of all contacts and of the accounts: the panic button.
+    ///
+    /// # Errors
+    /// If neither or both are asked for; if the one contact's cannot be replaced.
+    pub async fn reset_keys(&self, request: &ResetKeysRequest) -> Result<ResetKeysView, CommandError> {
+        match (request.cid, request.all) {
+            (Some(cid), false) => {
+                let view = self.reset_channel(cid).await?;
+                Ok(ResetKeysView { contacts: vec![view], skipped: Vec::new() })
+            }
+            (None, true) => self.reset_all_keys().await,
+            _ => Err(CommandError::new(
+                Fault::BadRequest,
+                "it is not clear whose keys are meant",
+                "name one contact, or say all",
+            )),
+        }
+    }
+
+    async fn reset_channel(&self, cid: u32) -> Result<ContactView, CommandError> {
+        self.step(|core, step, now| core.reset_channel(step, cid, now, &mut OsRng)).await
+    }
+
+    async fn reset_all_keys(&self) -> Result<ResetKeysView, CommandError> {
+        self.step(|core, step, now| core.replace_accounts(step, now, &mut OsRng)).await?;
+        let cids: Vec<u32> = self.0.core.lock().await.peers.keys().copied().collect();
+        let mut done = ResetKeysView { contacts: Vec::new(), skipped: Vec::new() };
+        for cid in cids {
+            match self.reset_channel(cid).await {
+                Ok(view) => done.contacts.push(view),
+                Err(error) if error.fault == Fault::Internal => return Err(error),
+                Err(error) => done.skipped.push(SkippedContact { cid, reason: error.to_string() }),
+            }
+        }
+        Ok(done)
     }
 
     /// Lets a blocked contact in again.

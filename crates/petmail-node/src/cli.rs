@@ -15,6 +15,7 @@ mod mailboxes;
 mod messages;
 mod node;
 mod passphrase;
+mod reset_keys;
 mod restore;
 mod send;
 mod status;
@@ -92,6 +93,7 @@ enum Command {
     Cancel(give_up::Cancel),
     #[command(subcommand)]
     Passphrase(passphrase::Passphrase),
+    ResetKeys(reset_keys::ResetKeys),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Completions(completions::Completions),
@@ -127,6 +129,7 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::Retry(command) => command.run(&resolve(basedir)?),
         Command::Cancel(command) => command.run(&resolve(basedir)?),
         Command::Passphrase(command) => command.run(&resolve(basedir)?),
+        Command::ResetKeys(command) => command.run(&resolve(basedir)?),
         Command::Backup(command) => command.run(&resolve(basedir)?, saved_file_mode),
         Command::Restore(command) => command.run(basedir),
         Command::Completions(command) => command.run(),

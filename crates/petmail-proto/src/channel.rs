@@ -7,6 +7,7 @@
 
 pub mod ack;
 pub mod attempt;
+pub mod channel_reset;
 pub mod cid;
 pub mod key_ring;
 pub mod lookup;

@@ -10,6 +10,7 @@ use core::fmt::Debug;
 use petmail_proto::{
     channel::{
         MessageNumber,
+        channel_reset::ChannelReset,
         cid::{CID_BOX_BYTES, CidSubkeys, CidToken},
         message::{MSG_C_OVERHEAD_BYTES, MsgC, Outgoing, SealError},
         payload::{BASIC, Payload},
@@ -73,7 +74,7 @@ impl Channel {
         }
         let opened = message.open(&envelope, &self.receiver).map_err(boxed)?;
         let json = opened.verify(sender).map_err(boxed)?;
-        Payload::decode(&json).map_err(boxed)
+        Payload::decode(json).map_err(boxed)
     }
 }
 
@@ -161,7 +162,8 @@ fn a_key_reset() {
     let key = ReceiverPublicKey::from_bytes(vectors.array("reset_public_key"));
     let transports = Some(serde_json::from_str(vectors.text("reset_transports")).unwrap());
     let seen_epoch = vectors.number("seen_epoch");
-    let reset = Reset { key: ReceiverKey { kid, key }, seen_epoch, transports };
+    let channel_resets = serde_json::from_str(vectors.text("reset_channel_resets")).unwrap();
+    let reset = Reset { key: ReceiverKey { kid, key }, seen_epoch, transports, channel_resets };
     let receiver = ChannelVerifyingKey::from_bytes(vectors.array("their_verifying_key"));
     let outgoing = OutgoingReset {
         signing_key: &channel.signing,
@@ -178,7 +180,8 @@ fn a_key_reset() {
         let message = MsgC::parse(bytes).map_err(boxed)?;
         let envelope = channel.subkeys.open(&message.cid_box).map_err(boxed)?;
         let sender = channel.signing.verifying_key();
-        Reset::open(&message, &envelope, &channel.subkeys, &receiver, &sender).map_err(boxed)
+        let opened = Reset::open(&message, &envelope, &channel.subkeys, &receiver).map_err(boxed)?;
+        opened.verify(&sender).cloned().map_err(boxed)
     };
     assert_eq!(open(&msg_c).unwrap(), reset);
     vectors.check_refused("reset_refused", open);
@@ -197,4 +200,17 @@ fn a_key_whose_signatures_anybody_can_make_verifies_nothing() {
     let sender = ChannelVerifyingKey::from_bytes(channel.vectors.array("small_order_key"));
     let error = channel.open(&channel.vectors.bytes("small_order_msg_c"), &sender).unwrap_err();
     assert_eq!(format!("{error:?}"), "Signature");
+}
+
+#[test]
+fn a_channel_reset() {
+    let vectors = Vectors::new(include_str!("vectors/channel.json"));
+    let read = |bytes: &[u8]| serde_json::from_slice::<ChannelReset>(bytes).unwrap();
+    let [old, new] =
+        ["signing_seed", "new_signing_seed"].map(|name| ChannelSigningKey::from_bytes(vectors.array(name)));
+    let expected = read(&vectors.bytes("channel_reset"));
+    let half = expected.verify(&old.verifying_key()).unwrap();
+    assert_eq!((half.generation, half.record.verifying_key), (5, new.verifying_key()));
+    assert_eq!(ChannelReset::sign(&half, &old, &new).unwrap(), expected);
+    vectors.check_refused("channel_reset_refused", |bytes| read(bytes).verify(&old.verifying_key()));
 }

@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_few_former_slots_stay_for_the_retention_time() {
         let mut account = Account { retention_seconds: 1, ..account() };
-        let mut rekey = |account: &Account, generation: u64, new_slot: bool, now: u64| {
+        let rekey = |account: &Account, generation: u64, new_slot: bool, now: u64| {
             let request = RekeyRequest {
                 owner: account.owner,
                 generation,

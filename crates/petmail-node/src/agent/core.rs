@@ -5,6 +5,7 @@
 //! if that fails. Time and randomness are arguments, so that tests can crash and replay an agent at every step.
 
 pub(super) mod acks;
+mod channel_reset;
 pub(super) mod contacts;
 mod give_up;
 pub(super) mod invite;
@@ -21,7 +22,12 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet};
 
 use petmail_proto::{
-    channel::{MessageNumber, cid::CidSubkeys, key_ring::KeyRing, lookup::TokenTable},
+    channel::{
+        MessageNumber,
+        cid::{CID_BOX_BYTES, CidSubkeys, Envelope},
+        key_ring::KeyRing,
+        lookup::TokenTable,
+    },
     invitation::machine::Effect,
     keys::{MessageId, TransportId},
     outbox::{Entry, Outbox},
@@ -95,21 +101,42 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     /// What was wrong with the last attempt to deliver.
     pub(crate) trouble: Option<String>,
-    my_subkeys: CidSubkeys,
-    their_subkeys: CidSubkeys,
+    subkeys: Subkeys,
+}
+
+/// What is derived from the CIDKeys of both sides.
+#[derive(Debug)]
+struct Subkeys {
+    mine: CidSubkeys,
+    /// Of this side's former halves: the contact may not know the present one yet.
+    formerly_mine: Vec<CidSubkeys>,
+    theirs: CidSubkeys,
+}
+
+impl Subkeys {
+    fn of(contact: &Contact) -> Self {
+        Self {
+            mine: CidSubkeys::derive(&contact.mine.cid_key),
+            formerly_mine: contact
+                .resets
+                .iter()
+                .map(|reset| CidSubkeys::derive(&reset.old_cid_key))
+                .collect(),
+            theirs: CidSubkeys::derive(&contact.theirs.cid_key),
+        }
+    }
 }
 
 impl Peer {
     fn new(contact: Contact, keys: KeyRing, progress: Progress, outbox: Outbox) -> Self {
-        Self {
-            my_subkeys: CidSubkeys::derive(&contact.mine.cid_key),
-            their_subkeys: CidSubkeys::derive(&contact.theirs.cid_key),
-            contact,
-            keys,
-            progress,
-            outbox,
-            trouble: None,
-        }
+        let subkeys = Subkeys::of(&contact);
+        Self { subkeys, contact, keys, progress, outbox, trouble: None }
+    }
+
+    /// Opens the envelope of a message for this side's half, present or former.
+    fn open(&self, cid_box: &[u8; CID_BOX_BYTES]) -> Option<(Envelope, &CidSubkeys)> {
+        let halves = std::iter::once(&self.subkeys.mine).chain(&self.subkeys.formerly_mine);
+        halves.into_iter().find_map(|subkeys| Some((subkeys.open(cid_box).ok()?, subkeys)))
     }
 
     /// The transports that a message of the contact may come by.
@@ -290,7 +317,7 @@ impl Core {
     fn expect_messages(&mut self, cid: u32) {
         let Some(peer) = self.peers.get(&cid) else { return self.tokens.forget(cid) };
         let Some(next) = peer.progress.windows.next_expected() else { return };
-        self.tokens.expect(cid, &peer.my_subkeys, &peer.my_tids(), next);
+        self.tokens.expect(cid, &peer.subkeys.mine, &peer.my_tids(), next);
     }
 
     fn next_message_id(&mut self) -> u64 {

@@ -6,6 +6,7 @@ use petmail_proto::{
     channel::{
         MessageNumber,
         ack::{Previous, Retired},
+        channel_reset::{ChannelReset, ResetDigest},
         key_ring::KeyRing,
         own_half::{OwnChannel, OwnHalf},
         record::{ChannelRecord, KeyId},
@@ -13,7 +14,10 @@ use petmail_proto::{
         window::Windows,
     },
     invitation::code::BurntCode,
-    keys::{CertificatePin, MessageId, RedeemToken, ServerIdentityKey, TransportId, stored_secret},
+    keys::{
+        CertificatePin, ChannelSigningKey, ChannelVerifyingKey, CidKey, MessageId, RedeemToken,
+        ServerIdentityKey, TransportId, stored_secret,
+    },
     outbox::Entry,
     server::account::{AccountKeys, AccountRecord},
     time::UnixMillis,
@@ -117,6 +121,12 @@ pub(crate) struct Contact {
     pub(crate) invitation: u32,
     /// The JSON of the `introduction` packet, carried by every payload until the contact is confirmed.
     pub(crate) introduction: Option<String>,
+    /// How often this side's half was replaced.
+    pub(crate) generation: u64,
+    /// The last few times.
+    pub(crate) resets: Vec<OwnReset>,
+    /// What is known of the contact's half.
+    pub(crate) their_half: TheirHalf,
     /// Only in rows of version 1, which have none in [`KEYS`].
     #[serde(skip)]
     pub(crate) unmoved_key: Option<KeyRing>,
@@ -131,8 +141,47 @@ pub(crate) struct Home {
     pub(crate) slot: u64,
 }
 
+/// A replacement of this side's half of a contact, and what it replaced.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OwnReset {
+    /// The first message that carried it: signed, like all later ones, by the new key.
+    pub(crate) number: MessageNumber,
+    pub(crate) made_at: UnixMillis,
+    /// What the contact gets.
+    pub(crate) packet: ChannelReset,
+    /// Who signed before.
+    pub(crate) old_verifying_key: ChannelVerifyingKey,
+    /// Signs what was queued before; gone once the contact has the new one.
+    pub(crate) old_signing_key: Option<OldSigningKey>,
+    /// Marked what was received before: some of that may be under way, or come from a restored backup.
+    #[serde(with = "stored_secret")]
+    pub(crate) old_cid_key: CidKey,
+}
+
+/// A signing key that was replaced.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OldSigningKey(#[serde(with = "stored_secret")] pub(crate) ChannelSigningKey);
+
+/// How often a contact replaced its half.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TheirHalf {
+    pub(crate) generation: u64,
+    /// The replacement that brought the present half.
+    pub(crate) last: Option<TheirReset>,
+}
+
+/// A replacement that a contact made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TheirReset {
+    /// Another one of the same generation shows that the key before is in two hands.
+    pub(crate) digest: ResetDigest,
+    /// The key before.
+    pub(crate) former: ChannelVerifyingKey,
+    pub(crate) adopted_at: UnixMillis,
+}
+
 impl Record for Contact {
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
         migrate::contact(version, body)
@@ -158,6 +207,8 @@ pub(crate) enum Trust {
     Verified,
     /// Nothing is taken in from it any more, and nothing sent to it.
     Blocked,
+    /// Two parties claim to be it: nothing is sent to it.
+    Disputed,
 }
 
 /// An invitation, under way or ended.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     core::{Core, Invite, Peer},
-    records::{Failure, Mailbox, Message, MessageKey, Stage, Trust, Way},
+    records::{Contact, Failure, Mailbox, Message, MessageKey, Stage, Trust, Way},
 };
 use crate::api::types::{
     ContactState, ContactView, Direction, InvitationState, InvitationView, MailboxView, MessageState,
@@ -37,13 +37,14 @@ pub(crate) fn contact(peer: &Peer, can_receive: bool) -> ContactView {
         Trust::Confirmed => ContactState::Confirmed,
         Trust::Verified => ContactState::Verified,
         Trust::Blocked => ContactState::Blocked,
+        Trust::Disputed => ContactState::Disputed,
     };
     ContactView {
         cid: contact.cid,
         petname: contact.petname.clone(),
         display_name: contact.display_name.clone(),
         state,
-        reason: contact_reason(state, can_send, can_receive),
+        reason: contact_reason(state, can_send, can_receive).or_else(|| key_reason(contact)),
         can_send,
         my_verfkey: contact.mine.signing_key.verifying_key().to_string(),
         their_verfkey: contact.theirs.verifying_key.to_string(),
@@ -52,9 +53,14 @@ pub(crate) fn contact(peer: &Peer, can_receive: bool) -> ContactView {
     }
 }
 
+/// What to do about a contact that two parties claim to be.
+const DISPUTED: &str = "two parties claim to be them, so nothing is sent: one may have stolen keys; compare the safety \
+    digits in person, then use contact verify if they agree, or else contact remove and a new invitation";
+
 fn contact_reason(state: ContactState, can_send: bool, can_receive: bool) -> Option<String> {
     let text = match (state, can_send, can_receive) {
         (ContactState::Blocked, _, _) => "you blocked them; nothing is received from them or sent to them",
+        (ContactState::Disputed, _, _) => DISPUTED,
         (ContactState::Pending, _, false) => {
             "you have no mailbox, so they cannot write to you; ask a provider for an offer and use accept-mailbox"
         }
@@ -63,6 +69,16 @@ fn contact_reason(state: ContactState, can_send: bool, can_receive: bool) -> Opt
         (ContactState::Confirmed | ContactState::Verified, true, _) => return None,
     };
     Some(text.to_owned())
+}
+
+/// What there is to say about keys that were replaced.
+fn key_reason(contact: &Contact) -> Option<String> {
+    if contact.resets.iter().any(|reset| reset.old_signing_key.is_some()) {
+        return Some("your keys were replaced; they do not have the new ones yet".to_owned());
+    }
+    let reset = contact.their_half.last.as_ref().filter(|_| contact.state == Trust::Confirmed)?;
+    let day = timestamp(reset.adopted_at).strftime("%Y-%m-%d");
+    Some(format!("they replaced their keys on {day}; compare the safety digits, then use contact verify"))
 }
 
 /// Shows an invitation.
@@ -208,6 +224,8 @@ pub(crate) fn problems(
             problems.push(format!("mailbox {} ({}) is not connected: {reason}", mailbox.id, mailbox.url));
         }
     }
+    let disputed = core.peers.values().filter(|peer| peer.contact.state == Trust::Disputed);
+    problems.extend(disputed.map(|peer| format!("{}: {DISPUTED}", peer.contact.petname)));
     for peer in core.peers.values() {
         // Acknowledgements wait too, but concern nobody.
         let waiting = peer.outbox.waiting().filter(|entry| entry.kind == Kind::Content).count();

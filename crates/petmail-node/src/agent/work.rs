@@ -114,6 +114,7 @@ impl Agent {
     pub(crate) async fn keep_house(&self) -> Result<(), CommandError> {
         while self.step(|core, step, now| core.expire_messages(step, now)).await? {}
         while self.step(|core, step, now| Ok(core.forget_mids(step, now))).await? {}
+        while self.step(|core, step, now| core.forget_resets(step, now)).await? {}
         let left = self.step(|core, step, now| Ok(core.forget_left_mailboxes(step, now))).await?;
         if !left.is_empty() {
             self.0.mailboxes_changed.notify_one();
@@ -167,6 +168,7 @@ impl Agent {
                     Arrival::Reset => tracing::info!("a contact has new keys"),
                     Arrival::Retired => tracing::info!("a message came too late for its key"),
                     Arrival::Blocked => tracing::debug!("a message from a blocked contact was dropped"),
+                    Arrival::Disputed => tracing::warn!("a message from one of two rivals was dropped"),
                     Arrival::Damaged => tracing::warn!("a damaged message was dropped"),
                     Arrival::Unknown => tracing::info!("a message from nobody known is kept in quarantine"),
                 }

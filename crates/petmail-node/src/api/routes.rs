@@ -22,7 +22,7 @@ use super::{
     types::{
         AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, FetchQuery,
         InvitationView, InviteRequest, MailboxRequest, MailboxView, MessageQuery, MessageRequest,
-        MessageView, NoArguments, RenameRequest, SendRequest, StatusView,
+        MessageView, NoArguments, RenameRequest, ResetKeysRequest, ResetKeysView, SendRequest, StatusView,
     },
 };
 
@@ -32,7 +32,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 23] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 24] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", post(status)),
@@ -49,6 +49,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 23] {
         ("/api/v1/contact/block", post(block_contact)),
         ("/api/v1/contact/unblock", post(unblock_contact)),
         ("/api/v1/contact/remove", post(remove_contact)),
+        ("/api/v1/reset-keys", post(reset_keys)),
         ("/api/v1/send-basic", post(send_basic)),
         ("/api/v1/fetch-messages", post(fetch_messages)),
         ("/api/v1/messages", post(messages)),
@@ -140,6 +141,13 @@ async fn verify_contact(
     Arguments(request): Arguments<ContactRequest>,
 ) -> Answer<ContactView> {
     Ok(Json(shared.agent.verify_contact(request.cid).await?))
+}
+
+async fn reset_keys(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<ResetKeysRequest>,
+) -> Answer<ResetKeysView> {
+    Ok(Json(shared.agent.reset_keys(&request).await?))
 }
 
 async fn block_contact(

@@ -45,6 +45,8 @@ pub enum ContactState {
     Verified,
     /// Blocked here: nothing is taken in from it, and nothing sent to it.
     Blocked,
+    /// Two parties claim to be it: nothing is sent to it until the people have compared their safety digits.
+    Disputed,
 }
 
 /// An invitation, under way or ended.
@@ -339,6 +341,36 @@ pub struct AcceptMailboxRequest {
 pub struct ContactRequest {
     /// Its number.
     pub cid: u32,
+}
+
+/// Whose keys are to be replaced: exactly one of the two is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetKeysRequest {
+    /// This contact's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cid: Option<u32>,
+    /// Those of all contacts, and of the mailbox accounts.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// Whose keys were replaced, and whose could not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResetKeysView {
+    /// The contacts that are being told of new keys.
+    pub contacts: Vec<ContactView>,
+    /// The others.
+    pub skipped: Vec<SkippedContact>,
+}
+
+/// A contact whose keys were not replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedContact {
+    /// Its number.
+    pub cid: u32,
+    /// Why, and what to do.
+    pub reason: String,
 }
 
 /// What protects a backup.

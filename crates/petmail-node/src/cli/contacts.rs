@@ -142,6 +142,7 @@ fn row(contact: &ContactView) -> [String; 5] {
         ContactState::Confirmed => "confirmed",
         ContactState::Verified => "verified",
         ContactState::Blocked => "blocked",
+        ContactState::Disputed => "disputed",
     };
     let remark = match &contact.reason {
         Some(reason) => reason.as_str(),

@@ -67,6 +67,8 @@ fn the_contract_of_the_command_line_parses() {
         "contact remove 1",
         "contact block 1",
         "contact unblock 1",
+        "reset-keys 1",
+        "reset-keys --all",
         "send-basic 1 hello --wait sent",
         "send-basic 1 hello --wait delivered",
         "retry 7",
@@ -109,6 +111,8 @@ fn wrong_usage_is_refused() {
         "start --passphrase-file f --passphrase-fd 3",
         "backup",
         "backup f secret",
+        "reset-keys",
+        "reset-keys 1 --all",
         "restore",
         "status --log-format xml",
     ] {

@@ -185,13 +185,13 @@ impl Unverified {
     ///
     /// # Errors
     /// [`Damaged::Signature`].
-    pub fn verify(self, key: &ChannelVerifyingKey) -> Result<Vec<u8>, Damaged> {
+    pub fn verify(&self, key: &ChannelVerifyingKey) -> Result<&[u8], Damaged> {
         key.verify(SigningContext::Ephemeral, &self.transcript, &self.signature)
             .map_err(|_| Damaged::Signature)?;
-        Ok(self.json)
+        Ok(&self.json)
     }
 
-    /// Lets the caller look for the key that the payload itself introduces; it then calls [`Self::verify`].
+    /// Lets the caller look for a key that the payload itself introduces; it then calls [`Self::verify`].
     #[must_use]
     pub fn dangerous_peek(&self) -> &[u8] {
         &self.json

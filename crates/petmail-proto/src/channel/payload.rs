@@ -21,6 +21,8 @@ pub const ACK: &str = "ack";
 pub const KEY: &str = "key";
 /// The sender's transports, replacing those of a lower serial.
 pub const TRANSPORTS: &str = "transports";
+/// What replaces the sender's keys, vouched for by the keys before.
+pub const CHANNEL_RESET: &str = "channel-reset";
 
 /// A payload that is no JSON object with a message id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -1,9 +1,9 @@
 //! Key resets: how an agent that has lost all its receiver keys, because it was restored from a backup, tells a contact.
 //!
-//! A reset travels as a msgC of the smallest size whose envelope names a receiver key of zeros. In place of a message it has
+//! A reset travels as a msgC whose envelope names a receiver key of zeros. In place of a message it has
 //! msgD = 32 random bytes ‖ secretbox(K_rst, signature ‖ rst ‖ zeros); rst = kid ‖ new key ‖ highest epoch seen ‖
-//! var(transports as JSON). The signature
-//! covers the token, the hash of the other's verifying key, and rst. Specification: Delivery, "Reset".
+//! var(transports as JSON) ‖ var(channel resets as JSON). The signature covers the token, the hash of the other's verifying
+//! key, and rst. Specification: Delivery, "Reset".
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     MessageNumber,
+    channel_reset::{ChannelReset, MAX_RESETS},
     cid::{CID_BOX_BYTES, CidSubkeys, CidToken, Envelope},
     message::{Damaged, MsgC},
     record::{KeyId, ReceiverKey, SUITE_C1, Transports},
@@ -31,23 +32,22 @@ use crate::{
     wire::{Reader, WireError, Writer},
 };
 
-/// The size of a msgC that is a reset: that of the shortest message.
-const MSG_C_BYTES: usize = Bucket::Kib4.msg_c_bytes();
 const RANDOM_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
-/// What is boxed: the box and its nonce fill msgD up.
-const PLAIN_BYTES: usize =
-    MSG_C_BYTES - SUITE_C1.len() - 32 - CID_BOX_BYTES - RANDOM_BYTES - NONCE_BYTES - 16;
+/// What a msgC has around the plaintext of a reset.
+const OVERHEAD_BYTES: usize = SUITE_C1.len() + 32 + CID_BOX_BYTES + RANDOM_BYTES + NONCE_BYTES + 16;
 
 /// The shortest time between two resets to one contact.
 pub const MIN_PAUSE: Duration = Duration::from_secs(600);
 /// The longest time between two resets to one contact.
 pub const MAX_PAUSE: Duration = Duration::from_secs(24 * 3_600);
 
-/// The most bytes of transports: with them the message is full.
-const MAX_TRANSPORTS_BYTES: usize = PLAIN_BYTES - 64 - RST_BYTES;
-/// What rst has without transports.
-const RST_BYTES: usize = 8 + 4 + 32 + 8 + 4;
+/// The most bytes of transports: with them alone the shortest message is full.
+const MAX_TRANSPORTS_BYTES: usize = Bucket::Kib4.msg_c_bytes() - OVERHEAD_BYTES - 64 - RST_BYTES;
+/// The most bytes of channel resets.
+const MAX_RESETS_BYTES: usize = Bucket::Kib64.msg_c_bytes() / 2;
+/// What rst has without transports and channel resets.
+const RST_BYTES: usize = 8 + 4 + 32 + 8 + 4 + 4;
 
 /// What a reset says. As a record of the program's own it is JSON; on the wire it is rst.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,36 @@ pub struct Reset {
     /// Where the sender can be reached: the key that an ordinary message would need may be lost to it. Left out if they are
     /// longer than a reset holds.
     pub transports: Option<Transports>,
+    /// The sender's last channel resets, oldest first: the key that signs may be unknown to the receiver. At most
+    /// [`MAX_RESETS`](super::channel_reset::MAX_RESETS).
+    #[serde(default)]
+    pub channel_resets: Vec<ChannelReset>,
+}
+
+/// An opened reset whose sender is not yet checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnverifiedReset {
+    reset: Reset,
+    transcript: Vec<u8>,
+    signature: [u8; 64],
+}
+
+impl UnverifiedReset {
+    /// Returns the reset if `key` signed it.
+    ///
+    /// # Errors
+    /// [`Damaged::Signature`].
+    pub fn verify(&self, key: &ChannelVerifyingKey) -> Result<&Reset, Damaged> {
+        key.verify(SigningContext::KeyReset, &self.transcript, &self.signature)
+            .map_err(|_| Damaged::Signature)?;
+        Ok(&self.reset)
+    }
+
+    /// Lets the caller look for a key among the channel resets inside; it then calls [`Self::verify`].
+    #[must_use]
+    pub fn dangerous_peek(&self) -> &Reset {
+        &self.reset
+    }
 }
 
 /// Everything that sealing a reset needs to know of the channel and the attempt.
@@ -79,7 +109,7 @@ pub struct OutgoingReset<'a> {
 }
 
 impl OutgoingReset<'_> {
-    /// Seals a reset into a msgC of the smallest size.
+    /// Seals a reset into a msgC of the smallest size that holds it.
     ///
     /// # Panics
     /// Never: the cipher takes any short plaintext.
@@ -91,7 +121,9 @@ impl OutgoingReset<'_> {
             .fixed(&self.signing_key.sign(SigningContext::KeyReset, &signed))
             .fixed(&rst)
             .finish();
-        plain.resize(PLAIN_BYTES, 0);
+        let bucket = Bucket::with_room_for(plain.len().saturating_add(OVERHEAD_BYTES));
+        let bytes = bucket.unwrap_or(Bucket::Kib256).msg_c_bytes();
+        plain.resize(bytes.saturating_sub(OVERHEAD_BYTES), 0);
         let mut random = [0; RANDOM_BYTES];
         rng.fill_bytes(&mut random);
         let nonce = XSalsa20Poly1305::generate_nonce(&mut *rng);
@@ -114,17 +146,16 @@ impl OutgoingReset<'_> {
 }
 
 impl Reset {
-    /// Opens and verifies a reset whose envelope was opened with `subkeys`.
+    /// Opens a reset whose envelope was opened with `subkeys`; what comes out still lacks the check of the signature.
     ///
     /// # Errors
-    /// [`Damaged`]: it is not of this contact, or damaged, or announces an unusable key.
+    /// [`Damaged`]: it is damaged, or announces an unusable key.
     pub fn open(
         message: &MsgC<'_>,
         envelope: &Envelope,
         subkeys: &CidSubkeys,
         mine: &ChannelVerifyingKey,
-        theirs: &ChannelVerifyingKey,
-    ) -> Result<Self, Damaged> {
+    ) -> Result<UnverifiedReset, Damaged> {
         if !envelope.matches(message.msg_d) || !envelope.is_reset() {
             return Err(Damaged::Envelope);
         }
@@ -133,14 +164,11 @@ impl Reset {
         let plain = subkeys.reset_cipher().decrypt(nonce.into(), boxed).map_err(|_| Damaged::Envelope)?;
         let (signature, rest) = plain.split_first_chunk::<64>().ok_or(WireError::Truncated)?;
         let (reset, signed) = Self::decode(rest)?;
-        theirs
-            .verify(SigningContext::KeyReset, &transcript(&message.token, mine, signed), signature)
-            .map_err(|_| Damaged::Signature)?;
-        if is_valid_public_key(reset.key.key.as_bytes()) {
-            Ok(reset)
-        } else {
-            Err(WireError::Malformed.into())
+        if !is_valid_public_key(reset.key.key.as_bytes()) {
+            return Err(WireError::Malformed.into());
         }
+        let transcript = transcript(&message.token, mine, signed);
+        Ok(UnverifiedReset { reset, transcript, signature: *signature })
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -153,7 +181,15 @@ impl Reset {
             .fixed(key.as_bytes())
             .u64(self.seen_epoch)
             .variable(&transports)
+            .variable(&self.encode_channel_resets())
             .finish()
+    }
+
+    fn encode_channel_resets(&self) -> Vec<u8> {
+        if self.channel_resets.is_empty() {
+            return Vec::new();
+        }
+        serde_json::to_vec(&self.channel_resets).unwrap_or_default()
     }
 
     /// Returns the reset and its bytes as they were transported.
@@ -167,12 +203,21 @@ impl Reset {
         if !json.is_empty() && transports.as_ref().is_none_or(|sent: &Transports| sent.check().is_err()) {
             return Err(WireError::Malformed);
         }
+        let json = reader.variable(MAX_RESETS_BYTES)?;
+        let channel_resets: Vec<ChannelReset> = if json.is_empty() {
+            Vec::new()
+        } else {
+            serde_json::from_slice(json).map_err(|_| WireError::Malformed)?
+        };
+        if channel_resets.len() > MAX_RESETS {
+            return Err(WireError::Malformed);
+        }
         let padding = reader.rest();
         if padding.iter().any(|byte| *byte != 0) {
             return Err(WireError::Malformed);
         }
         let signed = plain.get(..plain.len().saturating_sub(padding.len())).unwrap_or_default();
-        Ok((Self { key: ReceiverKey { kid, key }, seen_epoch, transports }, signed))
+        Ok((Self { key: ReceiverKey { kid, key }, seen_epoch, transports, channel_resets }, signed))
     }
 }
 
@@ -211,7 +256,9 @@ mod tests {
     use super::*;
     use crate::{
         channel::{
+            channel_reset::NewHalf,
             key_ring::KeyRing,
+            own_half::OwnHalf,
             record::{MAX_TRANSPORTS, TransportRecord},
         },
         keys::{CertificatePin, CidKey, ServerIdentityKey},
@@ -240,7 +287,8 @@ mod tests {
 
         fn reset(&mut self) -> Reset {
             let transports = Some(Transports { serial: 8, list: Vec::new() });
-            Reset { key: KeyRing::generate(9, &mut self.rng).newest(), seen_epoch: 7, transports }
+            let key = KeyRing::generate(9, &mut self.rng).newest();
+            Reset { key, seen_epoch: 7, transports, channel_resets: Vec::new() }
         }
 
         fn seal(&mut self, reset: &Reset) -> Vec<u8> {
@@ -263,7 +311,7 @@ mod tests {
                 return Err(Damaged::Envelope);
             }
             let theirs = self.signing.verifying_key();
-            Reset::open(&message, &envelope, &self.subkeys, &self.receiver, &theirs)
+            Reset::open(&message, &envelope, &self.subkeys, &self.receiver)?.verify(&theirs).cloned()
         }
     }
 
@@ -300,6 +348,27 @@ mod tests {
         let reset = Reset { transports: Some(transports(3 * most, 180)), ..reset };
         let sealed = pair.seal(&reset);
         assert_eq!(pair.open(&sealed), Ok(Reset { transports: None, ..reset }));
+    }
+
+    #[test]
+    fn channel_resets_come_along_and_too_many_are_refused() {
+        let mut pair = Pair::new(7);
+        let (old, own) = (pair.signing.clone(), OwnHalf::generate(3, Transports::default(), &mut pair.rng));
+        let mut half = NewHalf { generation: 1, record: own.record() };
+        half.record.suites.push("of a later version".repeat(40));
+        let packet = ChannelReset::sign(&half, &old, &own.channel.signing_key).unwrap();
+        pair.signing = own.channel.signing_key;
+        let mut reset = Reset { channel_resets: vec![packet.clone()], ..pair.reset() };
+        let sealed = pair.seal(&reset);
+        assert_eq!(sealed.len(), Bucket::Kib4.msg_c_bytes());
+        assert_eq!(pair.open(&sealed), Ok(reset.clone()));
+        reset.channel_resets = vec![packet.clone(); MAX_RESETS];
+        let sealed = pair.seal(&reset);
+        assert_eq!(sealed.len(), Bucket::Kib16.msg_c_bytes());
+        assert_eq!(pair.open(&sealed), Ok(reset.clone()));
+        reset.channel_resets.push(packet);
+        let sealed = pair.seal(&reset);
+        assert_eq!(pair.open(&sealed), Err(WireError::Malformed.into()));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum SigningContext {
     Ephemeral,
     /// A channel key vouches for a new receiver key after its owner lost all others (specification, Delivery).
     KeyReset,
+    /// A channel key vouches for the one that replaces it (specification, Delivery).
+    ChannelReset,
     /// A server vouches for its descriptor (specification, Servers).
     Descriptor,
     /// An account's owner redeems an offer.
@@ -28,6 +30,7 @@ impl SigningContext {
             Self::Introduction => "petmail.org/v1/introduction",
             Self::Ephemeral => "petmail.org/v1/ephemeral",
             Self::KeyReset => "petmail.org/v1/key-reset",
+            Self::ChannelReset => "petmail.org/v1/channel-reset",
             Self::Descriptor => "petmail.org/v1/server",
             Self::Redeem => "petmail.org/v1/redeem",
             Self::Rekey => "petmail.org/v1/rekey",

@@ -334,8 +334,59 @@ RESET_PLAIN = 4096 - 118 - 2 - 32 - len(cid_box(good_d)) - 32 - 24 - 16
 reset_transports = b'{"serial":1800000000501,"list":[]}'
 
 
-def rst(kid_epoch=reset_epoch, key=reset_public, transports=reset_transports):
-    return u64(kid_epoch) + u32(reset_index) + key + u64(seen_epoch) + u32(len(transports)) + transports
+# --- channel resets: a new half of the channel, signed by the key before and by its own
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+new_signing_seed = bytes_for("channel signing key after a theft", 32)
+new_cid_key = bytes_for("CIDKey after a theft", 32)
+
+
+def channel_reset_body(verifying_key=bytes(SigningKey(new_signing_seed).verify_key), suites=("c1",), key=reset_public):
+    record = {
+        "verifying_key": b64(verifying_key),
+        "receiver_key": {"kid": {"epoch": reset_epoch, "index": reset_index}, "key": b64(key)},
+        "cid_key": b64(new_cid_key),
+        "transports": json.loads(reset_transports),
+        "suites": list(suites),
+    }
+    return json.dumps({"generation": 5, "record": record}, separators=(",", ":")).encode()
+
+
+def channel_reset(body=None, old=signing_seed, new=new_signing_seed, label="petmail.org/v1/channel-reset", signed=None):
+    body = channel_reset_body() if body is None else body
+    covered = body if signed is None else signed
+    covered = u32(len(covered)) + covered
+    return {
+        "body": body.decode(),
+        "by_old": b64(sign(old, label, covered)),
+        "by_new": b64(sign(new, label, covered)),
+    }
+
+
+later = channel_reset_body().replace(b'"generation":5', b'"generation":6')
+channel_reset_faults = [
+    {"fault": fault, "bytes": json.dumps(packet).encode().hex(), "error": error}
+    for fault, packet, error in [
+        ("not signed by the key before", channel_reset(old=new_signing_seed), "Signature"),
+        ("not signed by the new key", channel_reset(new=signing_seed), "Signature"),
+        ("signed as a key reset", channel_reset(label="petmail.org/v1/key-reset"), "Signature"),
+        ("another generation than was signed", channel_reset(later, signed=channel_reset_body()), "Signature"),
+        ("no common suite", channel_reset(channel_reset_body(suites=["c9"])), "Record(NoCommonSuite)"),
+        ("a receiver key of low order", channel_reset(channel_reset_body(key=bytes(32))), "Record(BadReceiverKey)"),
+        ("too long", channel_reset(channel_reset_body() + b" " * 8192), "Malformed"),
+        ("no such JSON", channel_reset(b"{}"), "Malformed"),
+    ]
+]
+reset_channel_resets = json.dumps([channel_reset()], separators=(",", ":")).encode()
+
+
+def rst(kid_epoch=reset_epoch, key=reset_public, transports=reset_transports, resets=reset_channel_resets):
+    head = u64(kid_epoch) + u32(reset_index) + key + u64(seen_epoch)
+    return head + u32(len(transports)) + transports + u32(len(resets)) + resets
 
 
 def reset_signature(body, token=None, receiver=their_verifying_key, label="petmail.org/v1/key-reset"):
@@ -368,6 +419,8 @@ reset_faults = [
         ("padding not zero", reset_c(reset_d(good_rst, pad=bytes(RESET_PLAIN - 65 - len(good_rst)) + b"\1")), "Malformed(Malformed)"),
         ("transports that are no JSON", reset_c(reset_d(rst(transports=b"{"))), "Malformed(Malformed)"),
         ("other transports than were signed", reset_c(reset_d(rst(transports=b""), sig=reset_signature(good_rst))), "Signature"),
+        ("channel resets that are no JSON", reset_c(reset_d(rst(resets=b"["))), "Malformed(Malformed)"),
+        ("other channel resets than were signed", reset_c(reset_d(rst(resets=b""), sig=reset_signature(good_rst))), "Signature"),
         ("cut off", reset_c(reset_random + reset_nonce[:9]), "Malformed(Truncated)"),
         ("a body cut off", reset_c(reset_d(good_rst[:-1], pad=b"")), "Malformed(Truncated)"),
     ]
@@ -412,6 +465,10 @@ value = {
     "reset_public_key": reset_public.hex(),
     "seen_epoch": seen_epoch,
     "reset_transports": reset_transports.decode(),
+    "reset_channel_resets": reset_channel_resets.decode(),
+    "new_signing_seed": new_signing_seed.hex(),
+    "channel_reset": json.dumps(channel_reset()).encode().hex(),
+    "channel_reset_refused": channel_reset_faults,
     "their_verifying_key": their_verifying_key.hex(),
     "reset_msg_c": good_reset.hex(),
     "reset_refused": reset_faults,

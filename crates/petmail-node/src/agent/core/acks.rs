@@ -22,7 +22,7 @@ use super::{
 use crate::{
     agent::{
         error::CommandError,
-        records::{BODIES, MESSAGE_IDS, Message, MessageKey, Owed, Progress, Stage, Trust, Way},
+        records::{BODIES, MESSAGE_IDS, Message, MessageKey, Owed, Progress, Stage, Way},
         view,
     },
     api::types::Event,
@@ -148,8 +148,7 @@ impl Core {
         }
         let Some(peer) = self.peers.get(&cid) else { return };
         // Without a way to the contact nothing can be sent; its transports bring this back.
-        let can_send =
-            !peer.contact.theirs.transports.list.is_empty() && peer.contact.state != Trust::Blocked;
+        let can_send = !peer.contact.theirs.transports.list.is_empty() && peer.contact.is_written_to();
         if let Some(owed) = peer.progress.owed.filter(|_| can_send) {
             self.acks_due.insert((owed.due, cid));
             self.ack_due_of.insert(cid, owed.due);
@@ -245,6 +244,7 @@ impl Core {
         if peer.outbox.done() > 0 {
             step.sweep_acknowledged.push(cid);
         }
+        let last = done.iter().map(|entry| entry.number).max();
         for entry in done {
             Self::delete_queued(step, cid, entry.number);
             let Some(id) = entry.message else { continue };
@@ -255,7 +255,11 @@ impl Core {
             put_message(step, key, &message)?;
             step.changed.push((key, message));
         }
-        self.put_progress(step, cid)
+        self.put_progress(step, cid)?;
+        match last {
+            Some(number) => self.settle_resets(step, cid, number),
+            None => Ok(()),
+        }
     }
 
     /// Remembers what a message says, for the one that names it as its previous.

@@ -60,9 +60,13 @@ impl Core {
                 "wait until it is confirmed, then compare the safety words",
             ));
         }
-        self.check_unblocked(cid)?;
+        if contact.state != Trust::Disputed {
+            self.check_written_to(cid)?;
+        }
         let contact = &mut self.peer_mut(cid)?.contact;
         contact.state = Trust::Verified;
+        self.set_ack_due(cid);
+        self.wake(step, cid);
         self.changed(step, cid)
     }
 
@@ -107,16 +111,21 @@ impl Core {
         self.changed(step, cid)
     }
 
-    /// Refuses what cannot be done with a blocked contact.
-    pub(super) fn check_unblocked(&self, cid: u32) -> Result<(), CommandError> {
-        if self.peer(cid)?.contact.state != Trust::Blocked {
-            return Ok(());
-        }
-        Err(CommandError::new(
-            Fault::Conflict,
-            format!("you blocked contact {cid}"),
-            format!("contact unblock {cid} lets them in again"),
-        ))
+    /// Refuses to write to a contact that is blocked or disputed.
+    pub(super) fn check_written_to(&self, cid: u32) -> Result<(), CommandError> {
+        let (problem, hint) = match self.peer(cid)?.contact.state {
+            Trust::Pending | Trust::Confirmed | Trust::Verified => return Ok(()),
+            Trust::Blocked => {
+                (format!("you blocked contact {cid}"), format!("contact unblock {cid} lets them in again"))
+            }
+            Trust::Disputed => (
+                format!("two parties claim to be contact {cid}; one may have stolen keys"),
+                format!(
+                    "compare the safety digits in person: if they agree, contact verify {cid}; else contact remove {cid}, and invite them anew"
+                ),
+            ),
+        };
+        Err(CommandError::new(Fault::Conflict, problem, hint))
     }
 
     /// Removes a contact; its conversation and what waits for it follow in smaller steps.
@@ -176,7 +185,7 @@ impl Core {
         std::iter::once(wanted.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
     }
 
-    fn changed(&self, step: &mut Step, cid: u32) -> Result<ContactView, CommandError> {
+    pub(super) fn changed(&self, step: &mut Step, cid: u32) -> Result<ContactView, CommandError> {
         self.put_contact(step, cid)?;
         let view = view::contact(self.peer(cid)?, self.can_receive());
         step.events.push(Event::Contact(view.clone()));

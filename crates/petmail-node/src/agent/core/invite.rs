@@ -26,7 +26,7 @@ use super::{Core, Step, contacts::check_petname, receive::token_agrees};
 use crate::{
     agent::{
         error::{CommandError, Fault},
-        records::{Contact, Home, INVITATIONS, InvitationRow, Trust},
+        records::{Contact, Home, INVITATIONS, InvitationRow, TheirHalf, Trust},
         view,
     },
     api::types::{Event, InvitationView},
@@ -324,6 +324,9 @@ impl Core {
             since: now,
             invitation: id,
             introduction: serde_json::to_string(&completed.packet).ok(),
+            generation: 0,
+            resets: Vec::new(),
+            their_half: TheirHalf::default(),
             unmoved_key: None,
         };
         self.put_invitation(step, id)?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use petmail_proto::{
     channel::record::{MAX_TRANSPORTS, TransportRecord},
-    keys::{AccountSecretKey, TransportId},
+    keys::TransportId,
     server::{account::AccountKeys, offer::Offer},
     time::UnixMillis,
 };
@@ -13,7 +13,7 @@ use rand_core::CryptoRngCore;
 use super::{Core, Peer, Step};
 use crate::agent::{
     error::{CommandError, Fault},
-    records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying, Trust},
+    records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying},
 };
 
 /// How many former transports of a contact are remembered: a mailbox that is left is looked into for its retention only.
@@ -86,7 +86,7 @@ impl Core {
             peer.contact.homes.len() != homes.len()
                 || peer.contact.homes.iter().any(|home| !homes.contains(home))
         };
-        let is_told = |peer: &Peer| peer.contact.state != Trust::Blocked && is_wrong(peer);
+        let is_told = |peer: &Peer| peer.contact.is_written_to() && is_wrong(peer);
         self.peers.iter().filter(|(_, peer)| is_told(peer)).map(|(cid, _)| *cid).collect()
     }
 
@@ -134,7 +134,7 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
         for mailbox in self.mailboxes.values_mut() {
-            mailbox.renew(false, now, rng);
+            mailbox.renew(Renewal::default(), now, rng);
             step.put(MAILBOXES, mailbox.id.to_be_bytes(), mailbox)?;
         }
         step.delete(AGENT, RESTORED_KEY);
@@ -148,8 +148,28 @@ impl Core {
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
+        self.renew_accounts(step, Renewal { new_slot: true, new_owner: false }, now, rng)
+    }
+
+    /// Takes everything of the accounts out of the hands of whoever has a copy of this node's state.
+    pub(crate) fn replace_accounts(
+        &mut self,
+        step: &mut Step,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        self.renew_accounts(step, Renewal { new_slot: true, new_owner: true }, now, rng)
+    }
+
+    fn renew_accounts(
+        &mut self,
+        step: &mut Step,
+        renewal: Renewal,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
         for mailbox in self.mailboxes.values_mut().filter(|mailbox| mailbox.leaving.is_none()) {
-            mailbox.renew(true, now, rng);
+            mailbox.renew(renewal, now, rng);
             step.put(MAILBOXES, mailbox.id.to_be_bytes(), mailbox)?;
         }
         step.mailboxes_changed = true;
@@ -223,6 +243,15 @@ impl Core {
     }
 }
 
+/// What is replaced of an account beside the secrets for retrieval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Renewal {
+    /// Whoever is not told of the new slot reaches the account no more.
+    new_slot: bool,
+    /// Whoever knows the old owner's key owns it no more.
+    new_owner: bool,
+}
+
 impl Contact {
     /// Gives the transports a serial above all that the contact may have seen: the agent may have been set back since.
     pub(super) fn raise_serial(&mut self, now: UnixMillis) {
@@ -231,7 +260,7 @@ impl Contact {
     }
 
     /// Takes out the transports that lead elsewhere; their ids are remembered.
-    fn leave_all_but(&mut self, homes: &BTreeSet<Home>) {
+    pub(super) fn leave_all_but(&mut self, homes: &BTreeSet<Home>) {
         let transports = std::mem::take(&mut self.mine.transports.list);
         for (home, transport) in std::mem::take(&mut self.homes).into_iter().zip(transports) {
             if homes.contains(&home) {
@@ -248,14 +277,21 @@ impl Contact {
 
 impl Mailbox {
     /// Has the account's secrets replaced, unless that is under way already.
-    fn renew(&mut self, new_slot: bool, now: UnixMillis, rng: &mut impl CryptoRngCore) {
+    fn renew(&mut self, renewal: Renewal, now: UnixMillis, rng: &mut impl CryptoRngCore) {
+        let Renewal { new_slot, new_owner } = renewal;
         let Some(account) = &self.account else { return };
         let asked = self.rekeying.as_ref();
-        if asked.is_some_and(|asked| asked.new_slot || !new_slot) {
+        let owner = self.keys.signing.verifying_key();
+        let is_asked = |asked: &Rekeying| {
+            (asked.new_slot || !new_slot) && (asked.keys.signing.verifying_key() != owner || !new_owner)
+        };
+        if asked.is_some_and(is_asked) {
             return;
         }
         let last = asked.map_or(account.record.generation, |asked| asked.generation);
-        let keys = AccountKeys { answers: AccountSecretKey::generate(rng), ..self.keys.clone() };
+        let fresh = AccountKeys::generate(rng);
+        let keys =
+            if new_owner { fresh } else { AccountKeys { signing: self.keys.signing.clone(), ..fresh } };
         self.rekeying = Some(Rekeying { generation: last.saturating_add(1).max(now.0), keys, new_slot });
     }
 

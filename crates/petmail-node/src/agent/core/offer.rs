@@ -70,9 +70,9 @@ impl Offer {
         let sealing = Sealing {
             entry: entry.clone(),
             attempt,
-            signing_key: contact.mine.signing_key.clone(),
+            signing_key: contact.signing_key(entry).clone(),
             receiver_key: contact.theirs.receiver_key,
-            their_subkeys: peer.their_subkeys.clone(),
+            their_subkeys: peer.subkeys.theirs.clone(),
             their_verifying_key: contact.theirs.verifying_key,
         };
         Self { cid, transport: transport.clone(), sealing }

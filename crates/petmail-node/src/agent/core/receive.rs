@@ -9,18 +9,19 @@ use petmail_proto::{
     channel::{
         MessageNumber,
         ack::{AckPacket, ContentDigest},
+        channel_reset::ChannelReset,
         cid::{CidSubkeys, Envelope},
         key_ring::{Holding, KeyPacket},
-        message::{Damaged, MsgC, Unverified},
-        payload::{ACK, INTRODUCTION, KEY, Payload, TRANSPORTS},
+        message::MsgC,
+        payload::{ACK, CHANNEL_RESET, INTRODUCTION, KEY, Payload, TRANSPORTS},
         record::Transports,
     },
-    keys::{ChannelVerifyingKey, MessageId, ReceiverSecretKey, TransportId},
+    keys::{MessageId, TransportId},
     time::UnixMillis,
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, InQuarantine, Peer, Step, acks::Why};
+use super::{Core, InQuarantine, Peer, Step, acks::Why, channel_reset::Author};
 use crate::{
     agent::{
         error::CommandError,
@@ -45,6 +46,8 @@ pub(crate) enum Arrival {
     Retired,
     /// It is from a blocked contact; it is dropped.
     Blocked,
+    /// It is from one of two who claim to be this contact; it is dropped.
+    Disputed,
     /// Nobody known wrote it; it is kept for a contact that may still come about.
     Unknown,
 }
@@ -67,7 +70,7 @@ const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MAX_QUARANTINE_BYTES: usize = 16 << 20;
 
 /// Packets that the agent acts on and a person does not need to see.
-const OWN_PACKETS: [&str; 4] = [ACK, INTRODUCTION, KEY, TRANSPORTS];
+const OWN_PACKETS: [&str; 5] = [ACK, CHANNEL_RESET, INTRODUCTION, KEY, TRANSPORTS];
 
 impl Core {
     /// Takes in one message from a mailbox.
@@ -95,7 +98,7 @@ impl Core {
     /// Finds the contact by the token, else by trying every contact's key.
     pub(super) fn find(&self, message: &MsgC<'_>) -> Found {
         let opens = |cid: u32, peer: &Peer| {
-            let envelope = peer.my_subkeys.open(&message.cid_box).ok()?;
+            let (envelope, _) = peer.open(&message.cid_box)?;
             Some(Found::Contact(cid, envelope))
         };
         match self.tokens.find(&message.token).and_then(|cid| Some((cid, self.peers.get(&cid)?))) {
@@ -114,7 +117,8 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Arrival, CommandError> {
         let peer = self.peer(cid)?;
-        let agrees = token_agrees(message, envelope, peer.my_tids(), &peer.my_subkeys);
+        let Some((_, subkeys)) = peer.open(&message.cid_box) else { return Ok(Arrival::Damaged) };
+        let agrees = token_agrees(message, envelope, peer.my_tids(), subkeys);
         if !agrees || !envelope.matches(message.msg_d) {
             return Ok(Arrival::Damaged);
         }
@@ -125,7 +129,7 @@ impl Core {
             return self.receive_reset(step, cid, message, envelope, now, rng);
         }
         if !peer.progress.windows.is_new(envelope.number) {
-            return self.receive_again(step, cid, now, rng);
+            return self.receive_again(step, cid, message, envelope, now, rng);
         }
         let key = match peer.keys.find(&envelope.receiver_key) {
             Holding::Held(key) => key,
@@ -135,8 +139,17 @@ impl Core {
                 return self.ask_again(step, cid, envelope, now, rng);
             }
         };
-        let opened = open(message, envelope, key, &peer.contact.theirs.verifying_key);
-        let Ok(payload) = opened else { return Ok(Arrival::Damaged) };
+        let Ok(opened) = message.open(envelope, key) else { return Ok(Arrival::Damaged) };
+        let Ok(payload) = Payload::decode(opened.dangerous_peek()) else { return Ok(Arrival::Damaged) };
+        let resets: Vec<ChannelReset> = payload.packet(CHANNEL_RESET).unwrap_or_default();
+        match peer.contact.author(|key| opened.verify(key).is_ok(), &resets) {
+            Author::Present => {}
+            Author::Replaced(resets) => self.adopt_resets(step, cid, resets, now, rng)?,
+            Author::Former => return self.ask_again(step, cid, envelope, now, rng),
+            Author::Rival => return self.dispute(step, cid),
+            Author::Unknown => return Ok(Arrival::Damaged),
+        }
+        let peer = self.peer(cid)?;
         let known_epoch = peer.progress.windows.newest_epoch();
         let is_new_epoch = known_epoch.is_some_and(|known| known < envelope.number.epoch);
         self.peer_mut(cid)?.progress.windows.receive(envelope.number);
@@ -150,14 +163,19 @@ impl Core {
         Ok(Arrival::Accepted)
     }
 
-    /// A message that was received before: its acknowledgement may have been lost, so another one is owed.
+    /// A message whose number counts as received: its acknowledgement may have been lost, so another one is owed.
     fn receive_again(
         &mut self,
         step: &mut Step,
         cid: u32,
+        message: &MsgC<'_>,
+        envelope: &Envelope,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<Arrival, CommandError> {
+        if let Some(arrival) = self.receive_late(step, cid, message, envelope, now)? {
+            return Ok(arrival);
+        }
         let before = self.peer(cid)?.progress.owed;
         self.owe_ack(cid, Why::Duplicate, now, rng);
         if self.peer(cid)?.progress.owed != before {
@@ -165,6 +183,42 @@ impl Core {
             step.wake_outbox = true;
         }
         Ok(Arrival::Duplicate)
+    }
+
+    /// A number may have been closed without its message: by a copy of the contact's node, or by somebody who stole its
+    /// keys. What such a message says for people is shown all the same, if it never was.
+    fn receive_late(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        message: &MsgC<'_>,
+        envelope: &Envelope,
+        now: UnixMillis,
+    ) -> Result<Option<Arrival>, CommandError> {
+        let peer = self.peer(cid)?;
+        // The key of a contact that cannot be told of another one outlives what is remembered of messages.
+        let keys_rotate = !peer.contact.theirs.transports.list.is_empty();
+        let Holding::Held(key) = peer.keys.find(&envelope.receiver_key) else { return Ok(None) };
+        let Ok(opened) = message.open(envelope, key) else { return Ok(Some(Arrival::Damaged)) };
+        let Ok(mut payload) = Payload::decode(opened.dangerous_peek()) else {
+            return Ok(Some(Arrival::Damaged));
+        };
+        let resets: Vec<ChannelReset> = payload.packet(CHANNEL_RESET).unwrap_or_default();
+        match peer.contact.author(|key| opened.verify(key).is_ok(), &resets) {
+            Author::Present if keys_rotate => {}
+            Author::Rival => return self.dispute(step, cid).map(Some),
+            _ => return Ok(None),
+        }
+        payload.packets.retain(|name, _| !OWN_PACKETS.contains(&name.as_str()));
+        if !payload.packets.is_empty() && self.is_first(step, cid, payload.mid, now) {
+            tracing::warn!(
+                contact = cid,
+                "a message came although its number was closed; two copies of their node?"
+            );
+            let key = MessageKey { cid, way: Way::In, number: envelope.number };
+            self.log_incoming(step, key, Some(payload.mid), payload.packets, now)?;
+        }
+        Ok(None)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one message, and the clock and randomness")]
@@ -309,15 +363,4 @@ pub(super) fn token_agrees(
     subkeys: &CidSubkeys,
 ) -> bool {
     tids.into_iter().any(|tid| subkeys.token(&tid, envelope.attempt, envelope.number) == message.token)
-}
-
-fn open(
-    message: &MsgC<'_>,
-    envelope: &Envelope,
-    key: &ReceiverSecretKey,
-    signer: &ChannelVerifyingKey,
-) -> Result<Payload, Damaged> {
-    let opened: Unverified = message.open(envelope, key)?;
-    let json = opened.verify(signer)?;
-    Payload::decode(&json).map_err(|_| Damaged::Malformed(petmail_proto::wire::WireError::Malformed))
 }

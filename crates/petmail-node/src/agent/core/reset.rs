@@ -9,7 +9,7 @@ use petmail_proto::{
 use rand_core::CryptoRngCore;
 use serde_json::Map;
 
-use super::{Core, Step, receive::Arrival, send::Draft};
+use super::{Core, Step, channel_reset::Author, receive::Arrival, send::Draft};
 use crate::{
     agent::{error::CommandError, view},
     api::types::Event,
@@ -84,6 +84,7 @@ impl Core {
             key: peer.keys.newest(),
             seen_epoch: peer.progress.windows.newest_epoch().unwrap_or_default(),
             transports: Some(peer.contact.mine.transports.clone()),
+            channel_resets: peer.contact.resets.iter().map(|reset| reset.packet.clone()).collect(),
         })
     }
 
@@ -123,12 +124,16 @@ impl Core {
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<Arrival, CommandError> {
+        let peer = self.peer(cid)?;
+        let Some(opened) = peer.open_reset(message, envelope) else { return Ok(Arrival::Damaged) };
+        let reset = opened.dangerous_peek().clone();
+        match peer.contact.author(|key| opened.verify(key).is_ok(), &reset.channel_resets) {
+            Author::Present => {}
+            Author::Replaced(resets) => self.adopt_resets(step, cid, resets, now, rng)?,
+            Author::Rival => return self.dispute(step, cid),
+            Author::Former | Author::Unknown => return Ok(Arrival::Damaged),
+        }
         let peer = self.peer_mut(cid)?;
-        let mine = peer.contact.mine.signing_key.verifying_key();
-        let theirs = peer.contact.theirs.verifying_key;
-        let Ok(reset) = Reset::open(message, envelope, &peer.my_subkeys, &mine, &theirs) else {
-            return Ok(Arrival::Damaged);
-        };
         let known = peer.contact.theirs.receiver_key.kid;
         if reset.key.kid < known {
             self.send_reset(step, cid, now, rng)?;

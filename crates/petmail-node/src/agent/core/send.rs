@@ -5,7 +5,7 @@ use petmail_proto::{
         MessageNumber,
         ack::{ContentDigest, Previous},
         attempt::bucket_for,
-        payload::{ACK, BASIC, INTRODUCTION, KEY, MAX_TEXT_BYTES, Payload, TRANSPORTS},
+        payload::{ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, MAX_TEXT_BYTES, Payload, TRANSPORTS},
     },
     keys::{MessageId, SealSeed, ServerIdentityKey},
     outbox::{Entry, Kind, Next, Outcome},
@@ -20,7 +20,7 @@ use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, EXTRAS, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX, Queued, Stage, Trust, Way,
+            BODIES, EXTRAS, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX, Queued, Stage, Way,
             outbox_key,
         },
         view,
@@ -54,7 +54,7 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<MessageView, CommandError> {
         check_text(text)?;
-        self.check_unblocked(cid)?;
+        self.check_written_to(cid)?;
         let content = Map::from_iter([(BASIC.to_owned(), Value::from(text))]);
         let id = self.next_message_id();
         self.queue_message(step, cid, (id, MessageId::generate(rng)), content, now, rng)
@@ -165,6 +165,10 @@ impl Core {
         {
             payload = payload.with(INTRODUCTION, &packet);
         }
+        if !contact.resets.is_empty() {
+            let resets: Vec<_> = contact.resets.iter().map(|reset| &reset.packet).collect();
+            payload = payload.with(CHANNEL_RESET, &resets);
+        }
         if draft.announces_transports {
             payload = payload.with(TRANSPORTS, &contact.mine.transports);
         }
@@ -214,7 +218,7 @@ impl Core {
             && let Some(cid) = self.turns.next(now)
         {
             let Some(peer) = self.peers.get_mut(&cid) else { continue };
-            if peer.contact.state == Trust::Blocked {
+            if !peer.contact.is_written_to() {
                 continue;
             }
             let transports = &peer.contact.theirs.transports.list;

@@ -9,6 +9,7 @@ mod events;
 mod mailbox;
 mod node;
 mod rendezvous;
+mod replacing;
 mod rules;
 mod script;
 mod turns;
@@ -79,6 +80,9 @@ fn draw(seed: u64) -> World {
         }
         if world.below(3) == 0 {
             plan(&mut world, Deed::ChangeSlots { node: first });
+        }
+        for _ in 0..[0, 0, 0, 1, 1, 2][world.below(6)] {
+            plan(&mut world, Deed::ResetKeys { node: first });
         }
         if world.below(6) == 0 {
             plan(&mut world, Deed::BackUp { node: first });

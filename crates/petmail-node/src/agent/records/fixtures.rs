@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use petmail_proto::{
     channel::ack::ContentDigest,
+    channel::channel_reset::NewHalf,
     channel::record::{KeyId, ReceiverKey, TransportRecord, Transports},
     keys::{
         AccountSecretKey, AccountSigningKey, ChannelSigningKey, ChannelVerifyingKey, CidKey, MessageId,
@@ -118,6 +119,7 @@ fn contact() {
         ("contact-confirmed", Trust::Confirmed),
         ("contact-verified", Trust::Verified),
         ("contact-blocked", Trust::Blocked),
+        ("contact-disputed", Trust::Disputed),
     ] {
         let contact = Contact {
             cid: 1,
@@ -132,15 +134,47 @@ fn contact() {
             since: UnixMillis(3),
             invitation: 4,
             introduction: Some("{}".to_owned()),
+            generation: 0,
+            resets: Vec::new(),
+            their_half: TheirHalf::default(),
             unmoved_key: None,
         };
         check(name, &contact);
+        if state == Trust::Disputed {
+            check("contact-reset", &after_resets(contact));
+            continue;
+        }
+        migrates(name, 2, &contact);
         if state != Trust::Blocked {
             migrates(name, 1, &Contact { past_tids: Vec::new(), ..contact });
         }
     }
     let old = Contact::decode_record(&written(1, "contact-pending")).unwrap();
     assert_eq!(old.unmoved_key.unwrap().newest().kid, KeyId { epoch: 9, index: 10 });
+}
+
+fn after_resets(contact: Contact) -> Contact {
+    let [old, new] = [1, 2].map(|byte| ChannelSigningKey::from_bytes([byte; 32]));
+    let receiver_key = ReceiverSecretKey::from_bytes([9; 32]).public_key();
+    let receiver_key = ReceiverKey { key: receiver_key, ..channel_record().receiver_key };
+    let record = ChannelRecord { verifying_key: new.verifying_key(), receiver_key, ..channel_record() };
+    let packet = ChannelReset::sign(&NewHalf { generation: 6, record }, &old, &new).unwrap();
+    let reset = |old_signing_key| OwnReset {
+        number: number(7),
+        made_at: UnixMillis(8),
+        packet: packet.clone(),
+        old_verifying_key: old.verifying_key(),
+        old_signing_key,
+        old_cid_key: CidKey::from_bytes([9; 32]),
+    };
+    let last =
+        TheirReset { digest: packet.digest(), former: new.verifying_key(), adopted_at: UnixMillis(10) };
+    Contact {
+        generation: 6,
+        resets: vec![reset(None), reset(Some(OldSigningKey(old.clone())))],
+        their_half: TheirHalf { generation: 11, last: Some(last) },
+        ..contact
+    }
 }
 
 #[test]

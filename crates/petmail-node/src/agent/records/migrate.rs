@@ -11,7 +11,7 @@ use petmail_proto::{
     },
     keys::{
         AccountSecretKey, CertificatePin, ChannelSigningKey, CidKey, MessageId, ReceiverSecretKey,
-        RedeemToken, RetrievalToken, SealSeed, ServerIdentityKey, SymmetricKey, stored_secret,
+        RedeemToken, RetrievalToken, SealSeed, ServerIdentityKey, SymmetricKey, TransportId, stored_secret,
     },
     outbox::{Entry, Kind},
     server::account::{AccountId, AccountKeys, AccountRecord, AccountState, Quota},
@@ -23,7 +23,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Account, Contact, Home, InvitationRow, Mailbox, Message, Progress, Queued, Rekeying, Stage, Trust,
+    Account, Contact, Home, InvitationRow, Mailbox, Message, Progress, Queued, Rekeying, Stage, TheirHalf,
+    Trust,
 };
 
 /// Version 1 of an agent's half, in [`ContactV1`] and [`InvitationV1`].
@@ -53,6 +54,25 @@ struct ContactV1 {
     since: UnixMillis,
     invitation: u32,
     introduction: Option<String>,
+}
+
+/// Version 2 of [`Contact`].
+#[derive(Deserialize)]
+struct ContactV2 {
+    cid: u32,
+    petname: String,
+    display_name: String,
+    state: Trust,
+    mine: OwnChannel,
+    homes: Vec<Home>,
+    past_tids: Vec<TransportId>,
+    theirs: ChannelRecord,
+    safety_words: String,
+    since: UnixMillis,
+    invitation: u32,
+    introduction: Option<String>,
+    #[serde(skip)]
+    unmoved_key: Option<KeyRing>,
 }
 
 /// Version 1 of [`InvitationRow`].
@@ -180,24 +200,50 @@ impl From<OwnHalfV1> for OwnHalf {
     }
 }
 
+impl From<ContactV1> for ContactV2 {
+    fn from(old: ContactV1) -> Self {
+        let OwnHalf { channel, receiver_kid, receiver_key } = old.mine.into();
+        Self {
+            cid: old.cid,
+            petname: old.petname,
+            display_name: old.display_name,
+            state: old.state,
+            mine: channel,
+            homes: homes(old.mailboxes),
+            past_tids: Vec::new(),
+            theirs: old.theirs,
+            safety_words: old.safety_words,
+            since: old.since,
+            invitation: old.invitation,
+            introduction: old.introduction,
+            unmoved_key: Some(KeyRing::new(receiver_kid, receiver_key)),
+        }
+    }
+}
+
 pub(super) fn contact(version: u16, body: &[u8]) -> Result<Contact, WireError> {
-    known::<Contact>(version)?;
-    let old: ContactV1 = wire::decode(body)?;
-    let OwnHalf { channel, receiver_kid, receiver_key } = old.mine.into();
+    let old: ContactV2 = match version {
+        1 => wire::decode::<ContactV1>(body)?.into(),
+        2 => wire::decode(body)?,
+        _ => return Err(WireError::UnknownVersion { found: version, known: Contact::VERSION }),
+    };
     Ok(Contact {
         cid: old.cid,
         petname: old.petname,
         display_name: old.display_name,
         state: old.state,
-        mine: channel,
-        homes: homes(old.mailboxes),
-        past_tids: Vec::new(),
+        mine: old.mine,
+        homes: old.homes,
+        past_tids: old.past_tids,
         theirs: old.theirs,
         safety_words: old.safety_words,
         since: old.since,
         invitation: old.invitation,
         introduction: old.introduction,
-        unmoved_key: Some(KeyRing::new(receiver_kid, receiver_key)),
+        generation: 0,
+        resets: Vec::new(),
+        their_half: TheirHalf::default(),
+        unmoved_key: old.unmoved_key,
     })
 }
 

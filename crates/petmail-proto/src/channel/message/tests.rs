@@ -54,7 +54,8 @@ impl Pair {
         if self.subkeys.token(&self.tid, envelope.attempt, envelope.number) != msg_c.token {
             return Err(Damaged::Envelope);
         }
-        msg_c.open(&envelope, &self.receiver)?.verify(&self.signing.verifying_key())
+        let opened = msg_c.open(&envelope, &self.receiver)?;
+        opened.verify(&self.signing.verifying_key()).map(<[u8]>::to_vec)
     }
 }
 

@@ -20,7 +20,9 @@ use super::{
 };
 use crate::agent::{
     core::{Core, Ended, Offer, Packets, Peer},
-    records::{AGENT, BODIES, EXTRAS, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined, RESTORED_KEY, Way},
+    records::{
+        AGENT, BODIES, EXTRAS, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined, RESTORED_KEY, Trust, Way,
+    },
 };
 
 impl Node {
@@ -353,6 +355,7 @@ impl World {
             Deed::Accept { node, .. }
             | Deed::Restart { node }
             | Deed::BackUp { node }
+            | Deed::ResetKeys { node }
             | Deed::ChangeSlots { node } => self.nodes[node].core.is_some(),
             Deed::Restore { node } => self.backups.contains_key(&node),
             Deed::Invite { meeting, side } => {
@@ -427,6 +430,7 @@ impl World {
                 self.restore(node);
                 true
             }
+            Deed::ResetKeys { node } => self.reset_keys(node),
             Deed::ChangeSlots { node } => {
                 self.step(node, |core, step, now, rng| core.change_slots(step, now, rng)).is_some()
             }
@@ -460,6 +464,24 @@ impl World {
                 None => meeting.is_removed |= meeting.invitations[side].take().is_some(),
             }
         }
+    }
+
+    /// The panic button, step by step: it may have to be pressed again.
+    fn reset_keys(&mut self, node: usize) -> bool {
+        if self.step(node, |core, step, now, rng| core.replace_accounts(step, now, rng)).is_none() {
+            return false;
+        }
+        // Backups of before are of no use any more.
+        self.backups.remove(&node);
+        let cids = |world: &Self| -> Vec<u32> {
+            let peers = world.nodes[node].core.iter().flat_map(|core| core.peers.values());
+            let known = peers.filter(|peer| peer.contact.state != Trust::Pending);
+            known.map(|peer| peer.contact.cid).collect()
+        };
+        for cid in cids(self) {
+            self.step(node, |core, step, now, rng| core.reset_channel(step, cid, now, rng));
+        }
+        true
     }
 
     fn write(&mut self, meeting: usize, side: usize) -> bool {

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Alice and Bob after their meeting; `mailboxes` says who has one.
-fn met(mailboxes: [bool; 2]) -> World {
+pub(super) fn met(mailboxes: [bool; 2]) -> World {
     let mut world = World::new(&["alice", "bob"], 2, 1);
     world.faults_until = START;
     world.meetings.push(Meeting::new([0, 1]));
@@ -46,7 +46,7 @@ fn met(mailboxes: [bool; 2]) -> World {
 }
 
 /// What one operation of a node answers and writes; it is committed.
-fn act<T>(
+pub(super) fn act<T>(
     world: &mut World,
     node: usize,
     operation: impl FnOnce(&mut World, &mut Step) -> Result<T, CommandError>,
@@ -62,8 +62,9 @@ macro_rules! core {
         $world.nodes[$node].core.as_mut().unwrap()
     };
 }
+pub(super) use core;
 
-fn receive(world: &mut World, node: usize, msg_c: &[u8]) -> (Arrival, Vec<Write>) {
+pub(super) fn receive(world: &mut World, node: usize, msg_c: &[u8]) -> (Arrival, Vec<Write>) {
     let (arrival, step) =
         act(world, node, |world, step| core!(world, node).receive(step, msg_c, world.now, &mut world.rng));
     check_memory(&world.nodes[node]);
@@ -81,12 +82,12 @@ fn offer(world: &mut World, from: usize) -> Offer {
 }
 
 /// Seals the offered message with other packets.
-fn seal(world: &mut World, offer: &Offer, packets: Value) -> Vec<u8> {
+pub(super) fn seal(world: &mut World, offer: &Offer, packets: Value) -> Vec<u8> {
     let Value::Object(content) = packets else { panic!("packets are an object") };
     seal_as_is(world, offer, Packets { content, extras: Map::new() })
 }
 
-fn seal_as_is(world: &World, offer: &Offer, packets: Packets) -> Vec<u8> {
+pub(super) fn seal_as_is(world: &World, offer: &Offer, packets: Packets) -> Vec<u8> {
     let server = world.servers.iter().find(|server| server.serves(offer)).unwrap();
     server.open(&server.seal(offer, packets))
 }
@@ -358,45 +359,4 @@ fn a_payload_without_packets_for_people_is_not_shown() {
     let (arrival, writes) = receive(&mut world, 1, &msg_c);
     assert_eq!(arrival, Arrival::Accepted);
     assert!(writes.iter().all(|write| write.keyspace != MESSAGES));
-}
-
-#[test]
-fn who_is_blocked_is_not_told_of_the_new_slot_until_it_is_let_in_again() {
-    let mut world = met([true, true]);
-    let theirs = |world: &mut World| core!(world, 1).peers[&1].contact.theirs.transports.clone();
-    let before = theirs(&mut world);
-    act(&mut world, 0, |world, step| core!(world, 0).block(step, 1, world.now, &mut world.rng)).0.unwrap();
-    world.run();
-    let mailbox = core!(world, 0).mailboxes[&1].clone();
-    assert!(mailbox.rekeying.is_none() && mailbox.account.unwrap().record.slot > 0);
-    assert_eq!(theirs(&mut world), before);
-    act(&mut world, 0, |world, step| core!(world, 0).unblock(step, 1)).0.unwrap();
-    world.run();
-    let after = theirs(&mut world);
-    assert!(after.serial > before.serial && after.list[0].token != before.list[0].token);
-    assert_eq!(after, core!(world, 0).peers[&1].contact.mine.transports);
-}
-
-#[test]
-fn new_secrets_are_asked_for_once_until_they_are_there() {
-    let mut world = met([true, true]);
-    let mut asked = Vec::new();
-    for new_slot in [false, true, true, false] {
-        act(&mut world, 0, |world, step| match new_slot {
-            true => core!(world, 0).change_slots(step, world.now, &mut world.rng),
-            false => core!(world, 0).take_over_accounts(step, world.now, &mut world.rng),
-        })
-        .0
-        .unwrap();
-        asked.push(core!(world, 0).mailboxes[&1].rekeying.clone().unwrap().generation);
-    }
-    assert!(asked[0] < asked[1] && asked[1] == asked[2] && asked[2] == asked[3], "{asked:?}");
-    let late = core!(world, 0).mailboxes[&1].account.clone().unwrap();
-    let late = {
-        let mut late = late;
-        late.record.generation = asked[0];
-        late
-    };
-    act(&mut world, 0, |world, step| core!(world, 0).finish_rekey(step, 1, late)).0.unwrap();
-    assert!(core!(world, 0).mailboxes[&1].rekeying.is_some(), "the answer to an earlier request");
 }

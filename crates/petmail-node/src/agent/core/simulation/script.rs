@@ -63,6 +63,8 @@ pub(super) enum Deed {
     Restore { node: usize },
     /// Has the slots of a node's mailboxes replaced.
     ChangeSlots { node: usize },
+    /// Replaces everything of a node that somebody may have stolen.
+    ResetKeys { node: usize },
 }
 
 #[derive(Clone, Copy, Debug)]
