@@ -526,6 +526,19 @@ impl Agent {
         self.step(|core, step, now| core.retry_message(step, key, &message, packets, now, &mut OsRng)).await
     }
 
+    /// Notes that the person has read a message that came in, and all before it of the same contact.
+    ///
+    /// # Errors
+    /// If there is no such message, or it is an own one.
+    pub async fn mark_read(&self, id: u64) -> Result<MessageView, CommandError> {
+        let (key, message, packets) = self.message(id).await?;
+        self.step(|core, step, now| {
+            core.mark_read(step, key, now, &mut OsRng)?;
+            Ok(view::message(core.peer(key.cid)?, key, &message, packets, now))
+        })
+        .await
+    }
+
     async fn message(&self, id: u64) -> Result<stored::Row, CommandError> {
         let found = stored::message(&self.0.db, id).await.map_err(|error| internal(&error))?;
         found.ok_or_else(|| {
@@ -565,7 +578,7 @@ impl Agent {
             running: true,
             baseurl: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            display_name: core.display_name.clone(),
+            display_name: core.profile.display_name.clone(),
             outbox,
             problems: view::problems(&core, &mailboxes, &rendezvous, now()),
             mailboxes,

@@ -91,6 +91,7 @@ enum Command {
     Messages(messages::Messages),
     Retry(give_up::Retry),
     Cancel(give_up::Cancel),
+    MarkRead(give_up::MarkRead),
     #[command(subcommand)]
     Passphrase(passphrase::Passphrase),
     ResetKeys(reset_keys::ResetKeys),
@@ -128,6 +129,7 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::Messages(command) => command.run(&resolve(basedir)?),
         Command::Retry(command) => command.run(&resolve(basedir)?),
         Command::Cancel(command) => command.run(&resolve(basedir)?),
+        Command::MarkRead(command) => command.run(&resolve(basedir)?),
         Command::Passphrase(command) => command.run(&resolve(basedir)?),
         Command::ResetKeys(command) => command.run(&resolve(basedir)?),
         Command::Backup(command) => command.run(&resolve(basedir)?, saved_file_mode),

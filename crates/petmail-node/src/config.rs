@@ -42,6 +42,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How much is given up for less to be observed.
     pub privacy: Privacy,
+    /// Whether contacts are told what was read.
+    pub read_receipts: bool,
+    /// Whether each mailbox of a contact gets a copy of a message, and not only the first that works.
+    pub copies_everywhere: bool,
     /// Whether mailbox addresses learnt from contacts may lead into this machine's own networks.
     pub allow_private_transports: bool,
     /// The SOCKS5 proxy (Tor) that every connection goes through, `HOST:PORT`.
@@ -85,6 +89,8 @@ impl Default for Config {
             rendezvous: default_rendezvous().to_owned(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             privacy: Privacy::Normal,
+            read_receipts: false,
+            copies_everywhere: false,
             allow_private_transports: false,
             socks5: None,
             local_mailbox: None,
@@ -240,6 +246,8 @@ mod tests {
             rendezvous: "wss://rendezvous.example/v1".to_owned(),
             listen: "[::1]:4321".parse().unwrap(),
             privacy: Privacy::High,
+            read_receipts: true,
+            copies_everywhere: true,
             allow_private_transports: true,
             socks5: Some("127.0.0.1:9050".to_owned()),
             local_mailbox: Some(LocalMailbox {

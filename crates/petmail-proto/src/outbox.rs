@@ -7,7 +7,7 @@
 //! before an earlier one is taken. The machine keeps no contents. Specification: Delivery, "Nothing lost".
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use rand_core::CryptoRngCore;
 use serde::{Deserialize, Serialize};
@@ -148,6 +148,8 @@ pub struct Outbox {
     in_flight: Option<(MessageNumber, TransportId)>,
     /// Whether failures were to be forgotten while an offer was under way: then its failure is forgotten too.
     forgives: bool,
+    /// Whether each of the contact's transports gets a copy.
+    everywhere: bool,
     /// The greatest number offered: an acknowledgement above it is a lie.
     offered: MessageNumber,
 }
@@ -273,6 +275,12 @@ impl Outbox {
         self.flow.set_advertised(bytes);
     }
 
+    /// Has a copy of each message put into every mailbox of the contact, and not into the first that works only: any one of
+    /// them may lose it then.
+    pub fn set_copies_everywhere(&mut self, everywhere: bool) {
+        self.everywhere = everywhere;
+    }
+
     /// Decides what to do, given the contact's transports, best first.
     ///
     /// After [`Next::Offer`] nothing else is offered until [`Self::finish`].
@@ -289,8 +297,12 @@ impl Outbox {
         let mut is_held_back = false;
         for entry in self.entries.values() {
             let due_at = entry.due_at(routes);
+            let mut candidates = Cow::Borrowed(routes);
             if due_at > now {
                 wake_at = earlier(wake_at, due_at);
+                candidates = Cow::Owned(self.without_copy(entry, routes));
+            }
+            if candidates.is_empty() {
                 continue;
             }
             if !entry.is_taken() && entry.kind == Kind::Content {
@@ -300,7 +312,7 @@ impl Outbox {
                     continue;
                 }
             }
-            match self.schedule.choose(entry, routes, now) {
+            match self.schedule.choose(entry, &candidates, self.everywhere, now) {
                 Ok(tid) => {
                     let attempt = entry.deposit(tid).map_or(0, |deposit| deposit.attempts);
                     self.in_flight = Some((entry.number, tid));
@@ -315,6 +327,12 @@ impl Outbox {
             }
         }
         wake_at.map_or(Next::Idle, Next::WaitUntil)
+    }
+
+    /// The transports that are to get a first copy of a message that another one has taken.
+    fn without_copy(&self, entry: &Entry, routes: &[Route]) -> Vec<Route> {
+        let lacks = |route: &&Route| self.everywhere && entry.deposit(route.tid).is_none();
+        routes.iter().filter(lacks).copied().collect()
     }
 
     /// Notes how an offer of a message ended; returns the entry as it is now if the mailbox took it.

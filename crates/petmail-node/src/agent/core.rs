@@ -12,6 +12,7 @@ pub(super) mod invite;
 mod keys;
 pub(super) mod mailboxes;
 mod offer;
+mod reading;
 mod receive;
 mod reset;
 mod send;
@@ -170,6 +171,10 @@ pub(crate) struct Profile {
     pub(crate) display_name: String,
     /// How long acknowledgements are delayed.
     pub(crate) privacy: Privacy,
+    /// Whether contacts are told what was read.
+    pub(crate) read_receipts: bool,
+    /// Whether each mailbox of a contact gets a copy.
+    pub(crate) copies_everywhere: bool,
 }
 
 /// What the agent remembers of a message in quarantine.
@@ -182,12 +187,11 @@ pub(crate) struct InQuarantine {
 /// The agent's state.
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) display_name: String,
+    pub(crate) profile: Profile,
     pub(crate) settings: Settings,
     pub(crate) peers: BTreeMap<u32, Peer>,
     pub(crate) invitations: BTreeMap<u32, Invite>,
     pub(crate) mailboxes: BTreeMap<u32, Mailbox>,
-    privacy: Privacy,
     tokens: TokenTable<u32>,
     turns: Turns,
     /// When contacts are owed an acknowledgement, and the same the other way round.
@@ -221,10 +225,8 @@ impl Core {
             unfrozen.extend(announces.map(|announces| (cid, entry.number, announces)));
             queued.entry(cid).or_default().push(entry);
         }
-        let Profile { display_name, privacy } = profile;
         let mut core = Self {
-            display_name,
-            privacy,
+            profile,
             settings: stored.settings,
             peers: BTreeMap::new(),
             invitations: BTreeMap::new(),
@@ -248,7 +250,8 @@ impl Core {
             let keys = keys.remove(&cid).or(unmoved);
             core.keyless.extend(keys.is_none().then_some(cid));
             let keys = keys.unwrap_or_else(|| KeyRing::generate(core.settings.epoch, rng));
-            let outbox = Outbox::new(queued.remove(&cid).unwrap_or_default());
+            let mut outbox = Outbox::new(queued.remove(&cid).unwrap_or_default());
+            outbox.set_copies_everywhere(core.profile.copies_everywhere);
             core.turns.wake(cid);
             core.peers
                 .insert(cid, Peer::new(contact, keys, progress.remove(&cid).unwrap_or_default(), outbox));

@@ -309,6 +309,10 @@ pub(crate) struct Progress {
     pub(crate) resets: ResetLimit,
     /// The key of the contact's last reset: for each, what is outstanding is sent again once.
     pub(crate) last_reset: KeyId,
+    /// How far the person here has read.
+    pub(crate) read: MessageNumber,
+    /// How far the contact says that its person has read.
+    pub(crate) read_there: MessageNumber,
 }
 
 /// An acknowledgement that is owed.
@@ -321,7 +325,7 @@ pub(crate) struct Owed {
 }
 
 impl Record for Progress {
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
         migrate::progress(version, body)

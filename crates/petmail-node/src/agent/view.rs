@@ -147,7 +147,9 @@ pub(crate) fn message(
         state: match message.state {
             Stage::Waiting => MessageState::Waiting,
             Stage::Sent => MessageState::Sent,
+            Stage::Delivered if key.number <= peer.progress.read_there => MessageState::Read,
             Stage::Delivered => MessageState::Delivered,
+            Stage::Received if key.number <= peer.progress.read => MessageState::Read,
             Stage::Failed(_) => MessageState::Failed,
             Stage::Received => MessageState::Received,
         },

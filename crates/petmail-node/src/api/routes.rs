@@ -32,7 +32,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 24] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 25] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", post(status)),
@@ -55,6 +55,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 24] {
         ("/api/v1/messages", post(messages)),
         ("/api/v1/retry", post(retry)),
         ("/api/v1/cancel", post(cancel)),
+        ("/api/v1/mark-read", post(mark_read)),
         ("/api/v1/events", get(events).post(events)),
         ("/api/v1/backup", post(backup)),
         ("/api/v1/stop", post(stop)),
@@ -197,6 +198,13 @@ async fn retry(
     Arguments(request): Arguments<MessageRequest>,
 ) -> Answer<MessageView> {
     Ok(Json(shared.agent.retry_message(request.id).await?))
+}
+
+async fn mark_read(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<MessageRequest>,
+) -> Answer<MessageView> {
+    Ok(Json(shared.agent.mark_read(request.id).await?))
 }
 
 async fn cancel(

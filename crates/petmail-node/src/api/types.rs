@@ -157,6 +157,8 @@ pub enum MessageState {
     Sent,
     /// The contact's node has it.
     Delivered,
+    /// It was read: there, says the contact, if it was sent; here, if it came in.
+    Read,
     /// It was given up; the reason says why, and what to do.
     Failed,
     /// It came in.
@@ -252,6 +254,17 @@ pub enum Event {
     Invitation(InvitationView),
     /// A mailbox appeared, connected or disconnected.
     Mailbox(MailboxView),
+    /// Somebody has read this message, and all before it of the same contact and direction.
+    Read {
+        /// Whose conversation.
+        cid: u32,
+        /// `in`: read here; `out`: read there.
+        direction: Direction,
+        /// The message's number.
+        epoch: u64,
+        /// The message's number.
+        seqnum: u64,
+    },
     /// The reader of the stream was too slow and missed changes: it lists anew. Said by the stream, never by the agent.
     Lagged,
 }

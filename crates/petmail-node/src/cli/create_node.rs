@@ -107,6 +107,8 @@ impl Choices {
             },
             allow_private_transports: self.allow_private_transports,
             socks5: self.socks5,
+            read_receipts: defaults.read_receipts,
+            copies_everywhere: defaults.copies_everywhere,
             local_mailbox: self.hostname.map(|hostname| LocalMailbox { hostname, listen: mailbox_listen }),
         }
     }

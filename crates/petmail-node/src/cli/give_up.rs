@@ -1,4 +1,4 @@
-//! `retry`, `cancel`: what to do about one message.
+//! `retry`, `cancel`, `mark-read`: what to do about one message.
 
 use clap::Args;
 use petmail_net::program::Failure;
@@ -26,6 +26,15 @@ pub(super) struct Cancel {
     id: u64,
 }
 
+/// Mark a message as read, with all before it of the same contact
+#[derive(Debug, Args)]
+#[command(after_help = "The contact is told only if `read_receipts` is true in config.toml.\n\n\
+    Examples:\n  petmail-node -d n1 mark-read 17")]
+pub(super) struct MarkRead {
+    /// The message's number; `messages` lists them
+    id: u64,
+}
+
 impl Retry {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
         let message = ask(basedir, "retry", self.id)?;
@@ -41,6 +50,14 @@ impl Cancel {
             "message {} is cancelled; if a server had it already, it may still arrive",
             message.id
         ));
+        Ok(())
+    }
+}
+
+impl MarkRead {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let message = ask(basedir, "mark-read", self.id)?;
+        note(&format!("message {} and all before it are read", message.id));
         Ok(())
     }
 }

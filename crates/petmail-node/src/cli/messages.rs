@@ -194,6 +194,7 @@ fn state(message: &MessageView) -> String {
         MessageState::Waiting => "waiting",
         MessageState::Sent => "sent",
         MessageState::Delivered => "delivered",
+        MessageState::Read => "read",
         MessageState::Failed => "failed",
         MessageState::Received => "received",
     };

@@ -79,7 +79,9 @@ async fn wait_until(
     let mut message = message;
     loop {
         match (message.state, wait) {
-            (MessageState::Delivered, _) | (MessageState::Sent, WaitFor::Sent) => return Ok(()),
+            (MessageState::Delivered | MessageState::Read, _) | (MessageState::Sent, WaitFor::Sent) => {
+                return Ok(());
+            }
             (MessageState::Failed, _) => return Err(failed(&message)),
             (MessageState::Waiting | MessageState::Sent | MessageState::Received, _) => {}
         }

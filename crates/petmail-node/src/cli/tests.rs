@@ -73,6 +73,7 @@ fn the_contract_of_the_command_line_parses() {
         "send-basic 1 hello --wait delivered",
         "retry 7",
         "cancel 7",
+        "mark-read 7",
         "send 1 hello",
         "fetch-messages --json --cid 1 --since 7",
         "follow-messages --json",

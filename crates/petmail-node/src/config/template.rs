@@ -21,6 +21,13 @@ listen = {listen}
 # "normal", or "high": acknowledgements wait longer, so that they say less about when you read.
 privacy = {privacy}
 
+# Whether contacts are told how far you have read what they wrote.
+read_receipts = {receipts}
+
+# Whether each mailbox of a contact gets a copy of a message, and not only the first that works: safer against mailboxes
+# that lose messages, and more to carry.
+copies_everywhere = {everywhere}
+
 # Whether mailbox addresses learnt from contacts may lead into this machine's own networks (for trials and LANs).
 allow_private_transports = {private}
 
@@ -34,6 +41,8 @@ allow_private_transports = {private}
             Privacy::Normal => "normal",
             Privacy::High => "high",
         }),
+        receipts = config.read_receipts,
+        everywhere = config.copies_everywhere,
         private = config.allow_private_transports,
         socks5 = match &config.socks5 {
             Some(proxy) => format!("socks5 = {}", quoted(proxy)),

@@ -21,6 +21,8 @@ pub const ACK: &str = "ack";
 pub const KEY: &str = "key";
 /// The sender's transports, replacing those of a lower serial.
 pub const TRANSPORTS: &str = "transports";
+/// How far the person has read, if they want it to be known.
+pub const RECEIPT: &str = "receipt";
 /// What replaces the sender's keys, vouched for by the keys before.
 pub const CHANNEL_RESET: &str = "channel-reset";
 

@@ -63,15 +63,17 @@ impl Schedule {
 
     /// Chooses where a message is offered now; else says when to ask again.
     ///
-    /// A further copy may go to any of them; one with fewer copies of the message comes first, as the others may have lost
+    /// A further copy may go to any of them, and the first as well if all get one `everywhere`; one with fewer copies of the message comes first, as the others may have lost
     /// theirs.
     pub(super) fn choose(
         &self,
         entry: &Entry,
         routes: &[Route],
+        everywhere: bool,
         now: UnixMillis,
     ) -> Result<TransportId, UnixMillis> {
-        let (usable, more_at) = if entry.is_taken() { (routes, None) } else { self.usable(routes, now) };
+        let takes_any = everywhere || entry.is_taken();
+        let (usable, more_at) = if takes_any { (routes, None) } else { self.usable(routes, now) };
         let copies = |route: &Route| entry.deposit(route.tid).map_or(0, |deposit| deposit.taken_at.len());
         let ready_at = |route: &Route| {
             let room_at = entry.deposit(route.tid).map_or(UnixMillis::default(), Deposit::has_room_at);

@@ -160,6 +160,28 @@ fn the_second_transport_is_used_when_the_first_failed_for_long() {
 }
 
 #[test]
+fn each_transport_gets_a_copy_if_that_is_wished() {
+    let mut outbox = Outbox::new([entry(1), entry(2)]);
+    outbox.set_copies_everywhere(true);
+    let routes = [route(1), route(2)];
+    assert_eq!(outbox.next(&routes, NOW), offer(1, 1, 0));
+    outbox.end(1, 1, FAILED, NOW);
+    assert_eq!(outbox.next(&routes, NOW), offer(1, 2, 0), "the second need not wait for the first");
+    outbox.end(1, 2, Outcome::Taken, NOW);
+    assert_eq!(outbox.next(&routes, NOW), offer(2, 2, 0), "nor does the next message");
+    outbox.end(2, 2, Outcome::Taken, NOW);
+    let Next::WaitUntil(at) = outbox.next(&routes, NOW) else {
+        panic!("the first transport is to get them too")
+    };
+    assert!(at <= NOW.plus(MIN_BACKOFF));
+    for (seqnum, next) in [(1, offer(1, 1, 0)), (2, offer(2, 1, 0))] {
+        assert_eq!(outbox.next(&routes, at), next);
+        outbox.end(seqnum, 1, Outcome::Taken, at);
+    }
+    assert_eq!(outbox.next(&routes, at), Next::WaitUntil(at.plus(RETENTION)), "each has one copy");
+}
+
+#[test]
 fn a_first_transport_that_asks_for_patience_does_not_keep_from_the_second() {
     let mut outbox = Outbox::new([entry(1)]);
     let routes = [route(1), route(2)];

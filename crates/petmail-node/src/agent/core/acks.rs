@@ -95,7 +95,7 @@ impl Core {
 
     /// Notes that a contact has to get an acknowledgement.
     pub(super) fn owe_ack(&mut self, cid: u32, why: Why, now: UnixMillis, rng: &mut impl CryptoRngCore) {
-        let delay = random_delay(self.privacy, rng);
+        let delay = random_delay(self.profile.privacy, rng);
         let Some(peer) = self.peers.get_mut(&cid) else { return };
         let Progress { owed, last_ack, .. } = &mut peer.progress;
         let soon = now.plus(delay);

@@ -170,7 +170,9 @@ impl Core {
         keys: KeyRing,
     ) -> Result<(), CommandError> {
         let cid = contact.cid;
-        self.peers.insert(cid, Peer::new(contact, keys, Progress::default(), Outbox::default()));
+        let mut outbox = Outbox::default();
+        outbox.set_copies_everywhere(self.profile.copies_everywhere);
+        self.peers.insert(cid, Peer::new(contact, keys, Progress::default(), outbox));
         self.put_contact(step, cid)?;
         self.put_keys(step, cid)?;
         self.put_progress(step, cid)?;

@@ -120,7 +120,7 @@ impl Core {
         let terms = Terms {
             introduction: Introduction {
                 channel: mine.record(),
-                name: self.display_name.clone(),
+                name: self.profile.display_name.clone(),
                 purpose: Purpose::Contact,
                 offer: None,
             },

@@ -13,7 +13,7 @@ use petmail_proto::{
         cid::{CidSubkeys, Envelope},
         key_ring::{Holding, KeyPacket},
         message::MsgC,
-        payload::{ACK, CHANNEL_RESET, INTRODUCTION, KEY, Payload, TRANSPORTS},
+        payload::{ACK, CHANNEL_RESET, INTRODUCTION, KEY, Payload, RECEIPT, TRANSPORTS},
         record::Transports,
     },
     keys::{MessageId, TransportId},
@@ -21,7 +21,7 @@ use petmail_proto::{
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, InQuarantine, Peer, Step, acks::Why, channel_reset::Author};
+use super::{Core, InQuarantine, Peer, Step, acks::Why, channel_reset::Author, reading::Receipt};
 use crate::{
     agent::{
         error::CommandError,
@@ -70,7 +70,7 @@ const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MAX_QUARANTINE_BYTES: usize = 16 << 20;
 
 /// Packets that the agent acts on and a person does not need to see.
-const OWN_PACKETS: [&str; 5] = [ACK, CHANNEL_RESET, INTRODUCTION, KEY, TRANSPORTS];
+const OWN_PACKETS: [&str; 6] = [ACK, CHANNEL_RESET, INTRODUCTION, KEY, RECEIPT, TRANSPORTS];
 
 impl Core {
     /// Takes in one message from a mailbox.
@@ -236,6 +236,9 @@ impl Core {
         self.hear(step, cid, &acks, is_new_epoch, now)?;
         if let Some(transports) = payload.packet::<Transports>(TRANSPORTS) {
             self.adopt_transports(step, cid, transports, now, rng)?;
+        }
+        if let Some(receipt) = payload.packet::<Receipt>(RECEIPT) {
+            self.hear_receipt(step, cid, receipt)?;
         }
         self.confirm(step, cid, now, rng)?;
         if acks.only {

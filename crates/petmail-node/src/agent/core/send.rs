@@ -5,7 +5,9 @@ use petmail_proto::{
         MessageNumber,
         ack::{ContentDigest, Previous},
         attempt::bucket_for,
-        payload::{ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, MAX_TEXT_BYTES, Payload, TRANSPORTS},
+        payload::{
+            ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, MAX_TEXT_BYTES, Payload, RECEIPT, TRANSPORTS,
+        },
     },
     keys::{MessageId, SealSeed, ServerIdentityKey},
     outbox::{Entry, Kind, Next, Outcome},
@@ -168,6 +170,9 @@ impl Core {
         if !contact.resets.is_empty() {
             let resets: Vec<_> = contact.resets.iter().map(|reset| &reset.packet).collect();
             payload = payload.with(CHANNEL_RESET, &resets);
+        }
+        if let Some(receipt) = self.receipt(cid)? {
+            payload = payload.with(RECEIPT, &receipt);
         }
         if draft.announces_transports {
             payload = payload.with(TRANSPORTS, &contact.mine.transports);

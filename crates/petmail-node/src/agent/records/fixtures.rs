@@ -285,8 +285,12 @@ fn progress() {
             limit
         },
         last_reset: KeyId { epoch: 13, index: 14 },
+        read: number(15),
+        read_there: number(16),
     };
     check("progress", &progress);
+    let unread = MessageNumber::default();
+    migrates("progress", 2, &Progress { read: unread, read_there: unread, ..progress });
     let old = Progress { last_sent: number(4), windows: windows(), ..Progress::default() };
     migrates("progress", 1, &old);
 }

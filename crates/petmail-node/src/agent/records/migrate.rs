@@ -4,9 +4,11 @@ use petmail_proto::{
     base_url::BaseUrl,
     channel::{
         MessageNumber,
+        ack::{Previous, Retired},
         key_ring::KeyRing,
         own_half::{OwnChannel, OwnHalf},
         record::{ChannelRecord, KeyId, Transports},
+        reset::ResetLimit,
         window::Windows,
     },
     keys::{
@@ -23,8 +25,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Account, Contact, Home, InvitationRow, Mailbox, Message, Progress, Queued, Rekeying, Stage, TheirHalf,
-    Trust,
+    Account, Contact, Home, InvitationRow, Mailbox, Message, Owed, Progress, Queued, Rekeying, Stage,
+    TheirHalf, Trust,
 };
 
 /// Version 1 of an agent's half, in [`ContactV1`] and [`InvitationV1`].
@@ -145,6 +147,23 @@ struct RekeyingV2 {
 struct ProgressV1 {
     last_sent: MessageNumber,
     _sent: u64,
+}
+
+/// Version 2 of [`Progress`].
+#[derive(Deserialize)]
+struct ProgressV2 {
+    last_sent: MessageNumber,
+    last_content: Option<Previous>,
+    skipped: Vec<MessageNumber>,
+    delivered: u64,
+    windows: Windows,
+    owed: Option<Owed>,
+    last_ack: UnixMillis,
+    recent: Vec<Previous>,
+    missing: Vec<MessageNumber>,
+    retired: Vec<Retired>,
+    resets: ResetLimit,
+    last_reset: KeyId,
 }
 
 /// The length of [`ProgressV1`]: three fixed-width integers.
@@ -274,7 +293,34 @@ fn homes(mailboxes: Vec<u32>) -> Vec<Home> {
 }
 
 pub(super) fn progress(version: u16, body: &[u8]) -> Result<Progress, WireError> {
-    known::<Progress>(version)?;
+    match version {
+        1 => progress_v1(body),
+        2 => Ok(wire::decode::<ProgressV2>(body)?.into()),
+        _ => Err(WireError::UnknownVersion { found: version, known: Progress::VERSION }),
+    }
+}
+
+impl From<ProgressV2> for Progress {
+    fn from(old: ProgressV2) -> Self {
+        Self {
+            last_sent: old.last_sent,
+            last_content: old.last_content,
+            skipped: old.skipped,
+            delivered: old.delivered,
+            windows: old.windows,
+            owed: old.owed,
+            last_ack: old.last_ack,
+            recent: old.recent,
+            missing: old.missing,
+            retired: old.retired,
+            resets: old.resets,
+            last_reset: old.last_reset,
+            ..Self::default()
+        }
+    }
+}
+
+fn progress_v1(body: &[u8]) -> Result<Progress, WireError> {
     let (head, windows) = body.split_at_checked(PROGRESS_V1_HEAD_BYTES).ok_or(WireError::Truncated)?;
     let ProgressV1 { last_sent, .. } = wire::decode(head)?;
     Ok(Progress { last_sent, windows: Windows::decode_v1(windows)?, ..Progress::default() })

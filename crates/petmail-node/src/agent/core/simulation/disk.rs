@@ -21,7 +21,12 @@ use crate::{
 };
 
 pub(super) fn profile(name: &str) -> Profile {
-    Profile { display_name: name.to_owned(), privacy: Privacy::Normal }
+    Profile {
+        display_name: name.to_owned(),
+        privacy: Privacy::Normal,
+        read_receipts: true,
+        copies_everywhere: name == "bob",
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

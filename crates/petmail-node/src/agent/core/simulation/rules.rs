@@ -26,8 +26,10 @@ use crate::{
     agent::{
         core::{Arrival, Offer, Packets, Step},
         error::{CommandError, Fault},
-        records::{BODIES, MAILBOXES, MESSAGES, PROGRESS, QUARANTINE, Quarantined, Trust},
+        records::{BODIES, MAILBOXES, MESSAGES, MessageKey, PROGRESS, QUARANTINE, Quarantined, Trust, Way},
+        view,
     },
+    api::types::MessageState,
     db::Write,
 };
 
@@ -359,4 +361,55 @@ fn a_payload_without_packets_for_people_is_not_shown() {
     let (arrival, writes) = receive(&mut world, 1, &msg_c);
     assert_eq!(arrival, Arrival::Accepted);
     assert!(writes.iter().all(|write| write.keyspace != MESSAGES));
+}
+
+#[test]
+fn what_was_read_is_told_if_that_is_wished_and_never_more_than_was_sent() {
+    let mut world = met([true, true]);
+    let texts = ["one", "two", "three"];
+    for text in texts {
+        world.step(0, |core, step, now, rng| core.send_basic(step, 1, text, now, rng)).unwrap();
+    }
+    world.run();
+    let read = |world: &mut World, node: usize, key: MessageKey| {
+        world.step(node, |core, step, now, rng| core.mark_read(step, key, now, rng)).is_some()
+    };
+    let states = |world: &World, node: usize, way: Way| -> Vec<MessageState> {
+        let peer = &world.nodes[node].core.as_ref().unwrap().peers[&1];
+        let messages = world.nodes[node].disk.messages(1).into_iter().filter(|(key, _, _)| key.way == way);
+        let views =
+            messages.map(|(key, message, packets)| view::message(peer, key, &message, packets, world.now));
+        views.map(|view| view.state).collect()
+    };
+    let second = world.nodes[1].disk.messages(1)[1].0;
+    assert!(read(&mut world, 1, second));
+    use MessageState::{Delivered, Read, Received};
+    assert_eq!(states(&world, 1, Way::In), [Read, Read, Received]);
+    assert_eq!(states(&world, 0, Way::Out), [Delivered; 3]);
+    world.run();
+    assert_eq!(states(&world, 0, Way::Out), [Read, Read, Delivered]);
+    let own = world.nodes[0].disk.messages(1)[0].0;
+    assert!(!read(&mut world, 0, own), "that is one's own");
+    // A contact cannot have read what it was not sent yet.
+    let offer = offer(&mut world, 1);
+    let beyond = json!({ "receipt": { "through": { "epoch": 1_u64 << 50, "seqnum": 9 } } });
+    let msg_c = seal(&mut world, &offer, beyond);
+    receive(&mut world, 0, &msg_c);
+    let progress = &core!(world, 0).peers[&1].progress;
+    assert_eq!(progress.read_there, progress.last_sent);
+}
+
+#[test]
+fn nobody_is_told_what_was_read_unless_that_is_wished() {
+    let mut world = met([true, true]);
+    core!(world, 1).profile.read_receipts = false;
+    world.step(0, |core, step, now, rng| core.send_basic(step, 1, "hello", now, rng)).unwrap();
+    world.run();
+    let key = world.nodes[1].disk.messages(1)[0].0;
+    let (marked, step) =
+        act(&mut world, 1, |world, step| core!(world, 1).mark_read(step, key, world.now, &mut world.rng));
+    marked.unwrap();
+    assert!(!step.wake_outbox && core!(world, 1).peers[&1].progress.owed.is_none());
+    let offer = offer(&mut world, 1);
+    assert!(!world.packets(1, &offer).extras.contains_key("receipt"));
 }
