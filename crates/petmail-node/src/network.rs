@@ -459,7 +459,7 @@ impl NotTaken {
 /// What a refusing status means, in words.
 fn refusal_text(status: u16) -> String {
     match status {
-        404 => "the mailbox server does not know the address (the account may have moved)".to_owned(),
+        404 => "the mailbox server does not know the address; if that stays so, invite them again".to_owned(),
         413 => "the mailbox server refuses messages of this size".to_owned(),
         429 => "the mailbox server asks to slow down".to_owned(),
         503 => "the mailbox server is overloaded".to_owned(),

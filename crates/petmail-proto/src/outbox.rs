@@ -383,12 +383,13 @@ impl Outbox {
     /// must have missed is due again. Returns the messages whose entries changed otherwise, to be stored.
     ///
     /// A message is missed if a later one, taken at the same transport [`OVERTAKEN`] after it, has arrived; or if the contact
-    /// says that its key was gone.
+    /// says that its key was gone: then it is not acknowledged, whatever else the packet says.
     pub fn acknowledge(&mut self, acks: &AckPacket, now: UnixMillis) -> Vec<MessageNumber> {
         let acknowledged: Vec<MessageNumber> = self
             .entries
             .values()
             .filter(|entry| entry.kind == Kind::Content && acks.covers(entry.number))
+            .filter(|entry| !acks.retired.iter().any(|retired| retired.number == entry.number))
             .filter(|entry| entry.is_taken() || entry.number <= self.offered)
             .map(|entry| entry.number)
             .collect();

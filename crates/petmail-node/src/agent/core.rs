@@ -102,6 +102,8 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     /// What was wrong with the last attempt to deliver.
     pub(crate) trouble: Option<String>,
+    /// Whether the contact is told the newest key although it said to have it: what it sends is for an older one.
+    tells_key: bool,
     subkeys: Subkeys,
 }
 
@@ -131,7 +133,7 @@ impl Subkeys {
 impl Peer {
     fn new(contact: Contact, keys: KeyRing, progress: Progress, outbox: Outbox) -> Self {
         let subkeys = Subkeys::of(&contact);
-        Self { subkeys, contact, keys, progress, outbox, trouble: None }
+        Self { subkeys, contact, keys, progress, outbox, trouble: None, tells_key: false }
     }
 
     /// Opens the envelope of a message for this side's half, present or former.

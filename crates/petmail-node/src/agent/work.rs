@@ -101,7 +101,9 @@ impl Agent {
 
     /// Begins a new epoch, because the clocks say that this machine was set back, or slept.
     pub(crate) async fn begin_epoch(&self) -> Result<(), CommandError> {
-        self.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await
+        self.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
+        while self.step(|core, step, now| core.stop_waiting(step, now)).await? {}
+        Ok(())
     }
 
     /// Erases the keys whose time is over.

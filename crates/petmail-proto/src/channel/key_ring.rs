@@ -140,6 +140,12 @@ impl KeyRing {
         is_news
     }
 
+    /// Tells whether the contact may know none of the keys that are held: what it sends cannot be opened until it is told one.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        self.held.first().is_none_or(|oldest| self.using < oldest.kid)
+    }
+
     /// Notes that the contact was set back, and may have none of the later keys: the newest is announced again.
     pub fn peer_forgot(&mut self) {
         self.using = KeyId::default();
@@ -280,6 +286,19 @@ mod tests {
         assert!(ring.erase(false, end) && is_retired(&ring, &first));
         assert!(!ring.erase(false, end.plus(KEY_LIFE)), "the newest stays");
         assert!(matches!(ring.find(&ReceiverPublicKey::from_bytes([9; 32])), Holding::Unknown));
+    }
+
+    #[test]
+    fn a_contact_that_knows_no_key_that_is_held_is_out_of_reach() {
+        let (mut ring, mut rng) = ring();
+        let first = ring.newest().key;
+        assert!(!ring.is_out_of_reach());
+        ring.used(&first, 5, NOW, &mut rng);
+        assert!(!ring.is_out_of_reach(), "the first is still held");
+        ring.erase(false, NOW.plus(KEY_LIFE));
+        assert!(ring.is_out_of_reach());
+        ring.peer_uses(ring.newest().kid);
+        assert!(!ring.is_out_of_reach());
     }
 
     #[test]

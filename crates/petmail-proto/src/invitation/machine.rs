@@ -187,6 +187,8 @@ impl Invitation {
     ) -> Result<Step, InputError> {
         let mut run = Run::new(self, now);
         run.check_deadlines();
+        // The clock may have been set back: then the time has not come, and is to be waited for again.
+        let is_awaited = !matches!(input, Input::Tick);
         match input {
             Input::Connected => run.connected(),
             Input::Disconnected => run.next.link = Link::default(),
@@ -199,7 +201,7 @@ impl Invitation {
             Input::Confirmed => run.confirmed()?,
         }
         run.pump();
-        Ok(run.finish(self.record.next_deadline()))
+        Ok(run.finish(self.record.next_deadline().filter(|_| is_awaited)))
     }
 
     /// What is to be stored.

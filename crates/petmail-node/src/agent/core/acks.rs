@@ -35,6 +35,9 @@ const PROMPT_AFTER: u32 = 64;
 /// The shortest time between ack-only messages for duplicates: who repeats messages cannot make a node talk.
 const DUPLICATE_PAUSE: Duration = Duration::from_secs(30);
 
+/// The longest random delay of an acknowledgement.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+
 /// How many acknowledgements are queued in one step.
 const ACKS_AT_ONCE: usize = 64;
 
@@ -155,6 +158,26 @@ impl Core {
         }
     }
 
+    /// The clock was set: nothing waits for a time by the clock before. True if there may be more.
+    pub(crate) fn stop_waiting(&mut self, step: &mut Step, now: UnixMillis) -> Result<bool, CommandError> {
+        for (cid, peer) in &mut self.peers {
+            peer.outbox.retry_now();
+            self.turns.wake(*cid);
+        }
+        step.wake_outbox = true;
+        let latest = now.plus(DUPLICATE_PAUSE.max(MAX_DELAY));
+        let put_off = self.acks_due.iter().rev().take_while(|(due, _)| *due > latest);
+        let put_off: Vec<u32> = put_off.map(|(_, cid)| *cid).take(ACKS_AT_ONCE).collect();
+        for cid in &put_off {
+            if let Some(owed) = &mut self.peer_mut(*cid)?.progress.owed {
+                owed.due = now;
+            }
+            self.set_ack_due(*cid);
+            self.put_progress(step, *cid)?;
+        }
+        Ok(put_off.len() == ACKS_AT_ONCE)
+    }
+
     /// When the next acknowledgement is due.
     pub(super) fn next_ack_due(&self) -> Option<UnixMillis> {
         self.acks_due.first().map(|(due, _)| *due)
@@ -213,7 +236,10 @@ impl Core {
         self.wake(step, cid);
         self.note_previous(cid, acks.previous)?;
         self.show_lost(step, cid, acks, now)?;
-        self.peer_mut(cid)?.progress.windows.close_below(acks.base);
+        let progress = &mut self.peer_mut(cid)?.progress;
+        // What the contact does not have any more need not be asked for.
+        progress.retired.retain(|retired| retired.number >= acks.base);
+        progress.windows.close_below(acks.base);
         Ok(())
     }
 

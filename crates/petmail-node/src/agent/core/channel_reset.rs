@@ -107,6 +107,13 @@ impl Core {
                 format!("contact remove {cid}, and invite them anew"),
             ));
         }
+        if contact.theirs.transports.list.is_empty() {
+            return Err(CommandError::new(
+                Fault::Conflict,
+                format!("contact {cid} has no mailbox where it could be told of new keys"),
+                "do it once they have one",
+            ));
+        }
         if contact.resets.len() < MAX_RESETS {
             return Ok(());
         }

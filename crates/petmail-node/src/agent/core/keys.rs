@@ -22,7 +22,9 @@ impl Core {
     /// Makes the `key` packet of a message that is about to be queued.
     pub(super) fn key_packet(&self, cid: u32) -> Result<KeyPacket, CommandError> {
         let peer = self.peer(cid)?;
-        Ok(peer.keys.packet(peer.contact.theirs.receiver_key.kid))
+        let packet = peer.keys.packet(peer.contact.theirs.receiver_key.kid);
+        let told = peer.tells_key.then(|| peer.keys.newest());
+        Ok(KeyPacket { newest: packet.newest.or(told), ..packet })
     }
 
     /// A message to `key` was opened and verified, with this `key` packet: the keys of both sides go on. `is_answered` tells
@@ -43,6 +45,7 @@ impl Core {
     ) -> Result<(), CommandError> {
         let epoch = self.settings.epoch;
         let peer = self.peer_mut(cid)?;
+        peer.tells_key = false;
         // Who is not told of a successor goes on with the key that it has.
         let can_tell = is_answered && !peer.contact.theirs.transports.list.is_empty();
         let mut changed = can_tell && peer.keys.used(key, epoch, now, rng);
@@ -60,6 +63,24 @@ impl Core {
         Ok(())
     }
 
+    /// The contact has a key of another life of this node, or of a copy of it: it adopts none with a lesser number, so the
+    /// newest is made to be of the present epoch.
+    pub(super) fn outnumber(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        let epoch = self.settings.epoch;
+        let keys = &mut self.peer_mut(cid)?.keys;
+        let newest = keys.newest();
+        if newest.kid.epoch < epoch && keys.used(&newest.key, epoch, now, rng) {
+            self.put_keys(step, cid)?;
+        }
+        Ok(())
+    }
+
     /// A message came for a key that is erased, or lost: it is asked for again.
     pub(super) fn ask_again(
         &mut self,
@@ -71,7 +92,9 @@ impl Core {
     ) -> Result<Arrival, CommandError> {
         let (number, attempt) = (envelope.number, envelope.attempt);
         self.received_after_all(cid, number)?;
-        let retired = &mut self.peer_mut(cid)?.progress.retired;
+        let peer = self.peer_mut(cid)?;
+        peer.tells_key = true;
+        let retired = &mut peer.progress.retired;
         retired.push(Retired { number, attempt });
         if retired.len() > MAX_NUMBERS {
             retired.remove(0);
@@ -82,10 +105,16 @@ impl Core {
         Ok(Arrival::Retired)
     }
 
-    /// A message need not be asked for any more.
-    pub(super) fn received_after_all(&mut self, cid: u32, number: MessageNumber) -> Result<(), CommandError> {
-        self.peer_mut(cid)?.progress.retired.retain(|retired| retired.number != number);
-        Ok(())
+    /// A message need not be asked for any more; tells whether it was.
+    pub(super) fn received_after_all(
+        &mut self,
+        cid: u32,
+        number: MessageNumber,
+    ) -> Result<bool, CommandError> {
+        let retired = &mut self.peer_mut(cid)?.progress.retired;
+        let before = retired.len();
+        retired.retain(|retired| retired.number != number);
+        Ok(retired.len() < before)
     }
 
     /// Erases the keys whose time is over, as many as one step holds; true if there may be more.

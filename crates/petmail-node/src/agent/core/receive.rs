@@ -133,8 +133,15 @@ impl Core {
         }
         let key = match peer.keys.find(&envelope.receiver_key) {
             Holding::Held(key) => key,
-            Holding::Retired => return self.ask_again(step, cid, envelope, now, rng),
+            Holding::Retired => {
+                // Perhaps the contact was never reached by what announced later keys: asking alone would not reach it either.
+                if peer.keys.is_out_of_reach() {
+                    self.send_reset(step, cid, now, rng)?;
+                }
+                return self.ask_again(step, cid, envelope, now, rng);
+            }
             Holding::Unknown => {
+                self.outnumber(step, cid, now, rng)?;
                 self.send_reset(step, cid, now, rng)?;
                 return self.ask_again(step, cid, envelope, now, rng);
             }
@@ -173,7 +180,7 @@ impl Core {
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<Arrival, CommandError> {
-        if let Some(arrival) = self.receive_late(step, cid, message, envelope, now)? {
+        if let Some(arrival) = self.receive_late(step, cid, message, envelope, now, rng)? {
             return Ok(arrival);
         }
         let before = self.peer(cid)?.progress.owed;
@@ -194,11 +201,16 @@ impl Core {
         message: &MsgC<'_>,
         envelope: &Envelope,
         now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
     ) -> Result<Option<Arrival>, CommandError> {
         let peer = self.peer(cid)?;
         // The key of a contact that cannot be told of another one outlives what is remembered of messages.
         let keys_rotate = !peer.contact.theirs.transports.list.is_empty();
-        let Holding::Held(key) = peer.keys.find(&envelope.receiver_key) else { return Ok(None) };
+        let key = match peer.keys.find(&envelope.receiver_key) {
+            Holding::Held(key) => key,
+            Holding::Retired => return self.ask_again(step, cid, envelope, now, rng).map(Some),
+            Holding::Unknown => return Ok(None),
+        };
         let Ok(opened) = message.open(envelope, key) else { return Ok(Some(Arrival::Damaged)) };
         let Ok(mut payload) = Payload::decode(opened.dangerous_peek()) else {
             return Ok(Some(Arrival::Damaged));
@@ -208,6 +220,9 @@ impl Core {
             Author::Present if keys_rotate => {}
             Author::Rival => return self.dispute(step, cid).map(Some),
             _ => return Ok(None),
+        }
+        if self.received_after_all(cid, envelope.number)? {
+            self.put_progress(step, cid)?;
         }
         payload.packets.retain(|name, _| !OWN_PACKETS.contains(&name.as_str()));
         if !payload.packets.is_empty() && self.is_first(step, cid, payload.mid, now) {

@@ -4,6 +4,7 @@
 //! `PETMAIL_SIM_SEEDS` says how many are tried, from `PETMAIL_SIM_FIRST` on.
 
 mod check;
+mod clock;
 mod disk;
 mod events;
 mod mailbox;
@@ -18,13 +19,17 @@ mod world;
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
 use petmail_proto::time::UnixMillis;
 
 use self::{
     check::check_end,
-    script::{Deed, FAULTY, Meeting, Plan, START, Typed},
+    clock::Clock,
+    script::{
+        Deed, FAULTY, MAX_ABSENCE_DAYS, Meeting, Plan, SLOW, SLOW_RETENTION, SLOW_SECONDS, START, Typed,
+    },
     world::World,
 };
 
@@ -70,6 +75,11 @@ fn draw(seed: u64) -> World {
         _ => 2,
     };
     let mut world = World::new(&names[..nodes], 2, seed);
+    let is_slow = seed % 4 == 3;
+    if is_slow {
+        world.faults_until = START.plus(FAULTY).plus(SLOW);
+        world.servers.iter_mut().for_each(|server| server.retention = SLOW_RETENTION);
+    }
     for first in 0..nodes {
         for second in first + 1..nodes {
             draw_meeting(&mut world, [first, second]);
@@ -89,12 +99,50 @@ fn draw(seed: u64) -> World {
             plan(&mut world, Deed::Restore { node: first });
         }
     }
+    if is_slow {
+        (0..nodes).for_each(|node| draw_weeks(&mut world, node));
+    }
+    if seed % 10 == 9 {
+        // What a copy is told of new keys and slots the node itself never learns.
+        world.plans.retain(|plan| !matches!(plan.deed, Deed::ResetKeys { .. } | Deed::ChangeSlots { .. }));
+        let node = world.below(nodes);
+        plan(&mut world, Deed::Copy { node });
+    }
     if world.below(8) == 0 {
         // Both at once: neither knows the other's new slot when it tells of its own.
         let at = planned(&mut world);
         world.plans.extend([0, 1].map(|node| Plan { at, deed: Deed::ChangeSlots { node } }));
     }
     world
+}
+
+/// What happens to a node, and what its owner does, in three weeks: long absences, and wrong clocks, which are put right in
+/// the end.
+fn draw_weeks(world: &mut World, node: usize) {
+    let start = START.plus(FAULTY);
+    let end = start.plus(SLOW);
+    let when = |world: &mut World| start.plus(Duration::from_secs(world.below(SLOW_SECONDS) as u64));
+    let mut deeds = vec![Deed::ChangeSlots { node }, Deed::ResetKeys { node }, Deed::Restart { node }];
+    for _ in 0..2 {
+        let days = 1 + world.below(MAX_ABSENCE_DAYS) as u64;
+        deeds.push(Deed::Leave { node, time: Duration::from_secs(days * 86_400) });
+        let wrong = Duration::from_secs(world.below(3 * 86_400) as u64);
+        let (ahead, behind) =
+            if world.below(2) == 0 { (wrong, Duration::ZERO) } else { (Duration::ZERO, wrong) };
+        deeds.push(Deed::SetClock { node, clock: Clock { ahead, behind } });
+    }
+    for meeting in 0..world.meetings.len() {
+        let side = world.meetings[meeting].nodes.iter().position(|of| *of == node);
+        deeds.extend(side.map(|side| Deed::Write { meeting, side }).iter().cycle().take(3));
+    }
+    for deed in deeds {
+        if world.below(2) == 0 {
+            let at = when(world);
+            world.plans.push(Plan { at, deed });
+        }
+    }
+    let right = Deed::SetClock { node, clock: Clock::default() };
+    world.plans.push(Plan { at: end, deed: right });
 }
 
 fn draw_meeting(world: &mut World, nodes: [usize; 2]) {
@@ -144,5 +192,5 @@ fn plan(world: &mut World, deed: Deed) {
 fn planned(world: &mut World) -> UnixMillis {
     let millis = u32::try_from(FAULTY.as_millis()).unwrap();
     let at = world.below(millis as usize + 60_000);
-    START.plus(std::time::Duration::from_millis(at as u64))
+    START.plus(Duration::from_millis(at as u64))
 }

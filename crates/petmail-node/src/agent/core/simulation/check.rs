@@ -67,6 +67,8 @@ impl Ledger {
             Stage::Waiting | Stage::Failed(_) => {}
             Stage::Sent | Stage::Delivered => {
                 let is_taken = self.taken.contains(&(index, key.cid, key.number));
+                // A copy of the node may have sent it.
+                let is_taken = is_taken || self.restored.contains(&index);
                 assert!(is_taken, "{}: {key:?} is called sent and no mailbox had it", node.name);
             }
             Stage::Received => {
@@ -93,6 +95,18 @@ impl Ledger {
             let texts = node.disk.texts(*cid, Way::In).into_iter();
             self.received.extend(texts.map(|text| (index, text)));
         }
+    }
+
+    /// A node's folder was copied: the copy has what the node had.
+    pub(super) fn copied(&mut self, from: usize, to: usize) {
+        let of = |(index, cid, number): &(usize, u32, MessageNumber)| {
+            (*index == from).then_some((to, *cid, *number))
+        };
+        let taken: Vec<_> = self.taken.iter().filter_map(of).collect();
+        self.taken.extend(taken);
+        let received: Vec<_> = self.received.iter().filter(|(index, _)| *index == from).cloned().collect();
+        self.received.extend(received.into_iter().map(|(_, text)| (to, text)));
+        self.restored.extend([from, to]);
     }
 
     /// Checks that nothing leaves a node before it is on its disk.
@@ -156,7 +170,7 @@ pub(super) fn check_memory(node: &Node) {
 
 /// What must have become of everything once nothing goes wrong any more.
 pub(super) fn check_end(world: &World) {
-    for node in &world.nodes {
+    for node in world.nodes.iter().filter(|node| !node.is_copy) {
         check_rest(node);
     }
     for meeting in &world.meetings {
@@ -197,7 +211,7 @@ fn check_meeting(world: &World, meeting: &Meeting) {
     let [Some(first), Some(second)] = contacts else {
         assert!(contacts.iter().all(Option::is_none), "half a contact: {views:?}");
         let are_both_late = views.iter().all(|view| view.state == InvitationState::Expired);
-        assert!(!are_both_late, "they would have had time enough: {views:?}");
+        assert!(!are_both_late || world.is_slow(), "they would have had time enough: {views:?}");
         for view in &views {
             let is_over = [InvitationState::Failed, InvitationState::Expired, InvitationState::Cancelled];
             assert!(is_over.contains(&view.state), "{view:?}");
@@ -218,7 +232,8 @@ fn check_meeting(world: &World, meeting: &Meeting) {
     for (view, peer) in views.iter().zip([first, second]) {
         assert_eq!(view.state, InvitationState::Confirmed, "{view:?}");
         let asks_for_comparison = peer.contact.their_half.last.is_some();
-        assert_eq!(view::contact(peer, true).reason.is_some(), asks_for_comparison);
+        let reason = view::contact(peer, true).reason;
+        assert_eq!(reason.is_some(), asks_for_comparison, "{reason:?}");
         assert!(
             peer.outbox.is_empty(),
             "something waits for {}: {:?} {:?}",

@@ -39,10 +39,11 @@ impl World {
             (0..self.plans.len()).filter(|i| self.can_do(&self.plans[*i])).map(Event::Do).collect();
         for (index, node) in self.nodes.iter().enumerate() {
             let Some(core) = &node.core else {
-                events.push(Event::Start(index));
+                events.extend((node.away_until <= self.now).then_some(Event::Start(index)));
                 continue;
             };
             self.invitation_events(index, node, &mut events);
+            events.extend(node.tasks.clock_changed.then_some(Event::NoteClock(index)));
             let tasks = &node.tasks;
             if tasks.offers_at.is_some_and(|time| time <= self.now) {
                 events.push(Event::AskOutbox(index));
@@ -66,7 +67,8 @@ impl World {
                 }
             }
             events.extend((!tasks.sweeps.is_empty()).then_some(Event::SweepAcknowledged(index)));
-            let erases = |peer: &Peer| peer.keys.erases_at().is_some_and(|time| time <= self.now);
+            let erases =
+                |peer: &Peer| peer.keys.erases_at().is_some_and(|time| time <= node.clock.shows(self.now));
             events.extend(core.peers.values().any(erases).then_some(Event::EraseKeys(index)));
             events.extend(tasks.retries_quarantine.then_some(Event::RetryQuarantine(index)));
             events.extend((!core.to_be_told().is_empty()).then_some(Event::TellContacts(index)));
@@ -140,6 +142,7 @@ impl World {
                 let cid = self.nodes[index].tasks.sweeps.pop().unwrap();
                 self.step(index, |core, step, _, _| Ok(core.sweep_acknowledged(step, cid)?));
             }
+            Event::NoteClock(index) => self.note_clock(index),
             Event::EraseKeys(index) => {
                 self.step(index, |core, step, now, _| core.erase_keys(step, now));
             }
@@ -199,7 +202,10 @@ impl World {
                     self.rendezvous.disconnect(line.id);
                 }
             }
-            Effect::Wake(time) => drop(tasks.wakes.insert(id, time)),
+            Effect::Wake(shown) => {
+                let time = self.nodes[index].clock.time(shown);
+                self.nodes[index].tasks.wakes.insert(id, time);
+            }
             Effect::Greeted(_) => {}
             other => panic!("not for a task: {other:?}"),
         }
@@ -213,7 +219,8 @@ impl World {
     }
 
     fn ask_outbox(&mut self, index: usize) {
-        if self.nodes[index].core.as_ref().unwrap().has_acks_due(self.now) {
+        let shown = self.nodes[index].clock.shows(self.now);
+        if self.nodes[index].core.as_ref().unwrap().has_acks_due(shown) {
             self.step(index, |core, step, now, rng| core.queue_acks(step, now, rng));
             if self.nodes[index].core.is_none() {
                 return;
@@ -221,7 +228,8 @@ impl World {
         }
         let room = 1 + self.below(3);
         let node = &mut self.nodes[index];
-        let (offers, wake_at) = node.core.as_mut().unwrap().next_offers(room, self.now);
+        let (offers, wake_at) = node.core.as_mut().unwrap().next_offers(room, shown);
+        let wake_at = wake_at.map(|shown| node.clock.time(shown));
         node.tasks.offers_at = if offers.len() == room { Some(self.now) } else { wake_at };
         for offer in offers {
             self.ledger.offered(&self.nodes[index], &offer);
@@ -356,6 +364,9 @@ impl World {
             | Deed::Restart { node }
             | Deed::BackUp { node }
             | Deed::ResetKeys { node }
+            | Deed::SetClock { node, .. }
+            | Deed::Leave { node, .. }
+            | Deed::Copy { node }
             | Deed::ChangeSlots { node } => self.nodes[node].core.is_some(),
             Deed::Restore { node } => self.backups.contains_key(&node),
             Deed::Invite { meeting, side } => {
@@ -431,6 +442,20 @@ impl World {
                 true
             }
             Deed::ResetKeys { node } => self.reset_keys(node),
+            Deed::SetClock { node, clock } => {
+                self.nodes[node].clock = clock;
+                self.nodes[node].tasks.clock_changed = true;
+                true
+            }
+            Deed::Leave { node, time } => {
+                self.crashed(node);
+                self.nodes[node].away_until = self.now.plus(time);
+                true
+            }
+            Deed::Copy { node } => {
+                self.copy(node);
+                true
+            }
             Deed::ChangeSlots { node } => {
                 self.step(node, |core, step, now, rng| core.change_slots(step, now, rng)).is_some()
             }
@@ -463,6 +488,32 @@ impl World {
                 // Its number may be given to another invitation.
                 None => meeting.is_removed |= meeting.invitations[side].take().is_some(),
             }
+        }
+    }
+
+    /// Somebody copies a node's folder, and starts the copy; it is switched off before long.
+    fn copy(&mut self, index: usize) {
+        let original = &self.nodes[index];
+        let (name, disk, clock) = (original.name, original.disk.clone(), original.clock);
+        let copy = Node { disk, clock, is_copy: true, ..Node::new(name) };
+        self.nodes.push(copy);
+        self.ledger.copied(index, self.nodes.len() - 1);
+        for meeting in &mut self.meetings {
+            if let Some(side) = meeting.nodes.iter().position(|node| *node == index) {
+                meeting.is_restored[side] = true;
+            }
+        }
+    }
+
+    /// The node notices that its clock was set, begins a new epoch, and waits no longer for what it has put off.
+    fn note_clock(&mut self, index: usize) {
+        let noted = self.step(index, |core, step, now, _| {
+            core.start_epoch(step, now)?;
+            while core.stop_waiting(step, now)? {}
+            Ok(())
+        });
+        if noted.is_some() {
+            self.nodes[index].tasks.clock_changed = false;
         }
     }
 

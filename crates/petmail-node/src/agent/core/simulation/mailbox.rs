@@ -26,9 +26,6 @@ const FORMER_SLOT: (usize, usize) = (32, 16_384);
 
 const KID: TokenKeyId = TokenKeyId(1);
 
-/// How long messages are kept.
-pub(super) const RETENTION: Duration = Duration::from_secs(86_400);
-
 /// Why a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -60,6 +57,8 @@ struct Kept {
 #[derive(Debug)]
 pub(super) struct MailServer {
     name: String,
+    /// How long messages are kept.
+    pub(super) retention: Duration,
     identity: ServerSigningKey,
     token_key: TokenSecretKey,
     delivery_key: DeliverySecretKey,
@@ -72,6 +71,7 @@ impl MailServer {
     pub(super) fn new(name: &str, rng: &mut ChaCha20Rng) -> Self {
         Self {
             name: name.to_owned(),
+            retention: Duration::from_secs(86_400),
             identity: ServerSigningKey::generate(rng),
             token_key: TokenSecretKey::generate(rng),
             delivery_key: DeliverySecretKey::generate(rng),
@@ -97,6 +97,7 @@ impl MailServer {
     /// Gives the account of an offer; the same one when asked again.
     pub(super) fn redeem(&mut self, mailbox: &Mailbox, rng: &mut ChaCha20Rng) -> Account {
         let known = self.accounts.entry(mailbox.redeem_token.hash());
+        let retention = self.retention;
         let held = known.or_insert_with(|| {
             let element = SlotElement::generate(rng);
             let token_key = self.token_key.public_key();
@@ -109,7 +110,7 @@ impl MailServer {
                 kid: KID,
                 slot: 0,
                 quota: Quota { bytes: 1 << 30, messages: 1 << 20 },
-                retention_seconds: RETENTION.as_secs(),
+                retention_seconds: retention.as_secs(),
                 notices: Vec::new(),
                 state: AccountState::Active,
             };
@@ -132,6 +133,7 @@ impl MailServer {
         rng: &mut ChaCha20Rng,
     ) -> Option<Account> {
         let asked = mailbox.rekeying.as_ref().unwrap();
+        let retention = self.retention;
         let held = self.accounts.get_mut(&mailbox.redeem_token.hash()).unwrap();
         let record = &mut held.account.record;
         if asked.keys.signing.verifying_key() == held.owner && asked.generation == record.generation {
@@ -148,7 +150,7 @@ impl MailServer {
             record.slot = asked.generation;
             record.token = element.seal(&held.account.token_key, rng).unwrap();
             let former = held.slots.values_mut().filter(|until| until.is_none());
-            former.for_each(|until| *until = Some(now.plus(RETENTION)));
+            former.for_each(|until| *until = Some(now.plus(retention)));
             held.slots.insert(element.slot_id(), None);
         }
         Some(held.account.clone())
@@ -173,7 +175,8 @@ impl MailServer {
 
     /// Keeps a message, once; tells its number if it is new.
     pub(super) fn deliver(&mut self, msg_a: &[u8], now: UnixMillis) -> Result<Option<u64>, Refusal> {
-        self.seen.retain(|_, came| now.since(*came) < RETENTION);
+        let retention = self.retention;
+        self.seen.retain(|_, came| now.since(*came) < retention);
         let delivery = open_delivery(msg_a, std::slice::from_ref(&self.delivery_key)).unwrap();
         let slot = self.token_key.open(&delivery.token).unwrap();
         let mut held = self.accounts.values_mut();
@@ -195,7 +198,7 @@ impl MailServer {
         }
         self.seen.insert(msg_a_digest(msg_a), now);
         self.last_number += 1;
-        held.messages.retain(|_, kept| now.since(kept.came) < RETENTION);
+        held.messages.retain(|_, kept| now.since(kept.came) < retention);
         held.messages.insert(self.last_number, Kept { came: now, msg_c: delivery.msg_c });
         Ok(Some(self.last_number))
     }
@@ -203,7 +206,7 @@ impl MailServer {
     /// Tells whether a message lies here.
     pub(super) fn has(&self, number: u64, now: UnixMillis) -> bool {
         let kept = self.accounts.values().find_map(|held| held.messages.get(&number));
-        kept.is_some_and(|kept| now.since(kept.came) < RETENTION)
+        kept.is_some_and(|kept| now.since(kept.came) < self.retention)
     }
 
     /// What an account holds, for who has its present secrets.
@@ -213,7 +216,7 @@ impl MailServer {
         if known != Some(held.account.record.generation) {
             return Vec::new();
         }
-        let kept = held.messages.iter().filter(|(_, kept)| now.since(kept.came) < RETENTION);
+        let kept = held.messages.iter().filter(|(_, kept)| now.since(kept.came) < self.retention);
         kept.map(|(number, kept)| (*number, kept.msg_c.clone())).collect()
     }
 

@@ -8,7 +8,7 @@ use petmail_proto::{
 };
 use rand_chacha::ChaCha20Rng;
 
-use super::disk::Disk;
+use super::{clock::Clock, disk::Disk};
 use crate::{
     agent::{
         core::{Core, Ended, Offer, Peer, Step},
@@ -53,6 +53,11 @@ pub(super) struct Flight {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) name: &'static str,
+    pub(super) clock: Clock,
+    /// It is switched off until then.
+    pub(super) away_until: UnixMillis,
+    /// Its folder is a copy of another one's.
+    pub(super) is_copy: bool,
     pub(super) disk: Disk,
     pub(super) core: Option<Core>,
     pub(super) tasks: Tasks,
@@ -72,11 +77,21 @@ pub(super) struct Tasks {
     pub(super) retries_quarantine: bool,
     /// Contacts with acknowledged messages to erase.
     pub(super) sweeps: Vec<u32>,
+    /// The clock was set, and nothing done about it yet.
+    pub(super) clock_changed: bool,
 }
 
 impl Node {
     pub(super) fn new(name: &'static str) -> Self {
-        Self { name, disk: Disk::default(), core: None, tasks: Tasks::default() }
+        Self {
+            name,
+            clock: Clock::default(),
+            away_until: UnixMillis::default(),
+            is_copy: false,
+            disk: Disk::default(),
+            core: None,
+            tasks: Tasks::default(),
+        }
     }
 
     /// Carries out one operation as the agent does: change, commit, then let the tasks know.
@@ -88,7 +103,7 @@ impl Node {
         operation: impl FnOnce(&mut Core, &mut Step, UnixMillis, &mut ChaCha20Rng) -> Result<T, CommandError>,
     ) -> Option<Committed<T>> {
         let mut step = Step::default();
-        let result = operation(self.core.as_mut()?, &mut step, now, rng);
+        let result = operation(self.core.as_mut()?, &mut step, self.clock.shows(now), rng);
         let writes = std::mem::take(&mut step.writes);
         let result = match result {
             Ok(result) => result,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use petmail_proto::time::UnixMillis;
 
+use super::clock::Clock;
+
 /// Two people who want to meet.
 #[derive(Clone, Debug)]
 pub(super) struct Meeting {
@@ -65,6 +67,12 @@ pub(super) enum Deed {
     ChangeSlots { node: usize },
     /// Replaces everything of a node that somebody may have stolen.
     ResetKeys { node: usize },
+    /// Sets a node's clock.
+    SetClock { node: usize, clock: Clock },
+    /// Switches a node off for some time.
+    Leave { node: usize, time: Duration },
+    /// Copies a node's folder, and starts both.
+    Copy { node: usize },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,5 +87,24 @@ pub(super) const START: UnixMillis = UnixMillis(1_700_000_000_000);
 /// How long things go wrong.
 pub(super) const FAULTY: Duration = Duration::from_secs(600);
 
+/// How long some go on after that, with much time between things.
+pub(super) const SLOW_SECONDS: usize = 21 * 86_400;
+
+/// The same.
+pub(super) const SLOW: Duration = Duration::from_secs(SLOW_SECONDS as u64);
+
+/// How long mailboxes keep messages in such a time: as real ones do.
+pub(super) const SLOW_RETENTION: Duration = Duration::from_secs(14 * 86_400);
+
+/// How long somebody is away then at most. Two who both change their slots, and are both away for longer than mailboxes keep
+/// messages, lose each other.
+pub(super) const MAX_ABSENCE_DAYS: usize = 5;
+
+/// How much more time passes then.
+pub(super) const SLOW_PACE: u64 = 3_000;
+
 /// How long it may take until everything has settled: longer than an invitation lives, and than mailboxes keep messages.
 pub(super) const SETTLING: Duration = Duration::from_secs(80 * 3_600);
+
+/// The same after such a time.
+pub(super) const SLOW_SETTLING: Duration = Duration::from_secs(40 * 86_400);

@@ -14,7 +14,7 @@ use super::{
     mailbox::MailServer,
     node::{Committed, Node, Trouble},
     rendezvous::Rendezvous,
-    script::{FAULTY, Meeting, Plan, SETTLING, START},
+    script::{FAULTY, Meeting, Plan, SETTLING, SLOW_PACE, SLOW_SETTLING, START},
 };
 use crate::agent::{
     core::{Core, Step},
@@ -57,6 +57,7 @@ pub(super) enum Event {
     Fetch(usize, u32),
     SweepAcknowledged(usize),
     EraseKeys(usize),
+    NoteClock(usize),
     RetryQuarantine(usize),
     TellContacts(usize),
     SweepRemoved(usize),
@@ -82,6 +83,9 @@ impl World {
     /// Lets things happen in random order until nothing is left to happen.
     pub(super) fn run(&mut self) {
         for _ in 0..MAX_EVENTS {
+            if self.now >= START.plus(FAULTY) {
+                self.switch_copies_off();
+            }
             self.mishap();
             let events = self.possible();
             if events.is_empty() {
@@ -90,7 +94,7 @@ impl World {
                 }
                 continue;
             }
-            self.now.0 += u64::from(self.rng.next_u32() % 100);
+            self.now.0 += u64::from(self.rng.next_u32() % 100) * self.pace();
             let event = events[self.below(events.len())];
             self.happen(event);
         }
@@ -191,12 +195,31 @@ impl World {
 
     /// When something that leaves now is there: while things go wrong it may be long under way.
     pub(super) fn travel_end(&mut self) -> UnixMillis {
-        let millis = if self.is_faulty() { self.below(4_000) as u64 } else { 0 };
+        let millis = if self.is_faulty() { self.below(4_000) as u64 * self.pace() } else { 0 };
         self.now.plus(Duration::from_millis(millis))
+    }
+
+    /// Tells whether weeks pass, with much time between things.
+    pub(super) fn is_slow(&self) -> bool {
+        self.faults_until > START.plus(FAULTY)
+    }
+
+    /// How much faster than in the beginning time passes.
+    fn pace(&self) -> u64 {
+        let is_slow = self.now >= START.plus(FAULTY) && self.is_faulty();
+        if is_slow { SLOW_PACE } else { 1 }
     }
 
     pub(super) fn is_faulty(&self) -> bool {
         self.now < self.faults_until
+    }
+
+    fn switch_copies_off(&mut self) {
+        for copy in self.nodes.iter_mut().filter(|node| node.is_copy) {
+            copy.core = None;
+            copy.tasks = Default::default();
+            copy.away_until = UnixMillis(u64::MAX);
+        }
     }
 
     /// Nothing can happen now: jumps to when something can. False if nothing ever will.
@@ -209,7 +232,9 @@ impl World {
                 .core
                 .iter()
                 .flat_map(|core| core.peers.values())
-                .filter_map(|peer| peer.keys.erases_at());
+                .filter_map(|peer| peer.keys.erases_at())
+                .map(|shown| node.clock.time(shown));
+            let returns = node.core.is_none().then_some(node.away_until);
             tasks
                 .wakes
                 .values()
@@ -218,11 +243,13 @@ impl World {
                 .chain(reconnects)
                 .chain(flights)
                 .chain(erasures)
+                .chain(returns)
         });
+        let settling = if self.is_slow() { SLOW_SETTLING } else { SETTLING };
         let plans = self.plans.iter().map(|plan| plan.at);
         let next = wakes.chain(plans).filter(|time| *time > self.now).min();
         match next {
-            Some(next) if next < START.plus(SETTLING) => self.now = next,
+            Some(next) if next < self.faults_until.plus(settling) => self.now = next,
             _ => return false,
         }
         true
