@@ -244,6 +244,17 @@ fn a_retired_key_makes_a_message_due_at_once() {
 }
 
 #[test]
+fn what_the_contact_asks_for_again_is_not_acknowledged_whatever_else_it_says() {
+    let mut outbox = Outbox::new([entry(1), entry(2)]);
+    outbox.deliver(NOW);
+    outbox.deliver(NOW);
+    let both = AckPacket { retired: retires(1, 0).retired, ..acks(2) };
+    outbox.acknowledge(&both, NOW);
+    assert_eq!(outbox.numbers(), [1]);
+    assert_eq!(outbox.next(&[route(1)], NOW), offer(1, 1, 1));
+}
+
+#[test]
 fn a_new_epoch_is_given_time_to_answer_and_a_reset_is_not() {
     let mut outbox = Outbox::new([entry(1)]);
     outbox.deliver(NOW);

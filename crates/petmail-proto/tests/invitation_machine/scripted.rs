@@ -298,6 +298,15 @@ fn who_is_committed_waits_thirty_days_for_the_channel_and_others_one() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_only_makes_an_invitation_wait_longer() {
+    let mut alice = Hand::waiting("alice", 1);
+    alice.now = START.minus(Duration::from_secs(3_600));
+    let effects = alice.give(Input::Tick);
+    let end = START.plus(DEFAULT_LIFE);
+    assert!(matches!(effects.as_slice(), [Effect::Wake(time)] if *time == end), "{effects:?}");
+}
+
+#[test]
 fn an_expired_invitation_that_is_connected_says_goodbye() {
     let mut alice = Hand::waiting("alice", 1);
     alice.now = START.plus(DEFAULT_LIFE);

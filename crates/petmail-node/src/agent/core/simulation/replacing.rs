@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use petmail_proto::{
     channel::{
+        MessageNumber,
         channel_reset::{ChannelReset, MAX_RESETS},
+        key_ring::KeyRing,
         payload::{BASIC, CHANNEL_RESET},
     },
     invitation::safety::safety_digits,
@@ -20,7 +22,7 @@ use super::{
 use crate::agent::{
     core::{Arrival, Offer, Step},
     error::Fault,
-    records::{Contact, Trust},
+    records::{Contact, Trust, Way},
 };
 
 fn contact(world: &World, node: usize) -> &Contact {
@@ -93,7 +95,7 @@ fn a_contact_that_was_away_follows_several_resets() {
     let late = seal(&mut world, &first, json!({ BASIC: "hello" }));
     assert_eq!(receive(&mut world, 1, &late).0, Arrival::Damaged);
     world.run();
-    assert_eq!(world.nodes[1].disk.texts(1, crate::agent::records::Way::In).len(), 2, "it comes again");
+    assert_eq!(world.nodes[1].disk.texts(1, Way::In).len(), 2, "it comes again");
     // Those that he has make room.
     reset(&mut world, 0);
     assert_eq!(contact(&world, 0).resets.len(), MAX_RESETS);
@@ -110,7 +112,7 @@ fn a_message_signed_by_the_key_before_is_asked_for_again() {
     let late = seal(&mut world, &first, json!({ BASIC: "hello" }));
     assert_eq!(receive(&mut world, 1, &late).0, Arrival::Retired);
     world.run();
-    assert_eq!(world.nodes[1].disk.texts(1, crate::agent::records::Way::In).len(), 2);
+    assert_eq!(world.nodes[1].disk.texts(1, Way::In).len(), 2);
 }
 
 /// Whichever of the two comes first, the other shows that something is wrong.
@@ -241,4 +243,70 @@ fn new_secrets_are_asked_for_once_until_they_are_there() {
     };
     act(&mut world, 0, |world, step| core!(world, 0).finish_rekey(step, 1, late)).0.unwrap();
     assert!(core!(world, 0).mailboxes[&1].rekeying.is_some(), "the answer to an earlier request");
+}
+
+/// What each announces to the other is encrypted to a key that is erased before it is fetched.
+#[test]
+fn two_whose_messages_crossed_before_a_weekend_still_reach_each_other() {
+    let mut world = met([true, true]);
+    let crossing = [0, 1].map(|node| {
+        let offer = write(&mut world, node);
+        sealed(&mut world, node, &offer)
+    });
+    for (node, msg_c) in crossing.iter().enumerate() {
+        assert_eq!(receive(&mut world, 1 - node, msg_c).0, Arrival::Accepted);
+    }
+    world.now = world.now.plus(Duration::from_secs(3 * 86_400));
+    world.faults_until = world.now;
+    for node in [0, 1] {
+        world.step(node, |core, step, now, _| core.erase_keys(step, now)).unwrap();
+        write(&mut world, node);
+    }
+    world.run();
+    for node in [0, 1] {
+        assert_eq!(world.nodes[node].disk.texts(1, Way::In).len(), 2);
+        assert!(core!(world, node).peers[&1].outbox.is_empty());
+    }
+}
+
+#[test]
+fn a_key_of_another_life_is_outnumbered() {
+    let mut world = met([true, true]);
+    // A copy of Bob's node has told Alice a later key.
+    let epoch = core!(world, 1).settings.epoch;
+    let later = KeyRing::generate(epoch + 1, &mut world.rng).newest();
+    world
+        .step(0, |core, step, _, _| {
+            core.peers.get_mut(&1).unwrap().contact.theirs.receiver_key = later;
+            Ok(core.put_contact(step, 1)?)
+        })
+        .unwrap();
+    world.now = world.now.plus(Duration::from_secs(60));
+    world.step(1, |core, step, now, _| Ok(core.start_epoch(step, now)?)).unwrap();
+    let offer = write(&mut world, 0);
+    let msg_c = sealed(&mut world, 0, &offer);
+    assert_eq!(receive(&mut world, 1, &msg_c).0, Arrival::Retired);
+    let newest = core!(world, 1).peers[&1].keys.newest().kid;
+    assert!(newest > later.kid);
+    world.nodes[1].tasks.offers_at = Some(world.now);
+    world.run();
+    assert_eq!(world.nodes[1].disk.texts(1, Way::In), ["hello"]);
+}
+
+#[test]
+fn a_message_whose_number_was_closed_by_somebody_else_is_shown() {
+    let mut world = met([true, true]);
+    let offer = write(&mut world, 0);
+    let msg_c = sealed(&mut world, 0, &offer);
+    let above = MessageNumber { epoch: offer.number().epoch + 1, seqnum: 1 };
+    world
+        .step(1, |core, step, _, _| {
+            core.peers.get_mut(&1).unwrap().progress.windows.close_below(above);
+            Ok(core.put_progress(step, 1)?)
+        })
+        .unwrap();
+    for _ in 0..2 {
+        assert_eq!(receive(&mut world, 1, &msg_c).0, Arrival::Duplicate);
+        assert_eq!(world.nodes[1].disk.texts(1, Way::In), ["hello"]);
+    }
 }
