@@ -4,6 +4,7 @@
 //! rebuilt from the rows at opening. Must not know HTTP, boxes or tokens.
 
 mod entry;
+mod room;
 mod rows;
 
 use std::{
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 
 use self::{
     entry::{Entry, lock},
+    room::Refusing,
     rows::{
         ACCOUNTS, BODIES, EXPIRY, KEYSPACES, MESSAGES, META, MessageRow, OFFERS, OfferRow, Place, REPLAYS,
     },
@@ -55,6 +57,7 @@ pub struct EmbeddedQueue {
     changing: tokio::sync::Mutex<()>,
     /// What is being stored at this moment, so that the same bytes are not stored twice at once.
     arriving: Mutex<HashSet<MsgADigest>>,
+    refusing: Refusing,
 }
 
 /// The accounts, and the ways to find them.
@@ -109,6 +112,7 @@ impl EmbeddedQueue {
             index: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             arriving: Mutex::default(),
+            refusing: Refusing::default(),
         };
         queue.load_accounts().await?;
         queue.load_messages().await?;
@@ -166,7 +170,12 @@ impl EmbeddedQueue {
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), QueueError> {
-        self.store.commit(batch).await.map_err(QueueError::new)
+        self.store.commit(batch).await.map_err(queue_error)
+    }
+
+    /// Waits until the store has failed, after which the queue has to be opened again. Says why.
+    pub async fn failed(&self) -> QueueError {
+        QueueError::new(self.store.failed().await)
     }
 
     async fn get(
@@ -226,7 +235,7 @@ impl EmbeddedQueue {
         let committed = self.store.try_commit(batch.put(MESSAGES, key, row)).await;
         committed.map_err(|error| match error {
             CommitError::Overloaded => DeliverError::Busy,
-            other => QueueError::new(other).into(),
+            other => queue_error(other).into(),
         })
     }
 
@@ -271,6 +280,7 @@ impl EmbeddedQueue {
 
 impl QueueStore for EmbeddedQueue {
     async fn add_offers(&self, offers: &[RedeemTokenHash], terms: OfferTerms) -> Result<(), QueueError> {
+        self.check_room_for(0).await?;
         let row = OfferRow { terms, redeemed: None }.encode_record().map_err(QueueError::new)?;
         let add = |batch: Batch, offer: &RedeemTokenHash| batch.put(OFFERS, *offer.as_bytes(), row.clone());
         self.commit(offers.iter().fold(Batch::new(), add)).await
@@ -293,6 +303,7 @@ impl QueueStore for EmbeddedQueue {
             (None, None) if offer.terms.expires < now => return Err(RedeemError::Expired),
             (None, None) => {}
         }
+        self.check_room_for(0).await?;
         let account = open_account(request, new, offer.terms, now);
         let redeemed = OfferRow { redeemed: Some(account.id), ..offer };
         let batch = Batch::new()
@@ -362,6 +373,7 @@ impl QueueStore for EmbeddedQueue {
         if account.state != AccountState::Active {
             return Err(DeliverError::Full);
         }
+        self.check_room_for(msg_c.len()).await?;
         let reserved = entry.reserve(rows::length_of(&msg_c)?).ok_or(DeliverError::Full)?;
         let number = reserved.number();
         self.store_message(&account, number, digest, msg_c, now).await?;
@@ -438,6 +450,7 @@ impl QueueStore for EmbeddedQueue {
             flushes: stats.groups,
             disk_bytes: stats.disk_bytes,
             healthy: !stats.failed && !stats.alarm,
+            disk_full: self.check_room_for(0).await.is_err(),
         })
     }
 
@@ -485,6 +498,13 @@ fn open_account(request: &RedeemRequest, new: NewAccount, terms: OfferTerms, now
         retention_seconds: terms.retention_seconds,
         state: AccountState::Active,
         created: now,
+    }
+}
+
+fn queue_error(error: CommitError) -> QueueError {
+    match error {
+        CommitError::DiskFull(full) => full.into(),
+        other => QueueError::new(other),
     }
 }
 
