@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod chance;
+pub mod failing_disk;
 pub mod hostile;
 pub mod lossy;
 pub mod mailbox;
@@ -13,6 +14,7 @@ pub mod process;
 pub mod programs;
 pub mod python;
 pub mod rendezvous;
+pub mod small_disk;
 pub mod traffic;
 pub mod wait;
 pub mod world;

@@ -98,6 +98,16 @@ impl MailboxServer {
         self.process = None;
     }
 
+    /// Waits until it has ended by itself, and returns whether in good order, with its log.
+    ///
+    /// # Panics
+    /// If it does not run, or does not end.
+    #[must_use]
+    pub fn ended(&mut self) -> (bool, String) {
+        let (status, log) = self.process.take().expect("the server runs").finish();
+        (status.success(), log.join("\n"))
+    }
+
     /// Starts it again where it was.
     ///
     /// # Panics

@@ -117,6 +117,19 @@ impl Node {
         self.life = Life::Stopped;
     }
 
+    /// Waits until the node has ended by itself, and returns whether in good order, with its log.
+    ///
+    /// # Panics
+    /// If it is not a child of the test, or does not end.
+    #[must_use]
+    pub fn ended(&mut self) -> (bool, String) {
+        let Life::Child { process, .. } = std::mem::replace(&mut self.life, Life::Stopped) else {
+            panic!("only children are waited for");
+        };
+        let (status, log) = process.finish();
+        (status.success(), log.join("\n"))
+    }
+
     /// The node's folder.
     #[must_use]
     pub fn basedir(&self) -> &Path {

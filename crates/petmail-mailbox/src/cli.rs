@@ -12,12 +12,14 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use petmail_net::program::{Failure, LogFormat, announce_ready, shutdown_on_signals};
 use petmail_proto::base_url::BaseUrl;
+use petmail_store::OpenError;
 
 use self::administer::Operator;
 use crate::{
     admin::{MAX_OFFERS, OfferRequest},
     basedir::{Basedir, InitError},
     config::{AdminListen, Settings},
+    queue::{QueueError, embedded::OpenQueueError},
     server::{Mailbox, MailboxError},
     size::ByteSize,
 };
@@ -257,6 +259,15 @@ fn explain(error: MailboxError) -> Failure {
         }
         MailboxError::Lock(_) => "stop the other process first",
         MailboxError::Bind(_) => "choose another address with --listen",
+        MailboxError::StoreFailed(_) => {
+            "is the disk full or failing? make room, then start the server again: what was accepted is kept"
+        }
+        MailboxError::Queue(QueueError::DiskFull(_)) => {
+            "make room on the disk, then start the server again: what was accepted is kept"
+        }
+        MailboxError::Open(OpenQueueError::Store(OpenError::Io { .. })) => {
+            "is the disk full or failing? make room, then start the server again: what was accepted is kept"
+        }
         _ => return Failure::failed(error),
     };
     Failure::failed(error).hint(hint)

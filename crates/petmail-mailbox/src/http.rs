@@ -32,7 +32,7 @@ use petmail_proto::{
 
 pub use self::problem::Problem;
 use crate::{
-    queue::QueueStore,
+    queue::{QueueStats, QueueStore},
     retrieve::{EventStream, StreamItem},
     server::Services,
 };
@@ -93,8 +93,12 @@ async fn status_page() -> &'static str {
 }
 
 async fn healthz<Q: QueueStore>(State(services): Shared<Q>) -> Result<&'static str, Problem> {
-    let healthy = services.healthy().await.map_err(|_| Problem::Store)?;
-    if healthy { Ok("ok\n") } else { Err(Problem::Store) }
+    let store = services.store().await.map_err(|_| Problem::Store)?;
+    match store {
+        QueueStats { healthy: false, .. } => Err(Problem::Store),
+        QueueStats { disk_full: true, .. } => Err(Problem::DiskFull),
+        _ => Ok("ok\n"),
+    }
 }
 
 async fn server<Q: QueueStore>(State(services): Shared<Q>) -> Response {

@@ -19,6 +19,7 @@ use petmail_proto::{
     time::UnixMillis,
     token::SlotId,
 };
+use petmail_store::DiskFull;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -104,15 +105,22 @@ pub enum Delivered {
     Repeated,
 }
 
-/// The store failed; the sender may try again later.
+/// Nothing was stored; whoever asked may try again later.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct QueueError(String);
+#[non_exhaustive]
+pub enum QueueError {
+    /// There is too little room on the disk. It can go on as soon as there is more.
+    #[error(transparent)]
+    DiskFull(#[from] DiskFull),
+    /// The store failed.
+    #[error("{0}")]
+    Failed(String),
+}
 
 impl QueueError {
     /// Wraps what the engine says.
     pub fn new(reason: impl std::fmt::Display) -> Self {
-        Self(reason.to_string())
+        Self::Failed(reason.to_string())
     }
 }
 
@@ -184,6 +192,9 @@ pub struct QueueStats {
     pub disk_bytes: u64,
     /// Whether changes are still taken.
     pub healthy: bool,
+    /// Whether the disk is so full that nothing new is taken in.
+    #[serde(default)]
+    pub disk_full: bool,
 }
 
 /// Keeps accounts, offers and messages. Every change is durable when its future resolves.

@@ -30,7 +30,7 @@ use crate::{
     http,
     identity::{Identity, IdentityError},
     queue::{
-        QueueError, QueueStore,
+        QueueError, QueueStats, QueueStore,
         embedded::{EmbeddedQueue, OpenQueueError},
     },
     retrieve::Retrieval,
@@ -77,6 +77,9 @@ pub enum MailboxError {
     /// The queue failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The queue failed while it was served, and has to be opened again.
+    #[error("the store has failed, and nothing more can be kept: {0}")]
+    StoreFailed(QueueError),
     /// The descriptor cannot be made.
     #[error("cannot make the server's descriptor: {0}")]
     Descriptor(#[from] DescriptorError),
@@ -153,12 +156,12 @@ impl<Q: QueueStore> Services<Q> {
         self.descriptor.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tells whether messages can be stored.
+    /// Tells how the store is doing.
     ///
     /// # Errors
     /// [`QueueError`] if the store cannot even tell.
-    pub async fn healthy(&self) -> Result<bool, QueueError> {
-        Ok(self.queue.stats().await?.healthy)
+    pub async fn store(&self) -> Result<QueueStats, QueueError> {
+        self.queue.stats().await
     }
 
     /// Deletes a few of the messages whose time is over; tells whether more may be left.
@@ -286,13 +289,27 @@ impl Mailbox {
         self.basedir.remember_tls(&self.tls)?;
         let scheme = server.base_scheme();
         ready(&format!("{scheme}://{}{}/", server.local_addr(), http::base_path(url)))?;
-        tokio::join!(
+        let shutdown = shutdown.child_token();
+        let ((), (), (), failed) = tokio::join!(
             server.serve(self.router(), shutdown.clone()),
             admin.serve(http::admin::router(Arc::clone(&self.services)), shutdown.clone()),
             self.services.maintain(&shutdown),
+            self.end_with_store(&shutdown),
         );
         self.close().await;
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(MailboxError::StoreFailed(error)))
+    }
+
+    /// Waits for `shutdown`, or brings it about and returns why if the store fails: what memory says of the store may be
+    /// wrong then, and only opening it again tells.
+    async fn end_with_store(&self, shutdown: &CancellationToken) -> Option<QueueError> {
+        tokio::select! {
+            () = shutdown.cancelled() => None,
+            error = self.services.queue.failed() => {
+                shutdown.cancel();
+                Some(error)
+            }
+        }
     }
 
     /// Closes the store, and gives the basedir free.

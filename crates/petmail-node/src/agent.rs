@@ -19,7 +19,7 @@ use std::{
 };
 
 use petmail_proto::{invitation::machine::Effect, server::offer::Offer as MailboxOffer, time::UnixMillis};
-use petmail_store::Keyspace;
+use petmail_store::{CommitError, Keyspace};
 use rand_core::OsRng;
 use tokio::sync::{Mutex, Notify, broadcast};
 
@@ -142,6 +142,16 @@ impl Agent {
         // The next operation's events come after these.
         self.publish(&core, step).await;
         result
+    }
+
+    /// Checks that there is room for what makes the database larger. What notes how things went does without.
+    fn check_room(&self) -> Result<(), CommandError> {
+        Ok(self.0.db.check_room()?)
+    }
+
+    /// Waits until a write has failed: what is on the disk can only be known by opening the database again.
+    pub(crate) async fn failed(&self) -> CommandError {
+        internal(&self.0.db.failed().await)
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommandError> {
@@ -349,6 +359,7 @@ impl Agent {
     /// # Errors
     /// If the request makes no sense, or no nameplate comes in time; nothing is left of it then.
     pub async fn invite(&self, request: InviteRequest) -> Result<InvitationView, CommandError> {
+        self.check_room()?;
         let mut events = self.subscribe();
         let InviteRequest { petname, code } = request;
         let start = |core: &mut Core, step: &mut Step, now| {
@@ -422,6 +433,7 @@ impl Agent {
         offer: MailboxOffer,
         is_local: bool,
     ) -> Result<MailboxView, CommandError> {
+        self.check_room()?;
         let id = self.step(|core, step, _| core.begin_redeem(step, offer, is_local, &mut OsRng)).await?;
         let mailbox = self.mailbox(id).await?;
         if mailbox.account.is_none() {
@@ -505,6 +517,7 @@ impl Agent {
     /// If there is no such contact, or the text is empty or too long.
     pub async fn send_basic(&self, request: SendRequest) -> Result<MessageView, CommandError> {
         let SendRequest { cid, text } = request;
+        self.check_room()?;
         self.step(|core, step, now| core.send_basic(step, cid, &text, now, &mut OsRng)).await
     }
 
@@ -522,6 +535,7 @@ impl Agent {
     /// # Errors
     /// If there is no such message, or it neither waits nor has failed.
     pub async fn retry_message(&self, id: u64) -> Result<MessageView, CommandError> {
+        self.check_room()?;
         let (key, message, packets) = self.message(id).await?;
         self.step(|core, step, now| core.retry_message(step, key, &message, packets, now, &mut OsRng)).await
     }
@@ -580,12 +594,17 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             display_name: core.profile.display_name.clone(),
             outbox,
-            problems: view::problems(&core, &mailboxes, &rendezvous, now()),
+            problems: self.problems(&core, &mailboxes, &rendezvous),
             mailboxes,
             rendezvous,
             contacts: core.peers.len(),
             open_invitations: core.invitations.values().filter(|invite| invite.is_open()).count(),
         }
+    }
+
+    fn problems(&self, core: &Core, mailboxes: &[MailboxView], rendezvous: &RendezvousView) -> Vec<String> {
+        let full = self.check_room().err().map(|error| format!("{error}; {}", error.hint));
+        full.into_iter().chain(view::problems(core, mailboxes, rendezvous, now())).collect()
     }
 
     fn rendezvous(&self) -> RendezvousView {
@@ -608,10 +627,13 @@ fn now() -> UnixMillis {
 }
 
 fn internal(error: &anyhow::Error) -> CommandError {
+    if let Some(CommitError::DiskFull(full)) = error.downcast_ref() {
+        return full.clone().into();
+    }
     CommandError::new(
         Fault::Internal,
         format!("{error:#}"),
-        "check the disk (is it full?), then restart the node; nothing that was confirmed is lost",
+        "is the disk full or failing? mend that, then restart the node; nothing that was confirmed is lost",
     )
 }
 

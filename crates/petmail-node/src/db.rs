@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use petmail_store::{
-    Batch, BlobDir, BlobName, Direction, EngineKind, Keyspace, Row, Store, prefix_range, rewrite_offline,
+    Batch, BlobDir, BlobName, Direction, DiskFull, EngineKind, Keyspace, Row, Store, prefix_range,
+    rewrite_offline,
 };
 
 use self::values::{SHORT, Values};
@@ -121,6 +122,16 @@ impl Db {
         let Some((key, row)) = self.next(cursor).await? else { return Ok(None) };
         let value = self.values.read(cursor.keyspace.name(), &key, row).await?;
         Ok(Some((key, value)))
+    }
+
+    /// Checks that there is room for more.
+    pub(crate) fn check_room(&self) -> Result<(), DiskFull> {
+        self.store.check_room()
+    }
+
+    /// Waits until a write has failed, after which the database has to be opened again. Says why.
+    pub(crate) async fn failed(&self) -> anyhow::Error {
+        anyhow::Error::new(self.store.failed().await).context("a write to the database failed")
     }
 
     /// Says how the store is.

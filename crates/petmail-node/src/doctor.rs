@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use petmail_net::program::write_private_file;
+use petmail_store::{RESERVE_BYTES, free_bytes};
 
 use crate::{
     api::types::{CheckState, CheckView},
@@ -13,8 +14,8 @@ use crate::{
 /// Below this much free space the disk will be full soon.
 const LITTLE_SPACE_BYTES: u64 = 1 << 30;
 
-/// Below this much free space messages may be refused at any moment.
-const NO_SPACE_BYTES: u64 = 50 << 20;
+/// Below this much free space nothing is taken in.
+const NO_SPACE_BYTES: u64 = RESERVE_BYTES;
 
 impl CheckView {
     /// All is well.
@@ -71,8 +72,8 @@ fn check_permissions(basedir: &Basedir) -> CheckView {
 }
 
 fn check_space(path: &Path) -> CheckView {
-    match rustix::fs::statvfs(path) {
-        Ok(disk) => space(disk.f_bavail.saturating_mul(disk.f_frsize)),
+    match free_bytes(path) {
+        Ok(free_bytes) => space(free_bytes),
         Err(error) => {
             CheckView::problem("disk space", format!("it is not known: {error}"), "look at the disk")
         }
@@ -82,9 +83,11 @@ fn check_space(path: &Path) -> CheckView {
 fn space(free_bytes: u64) -> CheckView {
     let detail = format!("{} MiB are free", free_bytes >> 20);
     match free_bytes {
-        0..NO_SPACE_BYTES => {
-            CheckView::problem("disk space", detail, "make room now: without it nothing comes in")
-        }
+        0..NO_SPACE_BYTES => CheckView::problem(
+            "disk space",
+            detail,
+            "the disk is full: make room now; without it nothing comes in or is queued",
+        ),
         NO_SPACE_BYTES..LITTLE_SPACE_BYTES => CheckView::warning("disk space", detail, "make room soon"),
         _ => CheckView::ok("disk space", detail),
     }

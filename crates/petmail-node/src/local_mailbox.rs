@@ -35,6 +35,7 @@ pub(crate) struct LocalMailbox {
     services: Arc<Services<EmbeddedQueue>>,
     serving: JoinHandle<Result<(), MailboxError>>,
     shutdown: CancellationToken,
+    ended: CancellationToken,
 }
 
 impl LocalMailbox {
@@ -51,12 +52,18 @@ impl LocalMailbox {
         let services = Arc::clone(mailbox.services());
         let shutdown = CancellationToken::new();
         let (ready, is_ready) = oneshot::channel();
-        let serving = tokio::spawn(mailbox.run(shutdown.clone(), move |_| {
+        let running = mailbox.run(shutdown.clone(), move |_| {
             // Nobody waits any more if the node is stopping already.
             ready.send(()).unwrap_or_default();
             Ok(())
-        }));
-        let local = Self { address: reachable(listen), services, serving, shutdown };
+        });
+        let ended = CancellationToken::new();
+        let ending = ended.clone().drop_guard();
+        let serving = tokio::spawn(async move {
+            let _ending = ending;
+            running.await
+        });
+        let local = Self { address: reachable(listen), services, serving, shutdown, ended };
         match is_ready.await {
             Ok(()) => Ok(local),
             Err(_) => Err(local.stop().await.err().unwrap_or_else(|| anyhow::anyhow!("it ended at once")))
@@ -75,6 +82,11 @@ impl LocalMailbox {
         let offer = offers.first().context("the local mailbox made no offer")?.parse()?;
         agent.redeem(offer, true).await.context("the node could not get its account at the local mailbox")?;
         Ok(())
+    }
+
+    /// Waits until the mailbox has ended, by itself or because it was told to.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Ends the mailbox when its connections have ended.

@@ -463,7 +463,7 @@ fn refusal_text(status: u16) -> String {
         413 => "the mailbox server refuses messages of this size".to_owned(),
         429 => "the mailbox server asks to slow down".to_owned(),
         503 => "the mailbox server is overloaded".to_owned(),
-        507 => "the mailbox is full".to_owned(),
+        507 => "the mailbox, or the disk of its server, is full".to_owned(),
         status => format!("the mailbox server answered with status {status}"),
     }
 }

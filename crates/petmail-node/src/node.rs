@@ -66,9 +66,24 @@ impl Node {
     /// Serves until `shutdown`, then closes the database.
     ///
     /// # Errors
-    /// If a task failed.
+    /// If a task, the database or the local mailbox failed.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let ended = tasks::run(self.agent.clone(), self.rendezvous, shutdown).await;
+        let mailbox_ended = async {
+            match &self.local_mailbox {
+                Some(local) => local.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let tasks = tasks::run(self.agent.clone(), self.rendezvous, shutdown.clone());
+        tokio::pin!(tasks);
+        let ended = tokio::select! {
+            ended = &mut tasks => ended,
+            () = mailbox_ended => {
+                // Without it contacts cannot reach the node. `stop` says why it has ended.
+                shutdown.cancel();
+                tasks.await
+            }
+        };
         self.agent.close().await;
         match self.local_mailbox {
             Some(local) => ended.and(local.stop().await),

@@ -16,7 +16,8 @@ use crate::agent::Agent;
 /// Runs all tasks until `shutdown`; returns when the last one has ended.
 ///
 /// # Errors
-/// If a task ended before it was told to: without one of its tasks a node would lose messages silently.
+/// If a task ended before it was told to: without one of its tasks a node would lose messages silently. If the database
+/// failed: nothing can be stored then until it is opened again.
 pub(crate) async fn run(
     agent: Agent,
     rendezvous: WsSettings,
@@ -26,18 +27,18 @@ pub(crate) async fn run(
     tasks.spawn(outbox::run(agent.clone(), shutdown.clone()));
     tasks.spawn(upkeep::run(agent.clone(), shutdown.clone()));
     tasks.spawn(mailboxes::run(agent.clone(), shutdown.clone()));
-    tasks.spawn(invitations::run(agent, rendezvous, shutdown.clone()));
-    let mut failed = None;
-    while let Some(ended) = tasks.join_next().await {
-        if !shutdown.is_cancelled() {
-            failed = Some(ended.err());
-            shutdown.cancel();
-        }
-    }
-    match failed {
-        None => Ok(()),
-        Some(error) => Err(anyhow::anyhow!("a task of the node ended unexpectedly: {error:?}")),
-    }
+    tasks.spawn(invitations::run(agent.clone(), rendezvous, shutdown.clone()));
+    let first = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        error = agent.failed() => Err(error.into()),
+        Some(ended) = tasks.join_next() => match ended.err() {
+            _ if shutdown.is_cancelled() => Ok(()),
+            error => Err(anyhow::anyhow!("a task of the node ended unexpectedly: {error:?}")),
+        },
+    };
+    shutdown.cancel();
+    while tasks.join_next().await.is_some() {}
+    first
 }
 
 /// Sleeps until the wall clock shows `time`; for ever without one.

@@ -186,7 +186,11 @@ impl BlobDir {
             fs::rename(&temporary, &path)?;
             sync_dir(&self.dir)
         };
-        write().map_err(failed("write"))
+        write().map_err(|error| {
+            // What is unfinished takes up room, of which there may be none. The next sweep removes what stays.
+            fs::remove_file(&temporary).unwrap_or_default();
+            failed("write")(error)
+        })
     }
 
     fn sweep_now(&self, known: impl Fn(&BlobName) -> bool) -> io::Result<Swept> {

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::batch::{MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES, Op};
 use crate::engine::{EngineError, panic_text};
+use crate::space::DiskFull;
 use crate::store::{Counters, Shared};
 
 /// Why a batch was not, or is not known to be, committed.
@@ -40,6 +41,9 @@ pub enum CommitError {
     /// The store was not opened with this keyspace; nothing was written.
     #[error("the store was not opened with a keyspace {0:?}")]
     UnknownKeyspace(&'static str),
+    /// There is too little room on the disk; nothing was written, and once there is room commits succeed again.
+    #[error(transparent)]
+    DiskFull(DiskFull),
     /// The disk or the engine failed, now or earlier. This batch may or may not be there after the
     /// store has been opened again; until then no commit succeeds.
     #[error("the store has failed and takes no more writes until it is opened again: {0}")]
@@ -124,6 +128,7 @@ fn apply(shared: &Shared, ops: &[Op]) -> Result<(), CommitError> {
     if ops.is_empty() {
         return Ok(());
     }
+    shared.check_floor().map_err(CommitError::DiskFull)?;
     let applied = shared
         .with_engine(|engine| catch_unwind(AssertUnwindSafe(|| engine.apply(ops))))
         .ok_or(CommitError::Closed)?;
@@ -133,6 +138,7 @@ fn apply(shared: &Shared, ops: &[Op]) -> Result<(), CommitError> {
         Err(panic) => EngineError::new(format_args!("the engine panicked: {}", panic_text(panic.as_ref()))),
     };
     tracing::error!(%error, "the store has failed and takes no more writes");
-    let error = shared.failure.get_or_init(|| error).clone();
+    // This thread alone sets it, and it was not set above.
+    shared.failure.set(error.clone()).unwrap_or_default();
     Err(CommitError::Failed(error))
 }

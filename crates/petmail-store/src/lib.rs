@@ -40,6 +40,7 @@ mod committer;
 mod engine;
 mod layout;
 mod offline;
+mod space;
 mod store;
 
 pub use batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
@@ -48,4 +49,5 @@ pub use committer::CommitError;
 pub use engine::{EngineError, EngineKind, ParseEngineKindError};
 pub use layout::{Label, OpenError, ParseLabelError, label};
 pub use offline::{OfflineError, Rewritten, RowError, compact_offline, migrate_offline, rewrite_offline};
+pub use space::{DiskFull, RESERVE_BYTES, check_free, free_bytes};
 pub use store::{Direction, Options, ReadError, Row, Stats, Store, prefix_range};

@@ -7,15 +7,16 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SetOnce, TryAcquireError, mpsc, oneshot};
 
 use crate::batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, Op, position};
 use crate::committer::{self, CommitError, Request};
 use crate::engine::{Access, Engine, EngineError, EngineKind, KeyRange};
 use crate::layout::{self, Label, Layout, OpenError};
+use crate::space::{self, DiskFull};
 
 /// What a queued batch counts beside its keys and values, in bytes: a bound on their number.
 const BATCH_COST: usize = 1024;
@@ -34,11 +35,14 @@ pub struct Options {
     /// Memory for batches waiting to be committed, in bytes; at least that of one largest batch.
     /// Each counts as the bytes of its keys and values, 64 for each operation, and 1 KiB.
     pub queue_bytes: usize,
+    /// How much of the disk has to be free for a commit, in bytes; a smaller number than the default risks that the
+    /// engine runs out of room half-way, after which the store has to be opened again.
+    pub floor_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 16 * 1024 * 1024, queue_bytes: 8 * 1024 * 1024 }
+        Self { cache_bytes: 16 * 1024 * 1024, queue_bytes: 8 * 1024 * 1024, floor_bytes: space::FLOOR_BYTES }
     }
 }
 
@@ -64,6 +68,10 @@ pub enum ReadError {
     /// The disk or the engine failed.
     #[error("cannot read from the store: {0}")]
     Failed(EngineError),
+    /// A write has failed: what the engine would show may not be on disk, so nothing is shown until the store is opened
+    /// again.
+    #[error("the store has failed and shows nothing until it is opened again: {0}")]
+    WriteFailed(EngineError),
     /// The store has been closed, or the runtime is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -146,7 +154,8 @@ impl Store {
         let queue_bytes = options.queue_bytes.clamp(MAX_BATCH_COST, Semaphore::MAX_PERMITS);
         let shared = Arc::new(Shared {
             open: RwLock::new(Some(open)),
-            failure: OnceLock::new(),
+            failure: SetOnce::new(),
+            floor_bytes: options.floor_bytes,
             counters: Counters::default(),
         });
         // Room is given out in bytes, so that the channel itself can never be full.
@@ -247,6 +256,21 @@ impl Store {
         self.read(move |engine| engine.range(position, range, direction, limit)).await
     }
 
+    /// Checks that there is room for what makes the store larger: [`RESERVE_BYTES`](crate::RESERVE_BYTES) of the disk.
+    /// To be asked before something is taken in; commits themselves are refused only when next to nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskFull`].
+    pub fn check_room(&self) -> Result<(), DiskFull> {
+        self.inner.shared.check_free(space::RESERVE_BYTES)
+    }
+
+    /// Waits until a write has failed, after which the store has to be opened again, and returns what the engine said.
+    pub async fn failed(&self) -> EngineError {
+        self.inner.shared.failure.wait().await.clone()
+    }
+
     /// Counts since opening, and the present state.
     ///
     /// # Errors
@@ -294,7 +318,15 @@ impl Store {
         read: impl FnOnce(&dyn Engine) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, ReadError> {
         let shared = Arc::clone(&self.inner.shared);
-        blocking(move || shared.with_open(|open| read(open.engine.as_ref()).map_err(ReadError::Failed))).await
+        blocking(move || {
+            let shown = shared.with_open(|open| read(open.engine.as_ref()).map_err(ReadError::Failed));
+            // Looked at afterwards: a write that failed meanwhile may have been seen.
+            match shared.failure.get() {
+                Some(failure) => Err(ReadError::WriteFailed(failure.clone())),
+                None => shown,
+            }
+        })
+        .await
     }
 }
 
@@ -399,7 +431,8 @@ impl Receipt {
 pub(crate) struct Shared {
     open: RwLock<Option<Open>>,
     /// The first failure of a write.
-    pub(crate) failure: OnceLock<EngineError>,
+    pub(crate) failure: SetOnce<EngineError>,
+    floor_bytes: u64,
     pub(crate) counters: Counters,
 }
 
@@ -408,6 +441,16 @@ impl Shared {
     pub(crate) fn with_engine<T>(&self, use_it: impl FnOnce(&dyn Engine) -> T) -> Option<T> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.as_ref().map(|open| use_it(open.engine.as_ref()))
+    }
+
+    /// Checks that the engine can be let write.
+    pub(crate) fn check_floor(&self) -> Result<(), DiskFull> {
+        self.check_free(self.floor_bytes)
+    }
+
+    fn check_free(&self, wanted_bytes: u64) -> Result<(), DiskFull> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map_or(Ok(()), |open| space::check_free(&open.dir, wanted_bytes))
     }
 
     fn with_open<T>(&self, use_it: impl FnOnce(&Open) -> Result<T, ReadError>) -> Result<T, ReadError> {

@@ -552,6 +552,19 @@ async fn leftovers_of_a_crash_are_removed(engine: EngineKind) {
     assert!(!data_dir(&dir, 1).exists());
 }
 
+/// As a full disk leaves it; sled alone would call the store corrupted from now on.
+#[tokio::test]
+async fn an_unfinished_snapshot_of_sled_is_removed() {
+    let (dir, store) = fresh(EngineKind::Sled);
+    store.commit(Batch::new().put(KEYS, "a", "1")).await.unwrap();
+    store.close().await;
+    let unfinished = data_dir(&dir, 1).join("snap.00000000FFFFFFFF.generating");
+    fs::write(&unfinished, "").unwrap();
+    let store = open(&dir.path().join("store"), EngineKind::Sled);
+    assert_eq!(store.get(KEYS, "a").await.unwrap().unwrap(), b"1");
+    assert!(!unfinished.exists());
+}
+
 #[tokio::test]
 async fn sled_blob_files_raise_an_alarm() {
     let (dir, store) = fresh(EngineKind::Sled);

@@ -8,6 +8,7 @@ use crate::{
     admin::{AccountSummary, OfferRequest, Offers, Status},
     basedir::Basedir,
     config::{AdminListen, Settings},
+    queue::QueueStats,
     server::{Mailbox, MailboxError},
     size::ByteSize,
 };
@@ -114,6 +115,10 @@ fn status_text(status: &Status) -> String {
         status.message_bytes,
         status.streams,
         status.store.disk_bytes,
-        if status.store.healthy { "healthy" } else { "FAILED: see the log" },
+        match status.store {
+            QueueStats { healthy: false, .. } => "FAILED: see the log",
+            QueueStats { disk_full: true, .. } => "THE DISK IS FULL: nothing new is accepted; make room",
+            _ => "healthy",
+        },
     )
 }

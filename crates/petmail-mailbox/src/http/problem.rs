@@ -10,12 +10,14 @@ use crate::{
     accounts::AccountsError,
     admin::AdminError,
     deliver::DeliveryError,
-    queue::{DeliverError, RedeemError, RekeyError},
+    queue::{DeliverError, QueueError, RedeemError, RekeyError},
     retrieve::RetrieveError,
 };
 
 /// How many seconds a client should wait when the server is busy.
 const RETRY_AFTER_SECONDS: u32 = 2;
+/// How many seconds it should wait when the disk is full: somebody has to make room.
+const FULL_RETRY_AFTER_SECONDS: u32 = 20;
 
 /// Why a request is not answered as wished. Senders go by the status alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub enum Problem {
     Refused(Vec<u8>),
     /// The mailbox takes no more.
     Full,
+    /// The disk of the server is full.
+    DiskFull,
     /// Too much at once.
     Busy,
     /// The store failed.
@@ -77,6 +81,9 @@ impl Problem {
             }
             Self::Refused(_) => (StatusCode::CONFLICT, "refused", ""),
             Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "full", "the mailbox takes no more"),
+            Self::DiskFull => {
+                (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "the server's disk is full; try again later")
+            }
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "the server is busy; try again"),
             Self::Store => (StatusCode::SERVICE_UNAVAILABLE, "store", "the server cannot store anything now"),
             Self::OutOfBounds(text) => (StatusCode::BAD_REQUEST, "out-of-bounds", text),
@@ -86,20 +93,30 @@ impl Problem {
             }
         }
     }
+
+    /// Returns how many seconds a client should wait, if waiting helps.
+    const fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Busy | Self::Store => Some(RETRY_AFTER_SECONDS),
+            Self::DiskFull => Some(FULL_RETRY_AFTER_SECONDS),
+            _ => None,
+        }
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, text) = self.parts();
+        let retry_after = self.retry_after();
         tracing::info!(code, "request refused");
         if let Self::Refused(answer) = self {
             return (status, [(header::CONTENT_TYPE, "application/octet-stream")], answer).into_response();
         }
         let body = format!("{code}: {text}\n");
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            return (status, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)], body).into_response();
+        match retry_after {
+            Some(seconds) => (status, [(header::RETRY_AFTER, seconds)], body).into_response(),
+            None => (status, body).into_response(),
         }
-        (status, body).into_response()
     }
 }
 
@@ -115,6 +132,16 @@ fn internal(error: impl std::fmt::Display) -> Problem {
     Problem::Store
 }
 
+/// A full disk is noted once, by who watches it, and not for every request.
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::DiskFull(_) => Self::DiskFull,
+            error @ QueueError::Failed(_) => internal(error),
+        }
+    }
+}
+
 impl From<DeliveryError> for Problem {
     fn from(error: DeliveryError) -> Self {
         match error {
@@ -122,7 +149,7 @@ impl From<DeliveryError> for Problem {
             DeliveryError::Queue(DeliverError::UnknownSlot) => Self::UnknownToken,
             DeliveryError::Queue(DeliverError::Full) => Self::Full,
             DeliveryError::Queue(DeliverError::Busy) => Self::Busy,
-            DeliveryError::Queue(DeliverError::Queue(error)) => internal(error),
+            DeliveryError::Queue(DeliverError::Queue(error)) => error.into(),
             DeliveryError::Interrupted(error) => internal(error),
         }
     }
@@ -140,7 +167,7 @@ impl From<AccountsError> for Problem {
             AccountsError::Rekey(RekeyError::StaleGeneration) => Self::StaleGeneration,
             AccountsError::Rekey(RekeyError::KeyInUse) => Self::KeyInUse,
             AccountsError::Redeem(RedeemError::Queue(error))
-            | AccountsError::Rekey(RekeyError::Queue(error)) => internal(error),
+            | AccountsError::Rekey(RekeyError::Queue(error)) => error.into(),
             AccountsError::NoTokenKey | AccountsError::Interrupted(_) => internal(error),
         }
     }
@@ -154,7 +181,7 @@ impl From<RetrieveError> for Problem {
             RetrieveError::Ticket(_) => Self::BadTicket,
             RetrieveError::Refused { answer, .. } => Self::Refused(answer),
             RetrieveError::Busy => Self::Busy,
-            RetrieveError::Queue(error) => internal(error),
+            RetrieveError::Queue(error) => error.into(),
             RetrieveError::Interrupted(error) => internal(error),
         }
     }
@@ -164,7 +191,7 @@ impl From<AdminError> for Problem {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::OutOfBounds(text) => Self::OutOfBounds(text),
-            AdminError::Queue(error) => internal(error),
+            AdminError::Queue(error) => error.into(),
         }
     }
 }

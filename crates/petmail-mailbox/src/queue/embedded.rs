@@ -5,6 +5,7 @@
 
 mod entry;
 mod former;
+mod room;
 mod rows;
 
 use std::{
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 
 use self::{
     entry::{Entry, lock},
+    room::Refusing,
     rows::{
         ACCOUNTS, BODIES, EXPIRY, KEYSPACES, MESSAGES, META, MessageRow, OFFERS, OfferRow, Place, REPLAYS,
     },
@@ -56,6 +58,7 @@ pub struct EmbeddedQueue {
     changing: tokio::sync::Mutex<()>,
     /// What is being stored at this moment, so that the same bytes are not stored twice at once.
     arriving: Mutex<HashSet<MsgADigest>>,
+    refusing: Refusing,
 }
 
 /// The accounts, and the ways to find them.
@@ -117,6 +120,7 @@ impl EmbeddedQueue {
             index: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             arriving: Mutex::default(),
+            refusing: Refusing::default(),
         };
         queue.load_accounts().await?;
         queue.load_messages().await?;
@@ -174,7 +178,12 @@ impl EmbeddedQueue {
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), QueueError> {
-        self.store.commit(batch).await.map_err(QueueError::new)
+        self.store.commit(batch).await.map_err(queue_error)
+    }
+
+    /// Waits until the store has failed, after which the queue has to be opened again. Says why.
+    pub async fn failed(&self) -> QueueError {
+        QueueError::new(self.store.failed().await)
     }
 
     async fn get(
@@ -244,7 +253,7 @@ impl EmbeddedQueue {
         let committed = self.store.try_commit(batch.put(MESSAGES, key, row)).await;
         committed.map_err(|error| match error {
             CommitError::Overloaded => DeliverError::Busy,
-            other => QueueError::new(other).into(),
+            other => queue_error(other).into(),
         })
     }
 
@@ -289,6 +298,7 @@ impl EmbeddedQueue {
 
 impl QueueStore for EmbeddedQueue {
     async fn add_offers(&self, offers: &[RedeemTokenHash], terms: OfferTerms) -> Result<(), QueueError> {
+        self.check_room_for(0).await?;
         let row = OfferRow { terms, redeemed: None }.encode_record().map_err(QueueError::new)?;
         let add = |batch: Batch, offer: &RedeemTokenHash| batch.put(OFFERS, *offer.as_bytes(), row.clone());
         self.commit(offers.iter().fold(Batch::new(), add)).await
@@ -311,6 +321,7 @@ impl QueueStore for EmbeddedQueue {
             (None, None) if offer.terms.expires < now => return Err(RedeemError::Expired),
             (None, None) => {}
         }
+        self.check_room_for(0).await?;
         let account = open_account(request, new, offer.terms, now);
         let redeemed = OfferRow { redeemed: Some(account.id), ..offer };
         let batch = Batch::new()
@@ -383,6 +394,7 @@ impl QueueStore for EmbeddedQueue {
         if account.state != AccountState::Active {
             return Err(DeliverError::Full);
         }
+        self.check_room_for(msg_c.len()).await?;
         let reserved = entry.reserve(rows::length_of(&msg_c)?, way_in, now).ok_or(DeliverError::Full)?;
         let number = reserved.number();
         self.store_message(&account, (number, way_in), digest, msg_c, now).await?;
@@ -459,6 +471,7 @@ impl QueueStore for EmbeddedQueue {
             flushes: stats.groups,
             disk_bytes: stats.disk_bytes,
             healthy: !stats.failed && !stats.alarm,
+            disk_full: self.check_room_for(0).await.is_err(),
         })
     }
 
@@ -508,6 +521,13 @@ fn open_account(request: &RedeemRequest, new: NewAccount, terms: OfferTerms, now
         created: now,
         slot_generation: 0,
         former_slots: Vec::new(),
+    }
+}
+
+fn queue_error(error: CommitError) -> QueueError {
+    match error {
+        CommitError::DiskFull(full) => full.into(),
+        other => QueueError::new(other),
     }
 }
 

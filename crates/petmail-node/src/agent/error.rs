@@ -1,5 +1,6 @@
 //! Why the agent refuses a command, in words for people.
 
+use petmail_store::DiskFull;
 use thiserror::Error;
 
 /// Whose fault a refused command is; decides the status of the API's answer.
@@ -14,6 +15,8 @@ pub enum Fault {
     Conflict,
     /// A server that it needs is away or refuses (503).
     Unavailable,
+    /// There is no room on the node's disk (507).
+    DiskFull,
     /// The node itself failed, for instance the disk (500).
     Internal,
 }
@@ -34,6 +37,16 @@ impl CommandError {
     /// Makes a refusal.
     pub fn new(fault: Fault, problem: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { fault, problem: problem.into(), hint: hint.into() }
+    }
+}
+
+impl From<DiskFull> for CommandError {
+    fn from(full: DiskFull) -> Self {
+        Self::new(
+            Fault::DiskFull,
+            full.to_string(),
+            "make room on it, then try again; nothing that was confirmed is lost, and messages for you wait at your mailboxes",
+        )
     }
 }
 

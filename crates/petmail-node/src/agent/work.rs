@@ -163,6 +163,7 @@ impl Agent {
 
     /// Takes in messages from a mailbox, all in one commit. When this returns, the server may delete them.
     pub(crate) async fn receive(&self, messages: Vec<Vec<u8>>) -> Result<(), CommandError> {
+        self.check_room()?;
         self.step(|core, step, now| {
             for msg_c in &messages {
                 match core.receive(step, msg_c, now, &mut OsRng)? {

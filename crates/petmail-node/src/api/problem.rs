@@ -61,6 +61,7 @@ impl Refusal {
                 Fault::NotFound => StatusCode::NOT_FOUND,
                 Fault::Conflict => StatusCode::CONFLICT,
                 Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+                Fault::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
                 Fault::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
@@ -82,6 +83,7 @@ impl Refusal {
                 Fault::NotFound => "not-found",
                 Fault::Conflict => "conflict",
                 Fault::Unavailable => "unavailable",
+                Fault::DiskFull => "disk-full",
                 Fault::Internal => "internal",
             },
         }

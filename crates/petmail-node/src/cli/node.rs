@@ -10,7 +10,7 @@ use super::{
     passphrase::{self, Unlocked},
     terminal,
 };
-use crate::{basedir::Basedir, daemon};
+use crate::{agent::error::CommandError, basedir::Basedir, daemon};
 
 /// Start the node, in the background unless told otherwise
 #[derive(Debug, Args)]
@@ -95,10 +95,17 @@ fn run_in_foreground(
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {
         let shutdown = shutdown_on_signals().map_err(Failure::failed)?;
-        daemon::run(basedir, vault, shutdown)
-            .await
-            .map_err(|error| Failure::failed(error).hint("mend what is named, or see the log lines above it"))
+        daemon::run(basedir, vault, shutdown).await.map_err(|error| explain(&error))
     })
+}
+
+/// Adds what to do.
+fn explain(error: &anyhow::Error) -> Failure {
+    let hint = match error.downcast_ref::<CommandError>() {
+        Some(CommandError { hint, .. }) => hint,
+        None => "mend what is named, or see the log lines above it",
+    };
+    Failure::failed(format!("{error:#}")).hint(hint)
 }
 
 fn start_in_background(

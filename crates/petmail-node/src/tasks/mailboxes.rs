@@ -127,16 +127,21 @@ fn open_event(stream: &mut MailboxStream, data: &[u8]) -> Result<Vec<Entry>, Net
     }
 }
 
-/// Stores messages in one commit, and only then deletes them at the server.
+/// Stores messages in one commit, and only then deletes them at the server. One that does not delete, because its disk is
+/// full, keeps nobody from the rest of the event.
 async fn take_in(agent: &Agent, mailbox: &Mailbox, entries: Vec<Entry>) -> Result<(), NetworkError> {
     let mut rest = entries.as_slice();
+    let mut ended = Ok(());
     while !rest.is_empty() {
         let (batch, messages) = next_batch(agent, mailbox, rest).await?;
         agent.receive(messages).await.map_err(|error| NetworkError::Refused(error.to_string()))?;
-        agent.network().delete(mailbox, batch.iter().map(|entry| entry.delete).collect()).await?;
+        if ended.is_ok() {
+            let tokens = batch.iter().map(|entry| entry.delete).collect();
+            ended = agent.network().delete(mailbox, tokens).await;
+        }
         rest = rest.get(batch.len()..).unwrap_or_default();
     }
-    Ok(())
+    ended
 }
 
 /// Takes entries that carry their messages from the front, or fetches the first few that do not; the order stays.

@@ -4,7 +4,7 @@
 //! Linux, so every commit ends with our own `fdatasync` of the `db` file. Segments of 4 MiB keep
 //! values of up to 32 KiB out of `blobs/`, whose files sled never syncs.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -161,6 +161,7 @@ pub(super) fn keyspace_names(dir: &Path) -> Result<Vec<String>, EngineError> {
 /// sled makes an empty database of whatever it does not recognise; ours has a tree as evidence.
 fn open_db(dir: &Path, access: Access) -> Result<sled::Db, EngineError> {
     await_unlocked(dir)?;
+    remove_unfinished_snapshots(dir)?;
     let db = sled::Config::new()
         .path(dir)
         .cache_capacity(access.cache_bytes())
@@ -189,6 +190,22 @@ fn await_unlocked(dir: &Path) -> Result<(), EngineError> {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
             Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a full disk or a crash left of a snapshot that was being written.
+///
+/// sled takes it for the newest snapshot, cannot read it, and calls the database corrupted for ever. The snapshot before
+/// it is still there, and without any sled reads its whole log.
+fn remove_unfinished_snapshots(dir: &Path) -> Result<(), EngineError> {
+    for entry in dir.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            tracing::info!("an unfinished snapshot of the store is removed");
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())

@@ -87,6 +87,10 @@ struct Rig {
 
 impl Rig {
     fn new(queue_bytes: usize) -> Self {
+        Self::with(Options { queue_bytes, ..Options::default() })
+    }
+
+    fn with(options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (plan, gate, groups) =
             (Arc::new(Mutex::new(Plan::Succeed)), Arc::<Gate>::default(), Arc::<Mutex<Vec<_>>>::default());
@@ -98,7 +102,6 @@ impl Rig {
             entered: sender,
         };
         let open = Open { engine: Box::new(engine), dir: dir.path().to_owned(), _layout: None };
-        let options = Options { queue_bytes, ..Options::default() };
         Self {
             store: Store::start(open, None, &[ROWS], options).unwrap(),
             plan,
@@ -163,6 +166,22 @@ async fn assert_poisoned(rig: &Rig, text: &str) {
     let stats = rig.store.stats().await.unwrap();
     assert!(stats.failed);
     assert_eq!((stats.commits, stats.groups, stats.ops), (0, 0, 0));
+    // The engine would show what may not be on disk.
+    let shown = rig.store.get(ROWS, "a").await;
+    assert!(matches!(&shown, Err(ReadError::WriteFailed(error)) if error.to_string().contains(text)));
+    assert!(rig.store.failed().await.to_string().contains(text));
+}
+
+#[tokio::test]
+async fn without_room_nothing_is_written_and_nothing_has_failed() {
+    let rig = Rig::with(Options { floor_bytes: u64::MAX, ..Options::default() });
+    for _ in 0..2 {
+        let refused = rig.store.commit(one()).await;
+        assert!(matches!(refused, Err(CommitError::DiskFull(_))));
+    }
+    rig.store.commit(Batch::new()).await.unwrap();
+    assert_eq!(*lock(&rig.groups), []);
+    assert!(!rig.store.stats().await.unwrap().failed);
     assert!(rig.store.get(ROWS, "a").await.unwrap().is_some());
 }
 

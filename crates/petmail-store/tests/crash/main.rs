@@ -56,6 +56,20 @@ fn redb_survives_a_full_disk() {
     }
 }
 
+#[test]
+fn sled_survives_a_full_disk_that_nobody_saw_coming() {
+    if disks_are_possible("full-disk") {
+        full::fill_disk_unseen(EngineKind::Sled);
+    }
+}
+
+#[test]
+fn redb_survives_a_full_disk_that_nobody_saw_coming() {
+    if disks_are_possible("full-disk") {
+        full::fill_disk_unseen(EngineKind::Redb);
+    }
+}
+
 fn kill_loop(test: &str, engine: EngineKind) {
     writer::run_if_child(engine);
     let mut random = Random::from_environment(test);
