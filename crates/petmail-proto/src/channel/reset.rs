@@ -60,7 +60,7 @@ pub struct Reset {
     /// longer than a reset holds.
     pub transports: Option<Transports>,
     /// The sender's last channel resets, oldest first: the key that signs may be unknown to the receiver. At most
-    /// [`MAX_RESETS`](super::channel_reset::MAX_RESETS).
+    /// [`MAX_RESETS`].
     #[serde(default)]
     pub channel_resets: Vec<ChannelReset>,
 }

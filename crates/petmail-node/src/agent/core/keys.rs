@@ -94,12 +94,13 @@ impl Core {
         self.received_after_all(cid, number)?;
         let peer = self.peer_mut(cid)?;
         peer.tells_key = true;
+        let why = if peer.progress.windows.is_new(number) { Why::New } else { Why::Duplicate };
         let retired = &mut peer.progress.retired;
         retired.push(Retired { number, attempt });
         if retired.len() > MAX_NUMBERS {
             retired.remove(0);
         }
-        self.owe_ack(cid, Why::New, now, rng);
+        self.owe_ack(cid, why, now, rng);
         self.put_progress(step, cid)?;
         step.wake_outbox = true;
         Ok(Arrival::Retired)

@@ -128,9 +128,6 @@ impl Core {
         if envelope.is_reset() {
             return self.receive_reset(step, cid, message, envelope, now, rng);
         }
-        if !peer.progress.windows.is_new(envelope.number) {
-            return self.receive_again(step, cid, message, envelope, now, rng);
-        }
         let key = match peer.keys.find(&envelope.receiver_key) {
             Holding::Held(key) => key,
             Holding::Retired => {
@@ -149,7 +146,11 @@ impl Core {
         let Ok(opened) = message.open(envelope, key) else { return Ok(Arrival::Damaged) };
         let Ok(payload) = Payload::decode(opened.dangerous_peek()) else { return Ok(Arrival::Damaged) };
         let resets: Vec<ChannelReset> = payload.packet(CHANNEL_RESET).unwrap_or_default();
-        match peer.contact.author(|key| opened.verify(key).is_ok(), &resets) {
+        let author = peer.contact.author(|key| opened.verify(key).is_ok(), &resets);
+        if !peer.progress.windows.is_new(envelope.number) {
+            return self.receive_again(step, cid, envelope.number, author, payload, now, rng);
+        }
+        match author {
             Author::Present => {}
             Author::Replaced(resets) => self.adopt_resets(step, cid, resets, now, rng)?,
             Author::Former => return self.ask_again(step, cid, envelope, now, rng),
@@ -171,69 +172,44 @@ impl Core {
     }
 
     /// A message whose number counts as received: its acknowledgement may have been lost, so another one is owed.
+    ///
+    /// The number may also have been closed without its message, by a copy of the contact's node, or by somebody who stole its
+    /// keys: what the message says for people is shown, if it never was.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message, and the clock and randomness")]
     fn receive_again(
         &mut self,
         step: &mut Step,
         cid: u32,
-        message: &MsgC<'_>,
-        envelope: &Envelope,
+        number: MessageNumber,
+        author: Author,
+        mut payload: Payload,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<Arrival, CommandError> {
-        if let Some(arrival) = self.receive_late(step, cid, message, envelope, now, rng)? {
-            return Ok(arrival);
+        match author {
+            Author::Present | Author::Former | Author::Replaced(_) => {}
+            Author::Rival => return self.dispute(step, cid),
+            Author::Unknown => return Ok(Arrival::Damaged),
+        }
+        payload.packets.retain(|name, _| !OWN_PACKETS.contains(&name.as_str()));
+        // The key of a contact that cannot be told of another one outlives what is remembered of messages.
+        let keys_rotate = !self.peer(cid)?.contact.theirs.transports.list.is_empty();
+        let may_be_new = matches!(author, Author::Present) && keys_rotate && !payload.packets.is_empty();
+        if may_be_new && self.is_first(step, cid, payload.mid, now) {
+            tracing::warn!(
+                contact = cid,
+                "a message came although its number was closed; are there copies of a node?"
+            );
+            let key = MessageKey { cid, way: Way::In, number };
+            self.log_incoming(step, key, Some(payload.mid), payload.packets, now)?;
         }
         let before = self.peer(cid)?.progress.owed;
         self.owe_ack(cid, Why::Duplicate, now, rng);
-        if self.peer(cid)?.progress.owed != before {
+        if self.received_after_all(cid, number)? || self.peer(cid)?.progress.owed != before {
             self.put_progress(step, cid)?;
             step.wake_outbox = true;
         }
         Ok(Arrival::Duplicate)
-    }
-
-    /// A number may have been closed without its message: by a copy of the contact's node, or by somebody who stole its
-    /// keys. What such a message says for people is shown all the same, if it never was.
-    fn receive_late(
-        &mut self,
-        step: &mut Step,
-        cid: u32,
-        message: &MsgC<'_>,
-        envelope: &Envelope,
-        now: UnixMillis,
-        rng: &mut impl CryptoRngCore,
-    ) -> Result<Option<Arrival>, CommandError> {
-        let peer = self.peer(cid)?;
-        // The key of a contact that cannot be told of another one outlives what is remembered of messages.
-        let keys_rotate = !peer.contact.theirs.transports.list.is_empty();
-        let key = match peer.keys.find(&envelope.receiver_key) {
-            Holding::Held(key) => key,
-            Holding::Retired => return self.ask_again(step, cid, envelope, now, rng).map(Some),
-            Holding::Unknown => return Ok(None),
-        };
-        let Ok(opened) = message.open(envelope, key) else { return Ok(Some(Arrival::Damaged)) };
-        let Ok(mut payload) = Payload::decode(opened.dangerous_peek()) else {
-            return Ok(Some(Arrival::Damaged));
-        };
-        let resets: Vec<ChannelReset> = payload.packet(CHANNEL_RESET).unwrap_or_default();
-        match peer.contact.author(|key| opened.verify(key).is_ok(), &resets) {
-            Author::Present if keys_rotate => {}
-            Author::Rival => return self.dispute(step, cid).map(Some),
-            _ => return Ok(None),
-        }
-        if self.received_after_all(cid, envelope.number)? {
-            self.put_progress(step, cid)?;
-        }
-        payload.packets.retain(|name, _| !OWN_PACKETS.contains(&name.as_str()));
-        if !payload.packets.is_empty() && self.is_first(step, cid, payload.mid, now) {
-            tracing::warn!(
-                contact = cid,
-                "a message came although its number was closed; two copies of their node?"
-            );
-            let key = MessageKey { cid, way: Way::In, number: envelope.number };
-            self.log_incoming(step, key, Some(payload.mid), payload.packets, now)?;
-        }
-        Ok(None)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one message, and the clock and randomness")]
