@@ -366,9 +366,13 @@ impl World {
             | Deed::ResetKeys { node }
             | Deed::SetClock { node, .. }
             | Deed::Leave { node, .. }
-            | Deed::Copy { node }
             | Deed::ChangeSlots { node } => self.nodes[node].core.is_some(),
             Deed::Restore { node } => self.backups.contains_key(&node),
+            // What a copy has begun to settle with others the node itself never learns.
+            Deed::Copy { node } => self.nodes[node].core.as_ref().is_some_and(|core| {
+                core.invitations.values().all(|invite| !invite.is_open())
+                    && core.mailboxes.values().all(|mailbox| mailbox.account.is_some())
+            }),
             Deed::Invite { meeting, side } => {
                 self.nodes[self.meetings[meeting].nodes[side]].core.is_some()
                     && self.code_for(meeting, side).is_some()
