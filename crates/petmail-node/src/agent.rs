@@ -21,7 +21,10 @@ use std::{
 use petmail_proto::{invitation::machine::Effect, server::offer::Offer as MailboxOffer, time::UnixMillis};
 use petmail_store::{CommitError, Keyspace};
 use rand_core::OsRng;
-use tokio::sync::{Mutex, Notify, broadcast};
+use tokio::{
+    sync::{Mutex, Notify, broadcast},
+    time::Instant,
+};
 
 use self::{
     core::{Core, Profile, Step},
@@ -49,6 +52,9 @@ const REMOVE_ROWS: usize = 256;
 /// How many contacts are told of a new mailbox at a time, likewise.
 const TOLD_AT_ONCE: usize = 128;
 
+/// How long it is shown that another copy of this node has used a mailbox.
+const RIVAL_SHOWN: Duration = Duration::from_secs(3_600);
+
 /// The agent of a running node. Clones are the same agent.
 #[derive(Clone, Debug)]
 pub struct Agent(Arc<Inner>);
@@ -74,6 +80,10 @@ struct Health {
     /// By mailbox: nothing if its stream is open, else what is wrong.
     mailboxes: BTreeMap<u32, Result<(), String>>,
     rendezvous: Option<Result<(), String>>,
+    /// Why this node may be a copy of another one.
+    copy: Option<String>,
+    /// When another program took the stream of a mailbox away last.
+    superseded: BTreeMap<u32, Instant>,
 }
 
 impl Agent {
@@ -604,7 +614,32 @@ impl Agent {
 
     fn problems(&self, core: &Core, mailboxes: &[MailboxView], rendezvous: &RendezvousView) -> Vec<String> {
         let full = self.check_room().err().map(|error| format!("{error}; {}", error.hint));
-        full.into_iter().chain(view::problems(core, mailboxes, rendezvous, now())).collect()
+        let copies = self.copies(mailboxes);
+        full.into_iter().chain(copies).chain(view::problems(core, mailboxes, rendezvous, now())).collect()
+    }
+
+    /// Says what points to copies of this node; mailboxes that are not connected speak for themselves.
+    fn copies(&self, mailboxes: &[MailboxView]) -> Vec<String> {
+        let health = lock(&self.0.health);
+        let is_recent = |id: &u32| health.superseded.get(id).is_some_and(|at| at.elapsed() < RIVAL_SHOWN);
+        let rivals = mailboxes.iter().filter(|mailbox| mailbox.connected && is_recent(&mailbox.id));
+        let rivals = rivals.map(|mailbox| {
+            format!(
+                "another copy of this node has used mailbox {} in the last hour; messages it took are missing here: stop it",
+                mailbox.id
+            )
+        });
+        health.copy.iter().cloned().chain(rivals).collect()
+    }
+
+    /// Notes why this node may be a copy of another one.
+    pub(crate) fn set_copy(&self, copy: Option<String>) {
+        lock(&self.0.health).copy = copy;
+    }
+
+    /// Notes that another program has taken the stream of a mailbox away.
+    pub(crate) fn set_superseded(&self, mailbox: u32) {
+        lock(&self.0.health).superseded.insert(mailbox, Instant::now());
     }
 
     fn rendezvous(&self) -> RendezvousView {

@@ -16,5 +16,6 @@ mod doctor;
 mod local_mailbox;
 mod network;
 pub mod node;
+mod place;
 mod tasks;
 pub mod vault;

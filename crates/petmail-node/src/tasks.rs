@@ -3,6 +3,7 @@
 mod invitations;
 mod mailboxes;
 mod outbox;
+mod rival;
 mod upkeep;
 
 use std::time::Duration;

@@ -10,8 +10,12 @@ use petmail_proto::{
     retrieval::{Answer, Entry},
 };
 use rand_core::OsRng;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::Instant,
+};
 
+use super::rival::Rival;
 use crate::{
     agent::{Agent, error::Fault, records::Mailbox},
     network::{MailboxStream, NetworkError},
@@ -19,9 +23,6 @@ use crate::{
 
 /// The longest pause between attempts to connect: shorter than for deliveries, since people wait for messages.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-
-/// How long a node that was superseded waits before it takes the stream back.
-const SUPERSEDED_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many messages are taken in at a time. Each may push 64 small ones out of the quarantine or acknowledge some, and all
 /// of that has to fit into one commit.
@@ -71,7 +72,7 @@ async fn finish_redeem(agent: Agent, mailbox: Mailbox, shutdown: CancellationTok
 }
 
 async fn keep_open(agent: Agent, id: u32, shutdown: CancellationToken) {
-    let (mut failures, mut clock_offset) = (0, 0);
+    let (mut failures, mut clock_offset, mut rival) = (0, 0, Rival::default());
     loop {
         let ended = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -88,7 +89,10 @@ async fn keep_open(agent: Agent, id: u32, shutdown: CancellationToken) {
                 failures = 1;
                 continue;
             }
-            NetworkError::Superseded => SUPERSEDED_PAUSE,
+            NetworkError::Superseded => {
+                agent.set_superseded(id);
+                rival.superseded(Instant::now())
+            }
             _ => Duration::ZERO,
         };
         tokio::select! {
