@@ -253,6 +253,8 @@ pub(crate) struct Mailbox {
     pub(crate) leaving: Option<UnixMillis>,
     /// A request for new secrets that the server may not have answered yet.
     pub(crate) rekeying: Option<Rekeying>,
+    /// When it was last known to be read, to the hour.
+    pub(crate) read_at: UnixMillis,
 }
 
 /// A request that replaces an account's secrets: repeated until it is answered.

@@ -224,6 +224,14 @@ pub(crate) fn problems(
     for mailbox in mailboxes {
         if let Some(reason) = &mailbox.reason {
             problems.push(format!("mailbox {} ({}) is not connected: {reason}", mailbox.id, mailbox.url));
+            let expires_at = core.mailboxes.get(&mailbox.id).and_then(|mailbox| mailbox.expires_at(now));
+            problems.extend(expires_at.map(|time| {
+                let day = timestamp(time).strftime("%Y-%m-%d");
+                format!(
+                    "what waits in mailbox {} is deleted there from {day} on, unread: see to it before",
+                    mailbox.id
+                )
+            }));
         }
     }
     let disputed = core.peers.values().filter(|peer| peer.contact.state == Trust::Disputed);

@@ -187,6 +187,11 @@ impl Agent {
         id: u32,
         state: Result<(), String>,
     ) -> Result<(), CommandError> {
+        if state.is_ok()
+            && let Err(error) = self.step(|core, step, now| Ok(core.note_read(step, id, now)?)).await
+        {
+            tracing::warn!(%error, "it cannot be noted that a mailbox is read");
+        }
         let before = lock(&self.0.health).mailboxes.insert(id, state.clone());
         if before.as_ref() == Some(&state) {
             return Ok(());

@@ -7,6 +7,7 @@ use petmail_proto::{
     keys::TransportId,
     server::{account::AccountKeys, offer::Offer},
     time::UnixMillis,
+    wire::WireError,
 };
 use rand_core::CryptoRngCore;
 
@@ -15,6 +16,9 @@ use crate::agent::{
     error::{CommandError, Fault},
     records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying},
 };
+
+/// How exactly it is known when a mailbox was last read.
+const READ_NOTED_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How many former transports of a contact are remembered: a mailbox that is left is looked into for its retention only.
 const MAX_PAST_TIDS: usize = 16;
@@ -54,6 +58,7 @@ impl Core {
             account: None,
             leaving: None,
             rekeying: None,
+            read_at: UnixMillis::default(),
         };
         self.mailboxes.insert(id, mailbox);
         self.put_settings(step)?;
@@ -71,6 +76,17 @@ impl Core {
         let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
         mailbox.account = Some(account);
         Ok(self.put_mailbox(step, id)?)
+    }
+
+    /// Notes that a mailbox is read now; not more often than people need to know.
+    pub(crate) fn note_read(&mut self, step: &mut Step, id: u32, now: UnixMillis) -> Result<(), WireError> {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
+        let is_recent = mailbox.read_at <= now && now.since(mailbox.read_at) < READ_NOTED_EVERY;
+        if is_recent {
+            return Ok(());
+        }
+        mailbox.read_at = now;
+        self.put_mailbox(step, id)
     }
 
     /// Where contacts are to write: the slots of all accounts that are not being left.
@@ -299,6 +315,13 @@ impl Mailbox {
     pub(crate) fn generation(&self) -> Option<u64> {
         let account = self.account.as_ref()?;
         Some(self.rekeying.as_ref().map_or(account.record.generation, |asked| asked.generation))
+    }
+
+    /// When the first messages that were not read may be deleted there; `None` while that is far.
+    pub(crate) fn expires_at(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let retention = Duration::from_secs(self.account.as_ref()?.record.retention_seconds);
+        let is_far = self.read_at == UnixMillis::default() || now.since(self.read_at) < retention / 2;
+        (!is_far).then(|| self.read_at.plus(retention))
     }
 
     /// Until when a mailbox that was left is still looked into.

@@ -234,6 +234,7 @@ fn mailbox() {
         account,
         leaving: None,
         rekeying: None,
+        read_at: UnixMillis::default(),
     };
     let account = Account { record, token_key: TokenPublicKey::from_bytes([15; 32]) };
     check("mailbox-unredeemed", &mailbox(None));
@@ -254,7 +255,8 @@ fn mailbox() {
     migrates("mailbox-rekeying", 2, &rekeying(12, false));
     check("mailbox-rekeying", &rekeying(19, true));
     let record = AccountRecord { slot: 20, ..account.record };
-    check("mailbox-other-slot", &mailbox(Some(Account { record, ..account })));
+    let read_at = UnixMillis(21);
+    check("mailbox-other-slot", &Mailbox { read_at, ..mailbox(Some(Account { record, ..account })) });
 }
 
 fn windows() -> Windows {

@@ -285,7 +285,8 @@ pub(super) fn mailbox(version: u16, body: &[u8]) -> Result<Mailbox, WireError> {
         Rekeying { generation, keys, new_slot: false }
     });
     let account = account.map(Account::from);
-    Ok(Mailbox { id, url, server, pin, is_local, keys, redeem_token, account, leaving, rekeying })
+    let read_at = UnixMillis::default();
+    Ok(Mailbox { id, url, server, pin, is_local, keys, redeem_token, account, leaving, rekeying, read_at })
 }
 
 fn homes(mailboxes: Vec<u32>) -> Vec<Home> {

@@ -413,3 +413,25 @@ fn nobody_is_told_what_was_read_unless_that_is_wished() {
     let offer = offer(&mut world, 1);
     assert!(!world.packets(1, &offer).extras.contains_key("receipt"));
 }
+
+#[test]
+fn a_mailbox_that_is_not_read_for_long_is_seen_to_before_messages_are_deleted() {
+    let mut world = met([true, true]);
+    let day = Duration::from_secs(86_400);
+    let expires_at =
+        |world: &World| world.nodes[0].core.as_ref().unwrap().mailboxes[&1].expires_at(world.now);
+    assert_eq!(expires_at(&world), None, "nothing is known");
+    let start = world.now;
+    for (after, writes) in [(0, 1), (3_599, 0), (3_601, 1)] {
+        let now = start.plus(Duration::from_secs(after));
+        let (noted, step) = act(&mut world, 0, |world, step| Ok(core!(world, 0).note_read(step, 1, now)?));
+        noted.unwrap();
+        assert_eq!(step.writes.len(), writes, "{after} s");
+    }
+    // The simulation's mailboxes keep messages for a day.
+    let last = start.plus(Duration::from_secs(3_601));
+    for (passed, expected) in [(day / 2 - Duration::from_secs(1), None), (day / 2, Some(last.plus(day)))] {
+        world.now = last.plus(passed);
+        assert_eq!(expires_at(&world), expected);
+    }
+}
