@@ -13,7 +13,7 @@ use rand_core::OsRng;
 
 use crate::{
     identity::Identity,
-    queue::{AccountSecrets, NewAccount, NewSecrets, NewSlot, QueueStore, RedeemError, RekeyError},
+    queue::{AccountSecrets, NewAccount, NewSecrets, NewSlot, QueueStore, RedeemError, RekeyError, Rekeyed},
     work::{Interrupted, to_the_end},
 };
 
@@ -66,18 +66,24 @@ impl<Q: QueueStore> Accounts<Q> {
     }
 
     /// Replaces an account's secrets, and its slot if it is asked for. Returns the boxed answer, and whose streams now have an
-    /// old key.
+    /// old key. A request for the present generation changes nothing: so an owner asks how its account is.
     ///
     /// # Errors
     /// [`AccountsError`].
-    pub async fn rekey(&self, body: Vec<u8>, now: UnixMillis) -> Result<(Vec<u8>, AccountId), AccountsError> {
+    pub async fn rekey(
+        &self,
+        body: Vec<u8>,
+        now: UnixMillis,
+    ) -> Result<(Vec<u8>, Option<AccountId>), AccountsError> {
         let identity = &self.identity;
         let (request, key) = RekeyRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
         let slot = if request.new_slot { Some(new_slot(identity)?) } else { None };
         let new = NewSecrets { secrets: new_secrets(), slot };
         let queue = Arc::clone(&self.queue);
-        let account = to_the_end(async move { queue.rekey(&request, new, now).await }).await??;
-        Ok((account.record().seal_answer(&account.answer_key, key, &mut OsRng)?, account.id))
+        let rekeyed = to_the_end(async move { queue.rekey(&request, new, now).await }).await??;
+        let Rekeyed { account, is_new } = rekeyed;
+        let answer = account.record().seal_answer(&account.answer_key, key, &mut OsRng)?;
+        Ok((answer, is_new.then_some(account.id)))
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use petmail_proto::{
     base_url::BaseUrl,
     keys::{CertificatePin, RedeemToken, ServerIdentityKey},
-    server::account::{AccountId, AccountState, Quota},
+    server::account::{AccountId, AccountState, MAX_NOTICES, Quota},
     time::UnixMillis,
 };
 use rand_core::OsRng;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     identity::Identity,
-    queue::{AccountUsage, OfferTerms, QueueError, QueueStats, QueueStore},
+    queue::{AccountChange, AccountUsage, OfferTerms, QueueError, QueueStats, QueueStore},
     size::ByteSize,
 };
 
@@ -23,6 +23,9 @@ use crate::{
 pub const MAX_OFFERS: u32 = 500;
 /// The most messages that an account may hold: what a person is behind after a year of a hundred a day, twice over.
 pub const QUOTA_MESSAGES: u64 = 100_000;
+
+/// The longest notice to an owner, in bytes.
+pub const MAX_NOTICE_BYTES: usize = 500;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -74,6 +77,39 @@ pub struct AccountSummary {
     pub retention_seconds: u64,
     /// How often its secrets were replaced.
     pub generation: u64,
+    /// What its owner is told.
+    pub notices: Vec<String>,
+}
+
+/// What is to be changed of an account; what is left out stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    /// The account's id.
+    pub account: AccountId,
+    /// How many bytes it may hold.
+    #[serde(default)]
+    pub mailbox_quota: Option<ByteSize>,
+    /// How many days messages are kept that come from now on.
+    #[serde(default)]
+    pub retention_days: Option<u32>,
+    /// Whether it takes messages.
+    #[serde(default)]
+    pub state: Option<AccountState>,
+    /// Told to the owner beside what is told already, at most [`MAX_NOTICE_BYTES`].
+    #[serde(default)]
+    pub notice: Option<String>,
+    /// Whether what was told before is taken back.
+    #[serde(default)]
+    pub clear_notices: bool,
+}
+
+/// Which account is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountRequest {
+    /// Its id.
+    pub account: AccountId,
 }
 
 /// The server as a whole, for the operator.
@@ -108,6 +144,9 @@ pub enum AdminError {
     /// The numbers make no sense.
     #[error("{0}")]
     OutOfBounds(&'static str),
+    /// No account has this id.
+    #[error("there is no such account")]
+    NoSuchAccount,
     /// The store failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -149,6 +188,35 @@ impl<Q: QueueStore> Admin<Q> {
         Ok(self.queue.accounts().await?.iter().map(summary).collect())
     }
 
+    /// Describes one account.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn account(&self, request: AccountRequest) -> Result<AccountSummary, AdminError> {
+        let accounts = self.queue.accounts().await?;
+        let found = accounts.iter().find(|found| found.account.id == request.account);
+        found.map(summary).ok_or(AdminError::NoSuchAccount)
+    }
+
+    /// Changes an account. Its owner is to be told.
+    ///
+    /// # Errors
+    /// [`AdminError`]; nothing is changed then.
+    pub async fn change(&self, request: &ChangeRequest) -> Result<AccountSummary, AdminError> {
+        let before = self.account(AccountRequest { account: request.account }).await?;
+        let change = change(request, before)?;
+        self.queue.change(request.account, &change).await?.ok_or(AdminError::NoSuchAccount)?;
+        self.account(AccountRequest { account: request.account }).await
+    }
+
+    /// Removes an account with all that it holds.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn remove(&self, request: AccountRequest) -> Result<(), AdminError> {
+        if self.queue.remove(request.account).await? { Ok(()) } else { Err(AdminError::NoSuchAccount) }
+    }
+
     /// Describes the server. What only a running one knows is zero.
     ///
     /// # Errors
@@ -187,6 +255,33 @@ fn terms(request: &OfferRequest, now: UnixMillis) -> Result<OfferTerms, AdminErr
     })
 }
 
+fn change(request: &ChangeRequest, before: AccountSummary) -> Result<AccountChange, AdminError> {
+    if request.mailbox_quota.is_some_and(|quota| quota.0 == 0) {
+        return Err(AdminError::OutOfBounds("a mailbox without any room is of no use"));
+    }
+    if request.retention_days == Some(0) {
+        return Err(AdminError::OutOfBounds("messages are kept for at least one day"));
+    }
+    let is_good = |notice: &String| {
+        (1..=MAX_NOTICE_BYTES).contains(&notice.len()) && !notice.chars().any(char::is_control)
+    };
+    if !request.notice.as_ref().is_none_or(is_good) {
+        return Err(AdminError::OutOfBounds("a notice is one line of at most 500 bytes"));
+    }
+    let kept = if request.clear_notices { Vec::new() } else { before.notices };
+    let notices: Vec<String> = kept.into_iter().chain(request.notice.clone()).collect();
+    if notices.len() > MAX_NOTICES {
+        return Err(AdminError::OutOfBounds("there are too many notices; clear them first"));
+    }
+    let quota = |bytes: ByteSize| Quota { bytes: bytes.0, messages: before.quota_messages };
+    Ok(AccountChange {
+        quota: request.mailbox_quota.map(quota),
+        retention_seconds: request.retention_days.map(|days| DAY.saturating_mul(days).as_secs()),
+        state: request.state,
+        notices: Some(notices),
+    })
+}
+
 fn summary(found: &AccountUsage) -> AccountSummary {
     let account = &found.account;
     AccountSummary {
@@ -199,6 +294,7 @@ fn summary(found: &AccountUsage) -> AccountSummary {
         quota_messages: account.quota.messages,
         retention_seconds: account.retention_seconds,
         generation: account.generation,
+        notices: account.notices.clone(),
     }
 }
 

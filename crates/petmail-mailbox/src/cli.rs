@@ -1,5 +1,6 @@
 //! The command line. Each command parses, asks the server or the services, and prints; nothing is decided here.
 
+mod account;
 mod administer;
 mod client;
 
@@ -51,6 +52,13 @@ Each offer becomes one mailbox, for whoever redeems it first. Give it to one per
 const ACCOUNTS_EXAMPLES: &str = "Examples:
   petmail-mailbox accounts
   petmail-mailbox accounts --json | jq .used_bytes";
+
+const ACCOUNT_EXAMPLES: &str = "Examples:
+  petmail-mailbox account show ID
+  petmail-mailbox account set ID --mailbox-quota 2GB
+  petmail-mailbox account suspend ID --notice 'please pay by Friday'
+
+`accounts` lists the ids.";
 
 const STATUS_EXAMPLES: &str = "Examples:
   petmail-mailbox status
@@ -148,6 +156,9 @@ enum ServerCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show, change, suspend or remove one account
+    #[command(subcommand, after_help = ACCOUNT_EXAMPLES)]
+    Account(account::Account),
     /// Describe the server
     #[command(after_help = STATUS_EXAMPLES)]
     Status {
@@ -211,6 +222,7 @@ impl Common {
                 operator(settings(Settings::default())).offer(&args.request()).await
             }
             ServerCommand::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
+            ServerCommand::Account(command) => command.run(operator(settings(Settings::default()))).await,
             ServerCommand::Status { json } => operator(settings(Settings::default())).status(json).await,
         }
     }

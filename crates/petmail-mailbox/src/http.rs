@@ -43,6 +43,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// The name of the last event of a stream that gave way to another. Its data repeats it: an event without data is none.
 const SUPERSEDED: &str = "superseded";
 
+/// The name of the event that tells an owner to ask how its account is now.
+const ACCOUNT: &str = "account";
+
 const OCTETS: [(header::HeaderName, &str); 2] =
     [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")];
 
@@ -112,8 +115,10 @@ async fn redeem<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result
 }
 
 async fn rekey<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<Response, Problem> {
-    let (answer, account) = services.accounts().rekey(body?.to_vec(), now()).await?;
-    services.retrieval().end_stream(&account);
+    let (answer, rekeyed) = services.accounts().rekey(body?.to_vec(), now()).await?;
+    if let Some(account) = rekeyed {
+        services.retrieval().end_stream(&account);
+    }
     Ok((OCTETS, answer).into_response())
 }
 
@@ -157,6 +162,9 @@ fn events<Q: QueueStore>(stream: EventStream<Q>) -> impl Stream<Item = Result<Ss
         match stream.next(now).await {
             Ok(StreamItem::Event(bytes)) => {
                 Some((Ok(SseEvent::default().data(BASE64.encode(&bytes))), Some(stream)))
+            }
+            Ok(StreamItem::AccountChanged) => {
+                Some((Ok(SseEvent::default().event(ACCOUNT).data(ACCOUNT)), Some(stream)))
             }
             Ok(StreamItem::Superseded) => {
                 Some((Ok(SseEvent::default().event(SUPERSEDED).data(SUPERSEDED)), None))

@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-pub use self::account::{Account, AccountSecrets, FormerSlot, NewAccount, NewSecrets, NewSlot, WayIn};
+pub use self::account::{
+    Account, AccountChange, AccountSecrets, FormerSlot, NewAccount, NewSecrets, NewSlot, WayIn,
+};
 
 /// What an offer gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +87,15 @@ pub struct AccountUsage {
     pub account: Arc<Account>,
     /// What it holds now.
     pub usage: Usage,
+}
+
+/// An account after a request for new secrets.
+#[derive(Clone, Debug)]
+pub struct Rekeyed {
+    /// The account as it is now.
+    pub account: Arc<Account>,
+    /// Whether the request changed it, or was answered before.
+    pub is_new: bool,
 }
 
 /// One waiting message.
@@ -214,13 +225,25 @@ pub trait QueueStore: Send + Sync + 'static {
         now: UnixMillis,
     ) -> impl Future<Output = Result<Arc<Account>, RedeemError>> + Send;
 
-    /// Replaces an account's secrets, and its slot if there is a new one; the same request again gets what it gave.
+    /// Replaces an account's secrets, and its slot if there is a new one; a request for the generation that there is gets what
+    /// that gave.
     fn rekey(
         &self,
         request: &RekeyRequest,
         new: NewSecrets,
         now: UnixMillis,
-    ) -> impl Future<Output = Result<Arc<Account>, RekeyError>> + Send;
+    ) -> impl Future<Output = Result<Rekeyed, RekeyError>> + Send;
+
+    /// Changes an account for the operator; `None` if there is no such account.
+    fn change(
+        &self,
+        account: AccountId,
+        change: &AccountChange,
+    ) -> impl Future<Output = Result<Option<Arc<Account>>, QueueError>> + Send;
+
+    /// Removes an account with all that it holds; false if there is no such account. If this fails, or the program ends, a
+    /// part may be left, and it is to be asked again.
+    fn remove(&self, account: AccountId) -> impl Future<Output = Result<bool, QueueError>> + Send;
 
     /// Finds an account by its retrieval token.
     fn find(

@@ -19,6 +19,7 @@ use petmail_proto::{
     time::UnixMillis,
 };
 use rand_core::OsRng;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::replay::{ReplayMemory, Seen};
@@ -71,7 +72,16 @@ pub struct Retrieval<Q> {
     started: UnixMillis,
     replays: Mutex<ReplayMemory>,
     /// The open stream of each account.
-    streams: Mutex<HashMap<AccountId, CancellationToken>>,
+    streams: Mutex<HashMap<AccountId, OpenStream>>,
+}
+
+/// How an open stream is spoken to.
+#[derive(Clone, Debug, Default)]
+struct OpenStream {
+    /// Another one takes over.
+    superseded: CancellationToken,
+    /// The operator has changed the account.
+    changed: Arc<Notify>,
 }
 
 /// A list request that was granted.
@@ -116,9 +126,9 @@ impl<Q: QueueStore> Retrieval<Q> {
         let granted = self.grant(body, now).await?;
         let id = granted.account.id;
         let arrivals = self.queue.arrivals(id).ok_or(RetrieveError::UnknownToken)?;
-        let superseded = self.supersede(id);
+        let stream = self.supersede(id);
         let key = granted.account.secrets.symmetric_key.clone();
-        Ok(EventStream::new(Arc::clone(self), id, granted.request_key, key, arrivals, superseded))
+        Ok(EventStream::new(Arc::clone(self), id, granted.request_key, key, arrivals, stream))
     }
 
     /// Returns how many streams are open.
@@ -130,7 +140,14 @@ impl<Q: QueueStore> Retrieval<Q> {
     /// Ends an account's stream, whose keys were replaced.
     pub fn end_stream(&self, account: &AccountId) {
         if let Some(earlier) = lock(&self.streams).remove(account) {
-            earlier.cancel();
+            earlier.superseded.cancel();
+        }
+    }
+
+    /// Has an account's stream tell its owner that the account was changed.
+    pub fn tell_changed(&self, account: &AccountId) {
+        if let Some(stream) = lock(&self.streams).get(account) {
+            stream.changed.notify_one();
         }
     }
 
@@ -193,14 +210,14 @@ impl<Q: QueueStore> Retrieval<Q> {
         }
     }
 
-    fn supersede(&self, account: AccountId) -> CancellationToken {
-        let token = CancellationToken::new();
+    fn supersede(&self, account: AccountId) -> OpenStream {
+        let stream = OpenStream::default();
         let mut streams = lock(&self.streams);
-        if let Some(earlier) = streams.insert(account, token.clone()) {
-            earlier.cancel();
+        if let Some(earlier) = streams.insert(account, stream.clone()) {
+            earlier.superseded.cancel();
         }
         drop(streams);
-        token
+        stream
     }
 
     /// Gathers the messages after `after` that fit into one event.

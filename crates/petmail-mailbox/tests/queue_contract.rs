@@ -4,14 +4,14 @@
 use std::{path::Path, sync::Arc};
 
 use petmail_mailbox::queue::{
-    AccountSecrets, DeliverError, Delivered, NewAccount, NewSecrets, NewSlot, OfferTerms, QueueStore,
-    RedeemError, RekeyError, RetrievalId, Usage, embedded::EmbeddedQueue,
+    AccountChange, AccountSecrets, DeliverError, Delivered, NewAccount, NewSecrets, NewSlot, OfferTerms,
+    QueueStore, RedeemError, RekeyError, RetrievalId, Usage, embedded::EmbeddedQueue,
 };
 use petmail_proto::{
     delivery::{Bucket, MsgADigest},
     keys::{AccountSecretKey, AccountSigningKey, RedeemToken, RetrievalToken, SymmetricKey},
     retrieval::MessageNumber,
-    server::account::{AccountId, Quota, RedeemRequest, RekeyRequest},
+    server::account::{AccountId, AccountState, Quota, RedeemRequest, RekeyRequest},
     time::UnixMillis,
     token::{SlotElement, SlotId, TokenKeyId, TokenSecretKey},
 };
@@ -139,11 +139,13 @@ async fn secrets_are_replaced_by_generation(queue: impl QueueStore) {
     let owner = made.request.owner;
     let rekey = RekeyRequest { owner, generation: 2, new_owner: owner, answer_key, new_slot: false };
     let new = made.queue.rekey(&rekey, same_slot(), NOW).await.unwrap();
+    assert!(new.is_new);
+    let new = new.account;
     let new_id = RetrievalId::of(&new.secrets.retrieval_token);
     assert!(made.queue.find(old_id).await.unwrap().is_none());
     assert_eq!(made.queue.find(new_id).await.unwrap().unwrap().generation, 2);
     let again = made.queue.rekey(&rekey, same_slot(), NOW).await.unwrap();
-    assert!(RetrievalId::of(&again.secrets.retrieval_token) == new_id);
+    assert!(!again.is_new && RetrievalId::of(&again.account.secrets.retrieval_token) == new_id);
     let stale = RekeyRequest { generation: 1, ..rekey.clone() };
     let refused = made.queue.rekey(&stale, same_slot(), NOW).await;
     assert!(matches!(refused, Err(RekeyError::StaleGeneration)), "{refused:?}");
@@ -165,8 +167,8 @@ async fn an_account_goes_to_another_key_for_good(queue: impl QueueStore) {
         new_slot: false,
     };
     let handed_over = rekey(5, made.request.owner, new_owner);
-    let new = made.queue.rekey(&handed_over, same_slot(), NOW).await.unwrap();
-    let again = made.queue.rekey(&handed_over, same_slot(), NOW).await.unwrap();
+    let new = made.queue.rekey(&handed_over, same_slot(), NOW).await.unwrap().account;
+    let again = made.queue.rekey(&handed_over, same_slot(), NOW).await.unwrap().account;
     assert!(RetrievalId::of(&new.secrets.retrieval_token) == RetrievalId::of(&again.secrets.retrieval_token));
     let refused = made.queue.rekey(&rekey(6, made.request.owner, made.request.owner), same_slot(), NOW).await;
     assert!(matches!(refused, Err(RekeyError::UnknownAccount)), "{refused:?}");
@@ -181,6 +183,53 @@ async fn an_account_goes_to_another_key_for_good(queue: impl QueueStore) {
     made.queue.rekey(&rekey(7, new_owner, new_owner), same_slot(), NOW).await.unwrap();
 }
 
+async fn what_the_operator_changes_holds_at_once(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    made.stored(1, SMALL).await;
+    let change = AccountChange {
+        state: Some(AccountState::Suspended),
+        notices: Some(vec!["please pay".to_owned()]),
+        ..AccountChange::default()
+    };
+    let changed = made.queue.change(made.id, &change).await.unwrap().unwrap();
+    assert_eq!(
+        (changed.record().state, changed.record().notices),
+        (AccountState::Suspended, vec!["please pay".to_owned()])
+    );
+    assert_eq!(changed.quota.bytes, 1 << 20, "what is not said stays");
+    assert!(matches!(made.deliver(2, SMALL).await, Err(DeliverError::Full)));
+    assert_eq!(made.numbers().await.len(), 1, "what is there can be fetched");
+    let quota = Some(Quota { bytes: 10, messages: 100 });
+    let resumed = AccountChange { state: Some(AccountState::Active), quota, ..AccountChange::default() };
+    made.queue.change(made.id, &resumed).await.unwrap().unwrap();
+    assert!(matches!(made.deliver(3, SMALL).await, Err(DeliverError::Full)), "it holds more than it may");
+    let retention_seconds = Some(RETENTION_SECONDS / 2);
+    let quota = Some(Quota { bytes: 1 << 20, messages: 100 });
+    let shorter = AccountChange { retention_seconds, quota, ..AccountChange::default() };
+    made.queue.change(made.id, &shorter).await.unwrap().unwrap();
+    made.stored(4, SMALL).await;
+    let half = UnixMillis(NOW.0 + RETENTION_SECONDS * 500 + 1);
+    made.queue.sweep(half, 100).await.unwrap();
+    assert_eq!(made.usage().await.messages, 1, "the earlier one keeps its time");
+    let stranger = AccountId::generate(&mut OsRng);
+    assert!(made.queue.change(stranger, &shorter).await.unwrap().is_none());
+}
+
+async fn a_removed_account_is_gone_with_all_it_held(queue: impl QueueStore) {
+    let made = Made::new(queue, 64 << 20, 1_000).await;
+    for number in 0..=255 {
+        made.stored(number, if number % 64 == 0 { LARGE } else { SMALL }).await;
+    }
+    assert!(made.queue.remove(made.id).await.unwrap());
+    assert!(!made.queue.remove(made.id).await.unwrap());
+    assert!(made.queue.accounts().await.unwrap().is_empty() && made.numbers().await.is_empty());
+    assert!(matches!(made.deliver(1, SMALL).await, Err(DeliverError::UnknownSlot)));
+    let refused = made.queue.redeem(&made.request, new_account(), NOW).await;
+    assert!(matches!(refused, Err(RedeemError::UsedByAnother)), "its offer is used up: {refused:?}");
+    let end = UnixMillis(NOW.0 + RETENTION_SECONDS * 1_000 + 1);
+    while made.queue.sweep(end, 100).await.unwrap() == 100 {}
+}
+
 async fn a_former_slot_takes_little_and_not_for_long(queue: impl QueueStore) {
     let made = Made::new(queue, 10 * SMALL as u64, 10).await;
     let (owner, fresh) = (made.request.owner, new_slot());
@@ -188,7 +237,7 @@ async fn a_former_slot_takes_little_and_not_for_long(queue: impl QueueStore) {
     let rekey = RekeyRequest { owner, generation: 3, new_owner: owner, answer_key, new_slot: true };
     let new_slot = fresh.slot.slot_id();
     let new = NewSecrets { secrets: secrets(), slot: Some(fresh.clone()) };
-    let account = made.queue.rekey(&rekey, new, NOW).await.unwrap();
+    let account = made.queue.rekey(&rekey, new, NOW).await.unwrap().account;
     assert!(account.token == fresh.token);
     assert_eq!((account.slot_generation, account.record().slot), (3, 3));
     let into = async |slot: SlotId, number: u8, length: usize, now: UnixMillis| {
@@ -326,6 +375,8 @@ contract!(
     offers_become_accounts_once,
     secrets_are_replaced_by_generation,
     an_account_goes_to_another_key_for_good,
+    what_the_operator_changes_holds_at_once,
+    a_removed_account_is_gone_with_all_it_held,
     a_former_slot_takes_little_and_not_for_long,
     messages_come_in_order_and_once,
     quotas_hold_in_bytes_and_messages,

@@ -188,6 +188,16 @@ impl Network {
         open_account(&answer.body, &descriptor, &mailbox.keys.answers)
     }
 
+    /// Asks how an account is: for the secrets that it has.
+    pub(crate) async fn account(
+        &self,
+        mailbox: &Mailbox,
+        account: &Account,
+    ) -> Result<Account, NetworkError> {
+        let (generation, keys) = (account.record.generation, mailbox.keys.clone());
+        self.rekey(mailbox, &Rekeying { generation, keys, new_slot: false }).await
+    }
+
     /// Replaces the secrets of an account, so that no copy of this node can use them any more.
     pub(crate) async fn rekey(
         &self,

@@ -454,6 +454,11 @@ impl Outbox {
         std::iter::from_fn(|| self.done.pop_first()).take(limit).map(|(_, entry)| entry).collect()
     }
 
+    /// Iterates over acknowledged messages that the program has not erased yet.
+    pub fn unerased(&self) -> impl Iterator<Item = &Entry> {
+        self.done.values()
+    }
+
     /// Returns how many acknowledged messages are to be erased.
     #[must_use]
     pub fn done(&self) -> usize {

@@ -1,11 +1,12 @@
 //! The operator's commands: through the running server's socket, or on the store itself while the server is stopped.
 
 use petmail_net::program::{DirLock, Failure};
+use petmail_proto::server::account::AccountState;
 use serde::Serialize;
 
 use super::{client::AdminClient, explain, print};
 use crate::{
-    admin::{AccountSummary, OfferRequest, Offers, Status},
+    admin::{AccountRequest, AccountSummary, AdminError, ChangeRequest, OfferRequest, Offers, Status},
     basedir::Basedir,
     config::{AdminListen, Settings},
     queue::QueueStats,
@@ -57,6 +58,44 @@ impl Operator {
             .try_for_each(|account| if json { print_json(account) } else { print(account_line(account)) })
     }
 
+    pub(super) async fn account(self, request: AccountRequest, json: bool) -> Result<(), Failure> {
+        let account = match self.way().await? {
+            Way::Running(client) => client.post::<_, AccountSummary>("/account", &request).await?,
+            Way::Stopped(mailbox) => {
+                let account = mailbox.services().admin().account(request).await;
+                mailbox.close().await;
+                account.map_err(explain_admin)?
+            }
+        };
+        if json { print_json(&account) } else { print(account_text(&account)) }
+    }
+
+    pub(super) async fn change(self, request: &ChangeRequest) -> Result<(), Failure> {
+        let account = match self.way().await? {
+            Way::Running(client) => client.post::<_, AccountSummary>("/account/change", request).await?,
+            Way::Stopped(mailbox) => {
+                let account = mailbox.services().admin().change(request).await;
+                mailbox.close().await;
+                account.map_err(explain_admin)?
+            }
+        };
+        print(account_text(&account))
+    }
+
+    pub(super) async fn remove(self, request: AccountRequest) -> Result<(), Failure> {
+        match self.way().await? {
+            Way::Running(client) => {
+                client.post::<_, AccountRequest>("/account/remove", &request).await?;
+            }
+            Way::Stopped(mailbox) => {
+                let removed = mailbox.services().admin().remove(request).await;
+                mailbox.close().await;
+                removed.map_err(explain_admin)?;
+            }
+        }
+        print(format_args!("removed account {}\n", request.account))
+    }
+
     pub(super) async fn status(self, json: bool) -> Result<(), Failure> {
         let status = match self.way().await? {
             Way::Running(client) => client.get::<Status>("/status").await?,
@@ -87,6 +126,31 @@ impl Operator {
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(value).map_err(Failure::failed)?;
     print(format_args!("{line}\n"))
+}
+
+fn explain_admin(error: AdminError) -> Failure {
+    let is_missing = matches!(error, AdminError::NoSuchAccount);
+    let failure = Failure::failed(error);
+    if is_missing { failure.hint("`accounts` lists the ids") } else { failure }
+}
+
+fn account_text(account: &AccountSummary) -> String {
+    let state = match account.state {
+        AccountState::Active => "active",
+        AccountState::Suspended => "suspended: it takes nothing more",
+    };
+    let mut text = format!(
+        "account   {}\nstate     {state}\nholds     {} of {} bytes, {} of {} messages\nkept      {} days\nsince     {}\n",
+        account.id,
+        account.used_bytes,
+        ByteSize(account.quota_bytes),
+        account.messages,
+        account.quota_messages,
+        account.retention_seconds / (24 * 3_600),
+        account.created,
+    );
+    text.extend(account.notices.iter().map(|notice| format!("notice    {notice}\n")));
+    text
 }
 
 fn account_line(account: &AccountSummary) -> String {

@@ -55,6 +55,8 @@ pub enum Problem {
     Store,
     /// The operator's numbers make no sense.
     OutOfBounds(&'static str),
+    /// The operator names an account that is not there.
+    NoSuchAccount,
     /// No such endpoint.
     NotFound,
     /// The endpoint is there, but not with this method.
@@ -87,6 +89,7 @@ impl Problem {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "the server is busy; try again"),
             Self::Store => (StatusCode::SERVICE_UNAVAILABLE, "store", "the server cannot store anything now"),
             Self::OutOfBounds(text) => (StatusCode::BAD_REQUEST, "out-of-bounds", text),
+            Self::NoSuchAccount => (StatusCode::NOT_FOUND, "no-such-account", "there is no such account"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "the endpoint does not take this method")
@@ -191,6 +194,7 @@ impl From<AdminError> for Problem {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::OutOfBounds(text) => Self::OutOfBounds(text),
+            AdminError::NoSuchAccount => Self::NoSuchAccount,
             AdminError::Queue(error) => error.into(),
         }
     }

@@ -57,6 +57,21 @@ pub struct Account {
     pub slot_generation: u64,
     /// The slots that it had before: contacts that do not know the new one yet still reach it by them.
     pub former_slots: Vec<FormerSlot>,
+    /// What the operator has to say to the owner.
+    pub notices: Vec<String>,
+}
+
+/// What the operator changes of an account; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountChange {
+    /// What it may hold. What is there stays, even if it is more.
+    pub quota: Option<Quota>,
+    /// How long messages are kept that come from now on, in seconds.
+    pub retention_seconds: Option<u64>,
+    /// What it may do.
+    pub state: Option<AccountState>,
+    /// All that the operator has to say to the owner, at most [`MAX_NOTICES`](petmail_proto::server::account::MAX_NOTICES).
+    pub notices: Option<Vec<String>>,
 }
 
 /// A slot that was replaced. It takes little, and not for long.
@@ -119,6 +134,7 @@ impl Record for Account {
             created: old.created,
             slot_generation: 0,
             former_slots: Vec::new(),
+            notices: Vec::new(),
         })
     }
 }
@@ -137,7 +153,7 @@ impl Account {
             slot: self.slot_generation,
             quota: self.quota,
             retention_seconds: self.retention_seconds,
-            notices: Vec::new(),
+            notices: self.notices.clone(),
             state: self.state,
         }
     }
@@ -156,6 +172,19 @@ impl Account {
     pub fn slot_ids(&self) -> impl Iterator<Item = SlotId> {
         let former = self.former_slots.iter().map(|former| former.slot.slot_id());
         std::iter::once(self.slot.slot_id()).chain(former)
+    }
+
+    /// Returns the account with a change.
+    #[must_use]
+    pub fn changed(&self, change: &AccountChange) -> Self {
+        let AccountChange { quota, retention_seconds, state, notices } = change.clone();
+        Self {
+            quota: quota.unwrap_or(self.quota),
+            retention_seconds: retention_seconds.unwrap_or(self.retention_seconds),
+            state: state.unwrap_or(self.state),
+            notices: notices.unwrap_or_else(|| self.notices.clone()),
+            ..self.clone()
+        }
     }
 
     /// Returns the account as a request makes it. A slot that is replaced stays for the retention time.
@@ -239,6 +268,7 @@ mod tests {
             created: UnixMillis(13),
             slot_generation: 14,
             former_slots: vec![FormerSlot { slot: SlotElement::from_bytes([15; 32]), until: UnixMillis(16) }],
+            notices: vec!["hi".to_owned()],
         }
     }
 
@@ -252,6 +282,8 @@ mod tests {
         let body = [fields.concat(), token_and_kid, numbers, rest].concat();
         let slots =
             [&14_u64.to_be_bytes()[..], &1_u64.to_be_bytes(), &[15; 32], &16_u64.to_be_bytes()].concat();
+        let notices = [&1_u64.to_be_bytes()[..], &2_u64.to_be_bytes(), b"hi"].concat();
+        let slots = [slots, notices].concat();
         [[vec![0, 1], body.clone()].concat(), [vec![0, 2], body, slots].concat()]
     }
 
@@ -260,7 +292,8 @@ mod tests {
         let [first, second] = written();
         assert_eq!(account().encode_record().unwrap(), second);
         assert_eq!(Account::decode_record(&second).unwrap().encode_record().unwrap(), second);
-        let migrated = Account { slot_generation: 0, former_slots: Vec::new(), ..account() };
+        let migrated =
+            Account { slot_generation: 0, former_slots: Vec::new(), notices: Vec::new(), ..account() };
         let read = Account::decode_record(&first).unwrap();
         assert_eq!(read.encode_record().unwrap(), migrated.encode_record().unwrap());
         assert!(Account::decode_record(&first[..first.len() - 1]).is_err());

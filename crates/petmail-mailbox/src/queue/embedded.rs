@@ -38,12 +38,15 @@ use self::{
     },
 };
 use super::{
-    Account, AccountUsage, DeliverError, Delivered, NewAccount, NewSecrets, OfferTerms, QueueError,
-    QueueStats, QueueStore, RedeemError, RekeyError, RetrievalId, Waiting, WayIn,
+    Account, AccountChange, AccountUsage, DeliverError, Delivered, NewAccount, NewSecrets, OfferTerms,
+    QueueError, QueueStats, QueueStore, RedeemError, RekeyError, Rekeyed, RetrievalId, Waiting, WayIn,
 };
 
 /// How many rows are read at a time while memory is rebuilt.
 const SCAN_ROWS: usize = 1_000;
+
+/// How many messages of a removed account are deleted at a time.
+const REMOVED_AT_ONCE: usize = 256;
 
 /// The key of the row that holds the last serial.
 const SERIAL: &[u8] = b"serial";
@@ -199,6 +202,11 @@ impl EmbeddedQueue {
         row.map(|bytes| MessageRow::decode_record(&bytes).map_err(QueueError::new)).transpose()
     }
 
+    async fn put_account(&self, account: Account) -> Result<(), QueueError> {
+        let row = account.encode_record().map_err(QueueError::new)?;
+        self.commit(Batch::new().put(ACCOUNTS, *account.id.as_bytes(), row)).await
+    }
+
     /// Finds the account that any of the slots leads to, and how.
     fn find_slot(&self, slots: &[SlotId], now: UnixMillis) -> Option<(Arc<Entry>, WayIn)> {
         let index = self.index();
@@ -338,7 +346,7 @@ impl QueueStore for EmbeddedQueue {
         request: &RekeyRequest,
         new: NewSecrets,
         now: UnixMillis,
-    ) -> Result<Arc<Account>, RekeyError> {
+    ) -> Result<Rekeyed, RekeyError> {
         let _one_at_a_time = self.changing.lock().await;
         let owned_by = |key| self.index().by_owner.get(key).cloned();
         let (found, theirs) = (owned_by(&request.owner), owned_by(&request.new_owner));
@@ -347,7 +355,7 @@ impl QueueStore for EmbeddedQueue {
             request.generation == account.generation && request.answer_key == account.answer_key
         };
         if let Some(account) = theirs.clone().filter(is_answered) {
-            return Ok(account);
+            return Ok(Rekeyed { account, is_new: false });
         }
         let entry = found.ok_or(RekeyError::UnknownAccount)?;
         let old = entry.account();
@@ -358,13 +366,49 @@ impl QueueStore for EmbeddedQueue {
             return Err(RekeyError::KeyInUse);
         }
         let account = old.rekeyed(request, new, now);
-        let row = account.encode_record().map_err(QueueError::new)?;
-        self.commit(Batch::new().put(ACCOUNTS, *account.id.as_bytes(), row)).await?;
+        self.put_account(account.clone()).await?;
         let mut index = self.index_mut();
         index.remove(&old);
         entry.replace(account);
         index.add(&entry);
-        Ok(entry.account())
+        Ok(Rekeyed { account: entry.account(), is_new: true })
+    }
+
+    async fn change(
+        &self,
+        account: AccountId,
+        change: &AccountChange,
+    ) -> Result<Option<Arc<Account>>, QueueError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let Some(entry) = self.entry(&account) else { return Ok(None) };
+        let changed = entry.account().changed(change);
+        self.put_account(changed.clone()).await?;
+        entry.replace(changed);
+        Ok(Some(entry.account()))
+    }
+
+    async fn remove(&self, account: AccountId) -> Result<bool, QueueError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let Some(entry) = self.entry(&account) else { return Ok(false) };
+        // From now on nothing comes in; if the rest fails, the account is there again at the next start.
+        self.index_mut().remove(&entry.account());
+        loop {
+            let prefix = rows::message_key(&account, MessageNumber(0))
+                ..=rows::message_key(&account, MessageNumber(u64::MAX));
+            let rows = self.store.range(MESSAGES, prefix, Direction::Ascending, REMOVED_AT_ONCE).await;
+            let numbers: Result<Vec<_>, _> = rows
+                .map_err(QueueError::new)?
+                .iter()
+                .map(|(key, _)| rows::parse_message_key(key).map(|(_, number)| number))
+                .collect();
+            let numbers = numbers?;
+            if numbers.is_empty() {
+                break;
+            }
+            self.delete_from(&entry, &numbers, Batch::new()).await?;
+        }
+        self.commit(Batch::new().delete(ACCOUNTS, *account.as_bytes())).await?;
+        Ok(true)
     }
 
     async fn find(&self, token: RetrievalId) -> Result<Option<Arc<Account>>, QueueError> {
@@ -454,7 +498,13 @@ impl QueueStore for EmbeddedQueue {
         for (account, (numbers, batch)) in due {
             match self.entry(&account) {
                 Some(entry) => self.delete_from(&entry, &numbers, batch).await?,
-                None => self.commit(batch).await?,
+                None => {
+                    self.commit(numbers.iter().fold(batch, |batch, number| {
+                        let key = rows::message_key(&account, *number);
+                        batch.delete(MESSAGES, key.clone()).delete(BODIES, key)
+                    }))
+                    .await?
+                }
             }
         }
         Ok(rows.len())
@@ -521,6 +571,7 @@ fn open_account(request: &RedeemRequest, new: NewAccount, terms: OfferTerms, now
         created: now,
         slot_generation: 0,
         former_slots: Vec::new(),
+        notices: Vec::new(),
     }
 }
 

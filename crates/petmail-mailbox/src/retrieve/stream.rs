@@ -10,9 +10,8 @@ use petmail_proto::{
 };
 use rand_core::OsRng;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use super::{Page, Retrieval, RetrieveError, lock};
+use super::{OpenStream, Page, Retrieval, RetrieveError, lock};
 use crate::queue::QueueStore;
 
 /// What a stream yields.
@@ -20,6 +19,8 @@ use crate::queue::QueueStore;
 pub enum StreamItem {
     /// A sealed event.
     Event(Vec<u8>),
+    /// The operator has changed the account: its owner should ask how it is now.
+    AccountChanged,
     /// Another stream of the account was opened, or its keys were replaced: this one ends.
     Superseded,
 }
@@ -32,7 +33,7 @@ pub struct EventStream<Q> {
     request_key: RequestKey,
     key: SymmetricKey,
     arrivals: watch::Receiver<u64>,
-    superseded: CancellationToken,
+    open: OpenStream,
     /// The last message shown.
     shown: Option<MessageNumber>,
     /// The number of the next event.
@@ -46,9 +47,9 @@ impl<Q: QueueStore> EventStream<Q> {
         request_key: RequestKey,
         key: SymmetricKey,
         arrivals: watch::Receiver<u64>,
-        superseded: CancellationToken,
+        open: OpenStream,
     ) -> Self {
-        Self { service, account, request_key, key, arrivals, superseded, shown: None, next: 0 }
+        Self { service, account, request_key, key, arrivals, open, shown: None, next: 0 }
     }
 
     /// Waits for the next item. The first comes at once, and is empty if nothing waits; after `Superseded` nothing comes.
@@ -57,7 +58,7 @@ impl<Q: QueueStore> EventStream<Q> {
     /// [`RetrieveError`]; the stream is to be closed then.
     pub async fn next(&mut self, clock: impl Fn() -> UnixMillis) -> Result<StreamItem, RetrieveError> {
         loop {
-            if self.superseded.is_cancelled() {
+            if self.open.superseded.is_cancelled() {
                 return Ok(StreamItem::Superseded);
             }
             self.arrivals.mark_unchanged();
@@ -66,7 +67,8 @@ impl<Q: QueueStore> EventStream<Q> {
                 return self.show(page).map(StreamItem::Event);
             }
             tokio::select! {
-                () = self.superseded.cancelled() => {}
+                () = self.open.superseded.cancelled() => {}
+                () = self.open.changed.notified() => return Ok(StreamItem::AccountChanged),
                 changed = self.arrivals.changed() => changed.map_err(|_| RetrieveError::UnknownToken)?,
             }
         }
@@ -85,7 +87,7 @@ impl<Q> Drop for EventStream<Q> {
     fn drop(&mut self) {
         // Looked at under the lock: a successor inserts itself and cancels this stream in one step.
         let mut streams = lock(&self.service.streams);
-        if !self.superseded.is_cancelled() {
+        if !self.open.superseded.is_cancelled() {
             streams.remove(&self.account);
         }
     }

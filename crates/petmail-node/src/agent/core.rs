@@ -274,9 +274,11 @@ impl Core {
         self.put_settings(step)
     }
 
-    /// Iterates over the texts that wait or are outstanding.
+    /// Iterates over the texts that wait, are outstanding, or are not noted as delivered yet.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &Entry> {
-        self.peers.values().flat_map(|peer| peer.outbox.entries()).filter(|entry| entry.message.is_some())
+        let entries =
+            self.peers.values().flat_map(|peer| peer.outbox.entries().chain(peer.outbox.unerased()));
+        entries.filter(|entry| entry.message.is_some())
     }
 
     fn put_settings(&self, step: &mut Step) -> Result<(), WireError> {

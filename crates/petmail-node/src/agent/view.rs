@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use petmail_proto::{
     invitation::machine::{Reach, Status},
     outbox::Kind,
+    server::account::AccountState,
     time::UnixMillis,
 };
 use serde_json::{Map, Value};
@@ -203,6 +204,8 @@ pub(crate) fn mailbox(mailbox: &Mailbox, health: Option<&Result<(), String>>) ->
         retention_days: u32::try_from(retention_days).unwrap_or(u32::MAX),
         quota_bytes: account.map_or(0, |account| account.quota.bytes),
         leaving: mailbox.stays_until().map(timestamp),
+        suspended: account.is_some_and(|account| account.state == AccountState::Suspended),
+        notices: account.map_or_else(Vec::new, |account| account.notices.clone()),
         local: mailbox.is_local,
     }
 }
@@ -233,6 +236,17 @@ pub(crate) fn problems(
                 )
             }));
         }
+    }
+    for mailbox in mailboxes {
+        if mailbox.suspended {
+            problems.push(format!(
+                "mailbox {} ({}) is suspended by its operator: it takes nothing more; ask who runs it",
+                mailbox.id, mailbox.url
+            ));
+        }
+        let notices = mailbox.notices.iter();
+        problems
+            .extend(notices.map(|notice| format!("the operator of mailbox {} says: {notice}", mailbox.id)));
     }
     let disputed = core.peers.values().filter(|peer| peer.contact.state == Trust::Disputed);
     problems.extend(disputed.map(|peer| format!("{}: {DISPUTED}", peer.contact.petname)));

@@ -161,6 +161,23 @@ impl Agent {
         stored.await.map_err(|error| NetworkError::Refused(error.to_string()))
     }
 
+    /// Asks how a mailbox's account is, and shows what is new: notices, suspension, another quota.
+    pub(crate) async fn refresh_account(&self, mailbox: &Mailbox) -> Result<(), NetworkError> {
+        let Some(account) = &mailbox.account else { return Ok(()) };
+        let account = self.0.network.account(mailbox, account).await?;
+        let stored = self.step(|core, step, _| core.account_is(step, mailbox.id, account)).await;
+        if stored.map_err(|error| NetworkError::Refused(error.to_string()))? {
+            self.show_mailbox(mailbox.id).await;
+        }
+        Ok(())
+    }
+
+    async fn show_mailbox(&self, id: u32) {
+        if let Some(view) = self.mailboxes().await.into_iter().find(|view| view.id == id) {
+            self.0.events.send(Event::Mailbox(view)).map_or_else(drop, drop);
+        }
+    }
+
     /// Takes in messages from a mailbox, all in one commit. When this returns, the server may delete them.
     pub(crate) async fn receive(&self, messages: Vec<Vec<u8>>) -> Result<(), CommandError> {
         self.check_room()?;
@@ -206,9 +223,7 @@ impl Agent {
             })
             .await?;
         }
-        if let Some(view) = self.mailboxes().await.into_iter().find(|view| view.id == id) {
-            self.0.events.send(Event::Mailbox(view)).map_or_else(drop, drop);
-        }
+        self.show_mailbox(id).await;
         Ok(())
     }
 

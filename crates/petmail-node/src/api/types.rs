@@ -108,6 +108,12 @@ pub struct MailboxView {
     /// Set once it was removed: until then messages on their way are still taken in.
     #[serde(default)]
     pub leaving: Option<Timestamp>,
+    /// Whether its operator lets it take nothing more.
+    #[serde(default)]
+    pub suspended: bool,
+    /// What its operator has to say.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }
 
 /// A message, in or out.

@@ -100,6 +100,7 @@ fn remark(mailbox: &MailboxView) -> String {
     match (&mailbox.leaving, &mailbox.reason) {
         (Some(until), _) => format!("removed; looked into until {}", local_time(*until)),
         (None, Some(reason)) => reason.clone(),
+        (None, None) if mailbox.suspended => "suspended by its operator: takes nothing more".to_owned(),
         (None, None) => if mailbox.local { "in this node" } else { "" }.to_owned(),
     }
 }

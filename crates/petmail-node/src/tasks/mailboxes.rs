@@ -109,8 +109,13 @@ async fn follow(agent: &Agent, id: u32, clock_offset: i64, failures: &mut u32) -
     let mailbox = agent.rekey(agent.mailbox(id).await.map_err(gone)?).await?;
     let Some(account) = mailbox.account.as_ref() else { return Ok(()) };
     let mut stream = agent.network().open_stream(&mailbox, account, clock_offset).await?;
+    let mut is_looked_up = false;
     while let Some(event) = stream.events.next().await {
         let event = event?;
+        if event.name == "account" {
+            look_up_account(agent, &mailbox).await;
+            continue;
+        }
         if event.name == "superseded" {
             return Err(NetworkError::Superseded);
         }
@@ -118,8 +123,18 @@ async fn follow(agent: &Agent, id: u32, clock_offset: i64, failures: &mut u32) -
         agent.set_mailbox_health(id, Ok(())).await.map_err(gone)?;
         *failures = 0;
         take_in(agent, &mailbox, entries).await?;
+        if !std::mem::replace(&mut is_looked_up, true) {
+            look_up_account(agent, &mailbox).await;
+        }
     }
     Err(NetworkError::Refused("the server ended the connection".to_owned()))
+}
+
+/// Messages come in without it: a failure is only noted.
+async fn look_up_account(agent: &Agent, mailbox: &Mailbox) {
+    if let Err(error) = agent.refresh_account(mailbox).await {
+        tracing::debug!(mailbox = mailbox.id, %error, "the state of an account is not known");
+    }
 }
 
 fn open_event(stream: &mut MailboxStream, data: &[u8]) -> Result<Vec<Entry>, NetworkError> {

@@ -7,7 +7,7 @@ use petmail_proto::{
     keys::TransportId,
     server::{account::AccountKeys, offer::Offer},
     time::UnixMillis,
-    wire::WireError,
+    wire::{Record, WireError},
 };
 use rand_core::CryptoRngCore;
 
@@ -209,6 +209,29 @@ impl Core {
             mailbox.account = Some(account);
         }
         Ok(self.put_mailbox(step, id)?)
+    }
+
+    /// Stores how the server says that an account is; tells whether anything is new.
+    pub(crate) fn account_is(
+        &mut self,
+        step: &mut Step,
+        id: u32,
+        account: Account,
+    ) -> Result<bool, CommandError> {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(false) };
+        let generation = account.record.generation;
+        let is_present = mailbox.account.as_ref().is_some_and(|known| known.record.generation == generation);
+        if !is_present {
+            // A later request was answered first.
+            return Ok(false);
+        }
+        let before = mailbox.encode_record()?;
+        mailbox.account = Some(account);
+        if mailbox.encode_record()? == before {
+            return Ok(false);
+        }
+        self.put_mailbox(step, id)?;
+        Ok(true)
     }
 
     /// Forgets an offer that the server refused for good.
