@@ -7,6 +7,8 @@ pub(crate) mod core;
 mod doctor;
 pub mod error;
 pub(crate) mod records;
+#[doc(hidden)]
+pub mod seed;
 mod snapshot;
 mod stored;
 pub(crate) mod view;

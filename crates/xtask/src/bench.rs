@@ -12,6 +12,7 @@ mod messages;
 mod people;
 mod postgres;
 mod redis;
+mod scale;
 mod service;
 mod wormhole;
 
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 use self::people::People;
 use crate::shell::{cargo, run, target_dir};
 
-/// Measure deliveries, invitations, messages and idleness, beside programs that do the like
+/// Measure deliveries, invitations, messages, idleness, and what grows with the years, beside programs that do the like
 ///
 /// PostgreSQL and Redis are started for it, if they are installed, and removed again; the Python magic-wormhole is
 /// installed below the target folder. Whatever is missing is named and left out. The machine should have nothing else to do.
@@ -58,10 +59,16 @@ enum Part {
     Queue,
     /// What programs take that have nothing to do
     Idle,
+    /// One message with 10, 1,000 and 10,000 contacts
+    Contacts,
+    /// A node with 100,000 messages
+    Stored,
+    /// 10,000 messages that waited for the mailbox server
+    Drain,
 }
 
 /// Where the measurements take place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stage {
     /// The programs of this workspace, in release mode.
     programs: PathBuf,
@@ -81,6 +88,15 @@ impl Bench {
         }
         if [Part::Invite, Part::Message, Part::Queue, Part::Idle].iter().any(|part| self.has(*part)) {
             self.measure_people(&stage)?;
+        }
+        if self.has(Part::Contacts) {
+            scale::contacts(&stage)?;
+        }
+        if self.has(Part::Stored) {
+            scale::stored(&stage)?;
+        }
+        if self.has(Part::Drain) {
+            scale::drain(&stage)?;
         }
         dir.close().context("cannot remove the data")
     }
@@ -113,7 +129,8 @@ impl Bench {
 fn build() -> Result<PathBuf> {
     println!("Building in release mode (many minutes the first time).");
     let target = target_dir()?;
-    let mut command = cargo(["build", "--release", "--locked", "--bins", "--example", "deliveries"]);
+    let mut command =
+        cargo(["build", "--release", "--locked", "--bins", "--example", "deliveries", "--example", "seed"]);
     command.args([
         "--package",
         "petmail-rendezvous",
@@ -124,6 +141,15 @@ fn build() -> Result<PathBuf> {
     ]);
     run(command.arg("--target-dir").arg(&target))?;
     Ok(target.join("release"))
+}
+
+impl Stage {
+    /// Returns a stage of its own below this one.
+    fn sub(&self, name: &str) -> Result<Self> {
+        let dir = self.dir.join(name);
+        std::fs::create_dir(&dir)?;
+        Ok(Self { dir, ..self.clone() })
+    }
 }
 
 fn temporary(parent: &Path) -> Result<TempDir> {

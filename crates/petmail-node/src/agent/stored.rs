@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use petmail_proto::{keys::MessageId, time::UnixMillis, wire::Record};
 use serde_json::{Map, Value};
 
@@ -15,8 +15,11 @@ use super::{
 };
 use crate::{
     api::types::{Direction, MessageQuery},
-    db::Db,
+    db::{Cursor, Db},
 };
+
+/// Messages are read one by one if they are at most one in so many; else it is quicker to read all and leave some out.
+const FEW: usize = 8;
 
 /// A message with its packets.
 pub(super) type Row = (MessageKey, Message, Map<String, Value>);
@@ -113,12 +116,37 @@ pub(super) async fn select(db: &Db, query: MessageQuery) -> anyhow::Result<Vec<R
     let wanted = |(key, message): &(MessageKey, Message)| {
         way.is_none_or(|way| key.way == way) && query.since.is_none_or(|since| message.id > since)
     };
-    let mut rows = Vec::new();
-    let found: Vec<_> = messages(db, &prefix).await?.into_iter().filter(wanted).collect();
-    for (key, message) in merge(found) {
-        rows.push((key, message, packets(db, &key.encode()).await?));
+    let all = messages(db, &prefix).await?;
+    let count = all.len();
+    let found: Vec<_> = all.into_iter().filter(wanted).collect();
+    let are_most = found.len().saturating_mul(FEW) > count;
+    let mut packets = read_packets(db, are_most.then(|| Cursor::new(BODIES, &prefix)), &found).await?;
+    let row = |(key, message)| Some((key, message, packets.remove(&key)?));
+    Ok(merge(found).into_iter().filter_map(row).collect())
+}
+
+/// Reads the packets of messages in the order of keys: along the cursor if there is one, else each by itself.
+async fn read_packets(
+    db: &Db,
+    mut cursor: Option<Cursor>,
+    messages: &[(MessageKey, Message)],
+) -> anyhow::Result<BTreeMap<MessageKey, Map<String, Value>>> {
+    let mut read = BTreeMap::new();
+    for (key, _) in messages {
+        let row = key.encode();
+        let packets = match &mut cursor {
+            Some(cursor) => loop {
+                let (found, body) = db.next_value(cursor).await?.context(DAMAGED)?;
+                if found >= row {
+                    ensure!(found == row, DAMAGED);
+                    break serde_json::from_slice(&body).context(DAMAGED)?;
+                }
+            },
+            None => packets(db, &row).await?,
+        };
+        read.insert(*key, packets);
     }
-    Ok(rows)
+    Ok(read)
 }
 
 /// Reads messages without their packets, in the order of keys.
@@ -202,6 +230,34 @@ mod tests {
     fn row(cid: u32, way: Way, seqnum: u64, id: u64) -> (MessageKey, Message) {
         let key = MessageKey { cid, way, number: MessageNumber { epoch: 1, seqnum } };
         (key, Message { id, when: UnixMillis(0), state: Stage::Received, mid: None })
+    }
+
+    #[tokio::test]
+    async fn few_messages_and_all_have_the_packets_that_are_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), None).await.unwrap();
+        let mut writes = Vec::new();
+        for id in 1..=40 {
+            let (key, message) = row(1, if id % 3 == 0 { Way::Out } else { Way::In }, id, id);
+            let mut put = |keyspace, value| {
+                writes.push(crate::db::Write { keyspace, key: key.encode(), value: Some(value) });
+            };
+            put(MESSAGES, message.encode_record().unwrap());
+            put(BODIES, format!("{{\"basic\":\"{id}\"}}").into_bytes());
+        }
+        db.commit(writes).await.unwrap();
+        let query = |since, direction| MessageQuery { cid: Some(1), since: Some(since), direction };
+        for (query, expected) in [
+            (query(0, None), (1..=40).collect::<Vec<u64>>()),
+            (query(0, Some(Direction::Out)), (1..=13).map(|third| third * 3).collect()),
+            (query(37, None), vec![38, 39, 40]),
+        ] {
+            let rows = select(&db, query).await.unwrap();
+            let ids: Vec<_> = rows.iter().map(|(_, message, _)| message.id).collect();
+            assert_eq!(ids, expected);
+            assert!(rows.iter().all(|(_, message, packets)| packets["basic"].as_str().unwrap().parse() == Ok(message.id)));
+        }
+        db.close().await;
     }
 
     #[test]

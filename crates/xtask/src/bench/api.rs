@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::machine::now;
 
 /// A node that says nothing for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A connection to a node.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Stage;
 use super::api::Client;
-use super::figures::{row, seconds, show};
+use super::figures::{mebibytes, row, seconds, show};
 use super::machine;
 use super::service::{Service, ask, free_port};
 
@@ -29,6 +29,16 @@ pub(super) struct People {
     services: Vec<Service>,
     alice: Node,
     bob: Node,
+    stage: Stage,
+}
+
+/// What a node is filled with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seed {
+    /// Both nodes, until they have so many.
+    Contacts,
+    /// Bob's, so many more.
+    Messages,
 }
 
 #[derive(Debug)]
@@ -45,7 +55,7 @@ impl People {
         let (bob_service, bob) = start_node(stage, "bob", &rendezvous_url)?;
         // Nodes first when they are dropped.
         let services = vec![alice_service, bob_service, mailbox, rendezvous];
-        Ok(Self { rendezvous_url, services, alice, bob })
+        Ok(Self { rendezvous_url, services, alice, bob, stage: stage.clone() })
     }
 
     /// Lets the two meet, and returns how long it took from the typed code until both have each other.
@@ -85,6 +95,56 @@ impl People {
         Client::connect(&self.bob.url, &self.bob.basedir)
     }
 
+    /// Returns the processor time of one program.
+    pub(super) fn cpu_of(&self, name: &str) -> Result<Duration> {
+        self.service(name)?.cpu_time()
+    }
+
+    pub(super) fn resident_bytes(&self, name: &str) -> Result<u64> {
+        self.service(name)?.resident_bytes()
+    }
+
+    fn service(&self, name: &str) -> Result<&Service> {
+        let service = self.services.iter().find(|service| service.name == name);
+        service.with_context(|| format!("{name} does not run"))
+    }
+
+    /// Stops both nodes, fills their databases, and starts them; returns how long Bob's took.
+    pub(super) fn restart_nodes(&mut self, seed: Option<(Seed, u64)>) -> Result<Duration> {
+        // Dropping waits for their end.
+        drop(self.services.drain(..2));
+        if let Some((seed, count)) = seed {
+            let (what, nodes) = match seed {
+                Seed::Contacts => ("contacts", vec![&self.alice, &self.bob]),
+                Seed::Messages => ("messages", vec![&self.bob]),
+            };
+            for node in nodes {
+                let mut fill = self.stage.program("examples/seed");
+                ask(fill.arg(&node.basedir).args([what, &count.to_string()]))?;
+            }
+        }
+        let alice = self.alice.start("alice")?;
+        let begun = machine::now();
+        let bob = self.bob.start("bob")?;
+        let took = begun.elapsed();
+        self.services.splice(0..0, [alice, bob]);
+        Ok(took)
+    }
+
+    /// Stops the mailbox server.
+    pub(super) fn stop_mailbox(&mut self) -> Result<()> {
+        self.service("mailbox")?;
+        self.services.retain(|service| service.name != "mailbox");
+        Ok(())
+    }
+
+    /// Starts the mailbox server where it was.
+    pub(super) fn start_mailbox(&mut self) -> Result<()> {
+        let (mailbox, _) = serve_mailbox(&self.stage, "mailbox")?;
+        self.services.insert(2, mailbox);
+        Ok(())
+    }
+
     /// Measures what the programs take while nothing happens.
     pub(super) fn idle(&self) -> Result<()> {
         thread::sleep(SETTLE);
@@ -92,8 +152,8 @@ impl People {
         thread::sleep(IDLE);
         let mut rows = vec![row(["", "CPU in a minute", "resident"])];
         for ((service, before), after) in self.services.iter().zip(before).zip(self.cpu_times()?) {
-            let mebibytes = service.resident_bytes()? as f64 / f64::from(1 << 20);
-            rows.push(vec![service.name.clone(), seconds(after - before), format!("{mebibytes:.1} MiB")]);
+            let resident = mebibytes(service.resident_bytes()?);
+            rows.push(vec![service.name.clone(), seconds(after - before), resident]);
         }
         show("Idle", &rows);
         Ok(())
@@ -101,6 +161,13 @@ impl People {
 }
 
 impl Node {
+    fn start(&mut self, name: &str) -> Result<Service> {
+        let log = self.basedir.with_extension("log");
+        let (service, url) = Service::ready(name, self.petmail().args(["start", "--foreground"]), &log)?;
+        self.url = url;
+        Ok(service)
+    }
+
     /// Returns the `petmail` that knows this node.
     fn petmail(&self) -> Command {
         Command::new(self.basedir.join("petmail"))
@@ -113,6 +180,11 @@ pub(super) fn start_mailbox(stage: &Stage, name: &str) -> Result<(Service, Strin
     let url = format!("https://127.0.0.1:{port}");
     ask(stage.program("petmail-mailbox").args(["init", "--url", &url]).arg(&dir))?;
     std::fs::write(dir.join("config.toml"), LIMITS)?;
+    serve_mailbox(stage, name)
+}
+
+fn serve_mailbox(stage: &Stage, name: &str) -> Result<(Service, String)> {
+    let dir = stage.dir.join(name);
     let mut serve = stage.program("petmail-mailbox");
     Service::ready(name, serve.args(["serve", "-d"]).arg(&dir), &dir.with_extension("log"))
 }
@@ -129,10 +201,8 @@ fn start_node(stage: &Stage, name: &str, rendezvous: &str) -> Result<(Service, N
     let mut create = stage.program("petmail-node");
     create.arg("create-node").arg(&basedir).args(["--rendezvous", rendezvous]);
     ask(create.args(["--name", name, "--allow-private-transports"]))?;
-    let mut start = Command::new(basedir.join("petmail"));
-    let log = basedir.with_extension("log");
-    let (service, url) = Service::ready(name, start.args(["start", "--foreground"]), &log)?;
-    let node = Node { basedir, url };
+    let mut node = Node { basedir, url: String::new() };
+    let service = node.start(name)?;
     let printed =
         ask(stage.program("petmail-mailbox").arg("offer").arg("-d").arg(stage.dir.join("mailbox")))?;
     let offer = printed.lines().last().context("no offer was printed")?;
