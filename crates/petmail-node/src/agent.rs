@@ -3,9 +3,11 @@
 //! Every change is one step of the pure core beside this file: commit, then publish events, then wake the tasks that send. If a
 //! commit fails, the state is read anew from the database, so that memory never runs ahead of the disk.
 
+mod contacts;
 pub(crate) mod core;
 mod doctor;
 pub mod error;
+mod health;
 pub(crate) mod records;
 #[doc(hidden)]
 pub mod seed;
@@ -15,7 +17,7 @@ pub(crate) mod view;
 mod work;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
 };
@@ -23,21 +25,16 @@ use std::{
 use petmail_proto::{invitation::machine::Effect, server::offer::Offer as MailboxOffer, time::UnixMillis};
 use petmail_store::{CommitError, Keyspace};
 use rand_core::OsRng;
-use tokio::{
-    sync::{Mutex, Notify, broadcast},
-    time::Instant,
-};
+use tokio::sync::{Mutex, Notify, broadcast};
 
 use self::{
     core::{Core, Profile, Step},
     error::{CommandError, Fault},
-    records::{AGENT, Account, Mailbox, Message, MessageKey, OUTBOX, RESTORED_KEY},
+    health::Health,
+    records::{AGENT, Account, Mailbox, Message, MessageKey, RESTORED_KEY},
 };
 use crate::{
-    api::types::{
-        ContactView, Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView,
-        OutboxView, RendezvousView, ResetKeysRequest, ResetKeysView, SendRequest, SkippedContact, StatusView,
-    },
+    api::types::{Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView, SendRequest},
     db::{Db, Write},
     network::Network,
 };
@@ -48,14 +45,8 @@ const NAMEPLATE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many events a slow listener may fall behind before it has to list anew.
 const EVENT_BACKLOG: usize = 1_024;
 
-/// How many rows of a removed contact are deleted at a time: three writes each stay below a batch's limit.
-const REMOVE_ROWS: usize = 256;
-
 /// How many contacts are told of a new mailbox at a time, likewise.
 const TOLD_AT_ONCE: usize = 128;
-
-/// How long it is shown that another copy of this node has used a mailbox.
-const RIVAL_SHOWN: Duration = Duration::from_secs(3_600);
 
 /// The agent of a running node. Clones are the same agent.
 #[derive(Clone, Debug)]
@@ -74,18 +65,6 @@ struct Inner {
     invitations: StdMutex<HashMap<u32, VecDeque<Effect>>>,
     invitations_changed: Notify,
     mailboxes_changed: Notify,
-}
-
-/// How the node's connections are, as the tasks report it.
-#[derive(Debug, Default)]
-struct Health {
-    /// By mailbox: nothing if its stream is open, else what is wrong.
-    mailboxes: BTreeMap<u32, Result<(), String>>,
-    rendezvous: Option<Result<(), String>>,
-    /// Why this node may be a copy of another one.
-    copy: Option<String>,
-    /// When another program took the stream of a mailbox away last.
-    superseded: BTreeMap<u32, Instant>,
 }
 
 impl Agent {
@@ -251,119 +230,6 @@ impl Agent {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
-    }
-
-    /// Lists the address book.
-    pub async fn addressbook(&self) -> Vec<ContactView> {
-        self.0.core.lock().await.addressbook()
-    }
-
-    /// Gives a contact another local name.
-    ///
-    /// # Errors
-    /// If there is no such contact, or the name cannot be used.
-    pub async fn rename_contact(&self, cid: u32, petname: &str) -> Result<ContactView, CommandError> {
-        self.step(|core, step, _| core.rename(step, cid, petname)).await
-    }
-
-    /// Notes that the people compared their safety words.
-    ///
-    /// # Errors
-    /// If there is no such contact, or it is pending.
-    pub async fn verify_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
-        self.step(|core, step, _| core.verify(step, cid)).await
-    }
-
-    /// Blocks a contact: nothing of it is taken in or acknowledged any more, and it is not told where mail goes from now on.
-    ///
-    /// # Errors
-    /// If there is no such contact, or it is pending.
-    pub async fn block_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
-        self.step(|core, step, now| core.block(step, cid, now, &mut OsRng)).await
-    }
-
-    /// Replaces the keys of one contact's channel, or those of all contacts and of the accounts: the panic button.
-    ///
-    /// # Errors
-    /// If neither or both are asked for; if the one contact's cannot be replaced.
-    pub async fn reset_keys(&self, request: &ResetKeysRequest) -> Result<ResetKeysView, CommandError> {
-        match (request.cid, request.all) {
-            (Some(cid), false) => {
-                let view = self.reset_channel(cid).await?;
-                Ok(ResetKeysView { contacts: vec![view], skipped: Vec::new() })
-            }
-            (None, true) => self.reset_all_keys().await,
-            _ => Err(CommandError::new(
-                Fault::BadRequest,
-                "it is not clear whose keys are meant",
-                "name one contact, or say all",
-            )),
-        }
-    }
-
-    async fn reset_channel(&self, cid: u32) -> Result<ContactView, CommandError> {
-        self.step(|core, step, now| core.reset_channel(step, cid, now, &mut OsRng)).await
-    }
-
-    async fn reset_all_keys(&self) -> Result<ResetKeysView, CommandError> {
-        self.step(|core, step, now| core.replace_accounts(step, now, &mut OsRng)).await?;
-        let cids: Vec<u32> = self.0.core.lock().await.peers.keys().copied().collect();
-        let mut done = ResetKeysView { contacts: Vec::new(), skipped: Vec::new() };
-        for cid in cids {
-            match self.reset_channel(cid).await {
-                Ok(view) => done.contacts.push(view),
-                Err(error) if error.fault == Fault::Internal => return Err(error),
-                Err(error) => done.skipped.push(SkippedContact { cid, reason: error.to_string() }),
-            }
-        }
-        Ok(done)
-    }
-
-    /// Lets a blocked contact in again.
-    ///
-    /// # Errors
-    /// If there is no such contact, or it is not blocked.
-    pub async fn unblock_contact(&self, cid: u32) -> Result<ContactView, CommandError> {
-        let view = self.step(|core, step, _| core.unblock(step, cid)).await?;
-        self.tell_contacts().await?;
-        Ok(view)
-    }
-
-    /// Removes a contact with its conversation and all that waits for it.
-    ///
-    /// # Errors
-    /// If there is no such contact.
-    pub async fn remove_contact(&self, cid: u32) -> Result<(), CommandError> {
-        self.step(|core, step, _| core.remove(step, cid)).await?;
-        self.finish_removals().await
-    }
-
-    async fn finish_removals(&self) -> Result<(), CommandError> {
-        let removing = self.0.core.lock().await.settings.removing.clone();
-        for cid in removing {
-            let prefix = cid.to_be_bytes();
-            let queued = self.scan(OUTBOX, &prefix).await?;
-            let messages = stored::messages(&self.0.db, &prefix).await.map_err(|error| internal(&error))?;
-            for chunk in queued.chunks(REMOVE_ROWS) {
-                let keys = chunk.iter().map(|(key, _)| key.clone()).collect();
-                self.step(|_, step, _| {
-                    Core::remove_rows(step, keys, Vec::new());
-                    Ok(())
-                })
-                .await?;
-            }
-            for chunk in messages.chunks(REMOVE_ROWS) {
-                let rows = chunk.iter().map(|(key, message)| (key.encode(), message.id)).collect();
-                self.step(|_, step, _| {
-                    Core::remove_rows(step, Vec::new(), rows);
-                    Ok(())
-                })
-                .await?;
-            }
-            while self.step(|core, step, _| Ok(core.forget_mids_of(step, cid))).await? {}
-            self.step(|core, step, _| core.removed(step, cid)).await?;
-        }
-        Ok(())
     }
 
     /// Starts an invitation. Without a code it waits until the rendezvous server has given a nameplate.
@@ -588,70 +454,6 @@ impl Agent {
             Some(view::message(core.peers.get(&key.cid)?, key, &message, packets, now))
         });
         Ok(shown.collect())
-    }
-
-    /// Shows the node in one screen. The caller fills in where the API listens.
-    pub async fn status(&self) -> StatusView {
-        let mailboxes = self.mailboxes().await;
-        let rendezvous = self.rendezvous();
-        let core = self.0.core.lock().await;
-        let outbox = OutboxView {
-            waiting: core.texts().filter(|entry| !entry.is_taken()).count() as u64,
-            sent: core.texts().filter(|entry| entry.is_taken()).count() as u64,
-            delivered: core.peers.values().map(|peer| peer.progress.delivered).sum(),
-        };
-        StatusView {
-            running: true,
-            baseurl: String::new(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            display_name: core.profile.display_name.clone(),
-            outbox,
-            problems: self.problems(&core, &mailboxes, &rendezvous),
-            mailboxes,
-            rendezvous,
-            contacts: core.peers.len(),
-            open_invitations: core.invitations.values().filter(|invite| invite.is_open()).count(),
-        }
-    }
-
-    fn problems(&self, core: &Core, mailboxes: &[MailboxView], rendezvous: &RendezvousView) -> Vec<String> {
-        let full = self.check_room().err().map(|error| format!("{error}; {}", error.hint));
-        let copies = self.copies(mailboxes);
-        full.into_iter().chain(copies).chain(view::problems(core, mailboxes, rendezvous, now())).collect()
-    }
-
-    /// Says what points to copies of this node; mailboxes that are not connected speak for themselves.
-    fn copies(&self, mailboxes: &[MailboxView]) -> Vec<String> {
-        let health = lock(&self.0.health);
-        let is_recent = |id: &u32| health.superseded.get(id).is_some_and(|at| at.elapsed() < RIVAL_SHOWN);
-        let rivals = mailboxes.iter().filter(|mailbox| mailbox.connected && is_recent(&mailbox.id));
-        let rivals = rivals.map(|mailbox| {
-            format!(
-                "another copy of this node has used mailbox {} in the last hour; messages it took are missing here: stop it",
-                mailbox.id
-            )
-        });
-        health.copy.iter().cloned().chain(rivals).collect()
-    }
-
-    /// Notes why this node may be a copy of another one.
-    pub(crate) fn set_copy(&self, copy: Option<String>) {
-        lock(&self.0.health).copy = copy;
-    }
-
-    /// Notes that another program has taken the stream of a mailbox away.
-    pub(crate) fn set_superseded(&self, mailbox: u32) {
-        lock(&self.0.health).superseded.insert(mailbox, Instant::now());
-    }
-
-    fn rendezvous(&self) -> RendezvousView {
-        let state = lock(&self.0.health).rendezvous.clone();
-        let reason = state.as_ref().and_then(|state| state.as_ref().err().cloned());
-        RendezvousView {
-            url: self.0.rendezvous_url.clone(),
-            connected: matches!(state, Some(Ok(()))),
-            reason,
-        }
     }
 
     async fn scan(&self, keyspace: Keyspace, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CommandError> {

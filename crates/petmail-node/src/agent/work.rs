@@ -172,7 +172,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn show_mailbox(&self, id: u32) {
+    pub(super) async fn show_mailbox(&self, id: u32) {
         if let Some(view) = self.mailboxes().await.into_iter().find(|view| view.id == id) {
             self.0.events.send(Event::Mailbox(view)).map_or_else(drop, drop);
         }
@@ -196,40 +196,6 @@ impl Agent {
             Ok(())
         })
         .await
-    }
-
-    /// Notes how a mailbox's event stream is.
-    pub(crate) async fn set_mailbox_health(
-        &self,
-        id: u32,
-        state: Result<(), String>,
-    ) -> Result<(), CommandError> {
-        if state.is_ok()
-            && let Err(error) = self.step(|core, step, now| Ok(core.note_read(step, id, now)?)).await
-        {
-            tracing::warn!(%error, "it cannot be noted that a mailbox is read");
-        }
-        let before = lock(&self.0.health).mailboxes.insert(id, state.clone());
-        if before.as_ref() == Some(&state) {
-            return Ok(());
-        }
-        if state.is_ok()
-            && let Ok(mailbox) = self.mailbox(id).await
-        {
-            // Contacts often have theirs at the same server.
-            self.step(|core, step, _| {
-                core.server_is_back(step, &mailbox.server);
-                Ok(())
-            })
-            .await?;
-        }
-        self.show_mailbox(id).await;
-        Ok(())
-    }
-
-    /// Notes how the rendezvous server is.
-    pub(crate) fn set_rendezvous_health(&self, state: Option<Result<(), String>>) {
-        lock(&self.0.health).rendezvous = state;
     }
 
     /// Returns the invitations whose tasks have something to do.
