@@ -351,6 +351,9 @@ fn a_killed_restore_leaves_no_node_or_a_whole_one() {
         process.kill();
         let story = format!("PETMAIL_KILL_SEED={seed}, round {round}, {delay} ms");
         if !Path::new(&place).exists() {
+            let refusal = Node::at(Path::new(&place)).run(&["start"]).refusal();
+            let was_begun = files.world.path(&format!(".new-{round}.restoring")).exists();
+            assert_eq!(refusal.contains("a restore to it was interrupted"), was_begun, "{story}: {refusal}");
             assert!(files.restore(&good, &format!("new-{round}")).text().starts_with("restored "), "{story}");
         }
         Node::at(Path::new(&place)).start();

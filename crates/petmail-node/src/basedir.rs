@@ -2,6 +2,7 @@
 //! there. The store's files are `db`'s. Source: `docs/operating.md`, "The node's folder".
 
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -57,6 +58,28 @@ impl Basedir {
     #[must_use]
     pub fn petmail_file(&self) -> PathBuf {
         self.path.join("petmail")
+    }
+
+    /// Returns the folder beside this one in which `restore` builds a node; none if this is no place for one.
+    #[must_use]
+    pub fn restore_site(&self) -> Option<PathBuf> {
+        let mut name = OsString::from(".");
+        name.push(self.path.file_name()?);
+        name.push(".restoring");
+        Some(self.path.parent()?.join(name))
+    }
+
+    /// Returns what a killed `restore` to this place has left: everything that was in the backup so far, not encrypted.
+    #[must_use]
+    pub fn interrupted_restore(&self) -> Option<PathBuf> {
+        let is_at_work = |site: &Path| DirLock::holder(site).is_ok_and(|holder| holder.is_some());
+        self.restore_site().filter(|site| site.is_dir() && !is_at_work(site))
+    }
+
+    /// Returns the file that says where the folder was at the last start.
+    #[must_use]
+    pub fn place_file(&self) -> PathBuf {
+        self.path.join("place")
     }
 
     /// Tells whether a node has been created here.

@@ -52,14 +52,10 @@ const MAX_REPORT_BYTES: u64 = 64 * 1024;
 pub async fn run(basedir: &Basedir, vault: Option<Vault>, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = Config::load(&basedir.config_file())?;
     let _lock = lock(basedir).await?;
-    let copied = place::note(basedir.path()).unwrap_or_else(|error| {
-        tracing::warn!(%error, "it cannot be told whether this folder is a copy");
-        None
-    });
     // Bound first: while the lock is held, the address in the basedir is this node's, and commands wait for it to open.
     let api = ApiServer::bind(basedir, &config).await?;
     let node = Node::open(basedir.path(), &config, vault).await?;
-    node.agent().set_copy(copied);
+    node.agent().set_copy(place::settle(basedir).await);
     let url = api.base_url().to_owned();
     let serving = tokio::spawn(api.serve(node.agent(), shutdown.clone()));
     announce_ready(&url).context("cannot say that the node is ready")?;

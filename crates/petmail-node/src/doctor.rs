@@ -45,12 +45,20 @@ impl CheckView {
 
 /// Looks at a node's folder: who can read it, whether there is room, whether its configuration can be read.
 pub(crate) fn check_folder(basedir: &Basedir) -> Vec<CheckView> {
-    vec![
+    let mut checks = vec![
         check_permissions(basedir),
         check_space(basedir.path()),
         check_writing(basedir.path()),
         check_config(basedir),
-    ]
+    ];
+    checks.extend(check_leftovers(basedir));
+    checks
+}
+
+fn check_leftovers(basedir: &Basedir) -> Option<CheckView> {
+    let site = basedir.interrupted_restore()?;
+    let detail = "an interrupted restore left the contents of a backup, not encrypted";
+    Some(CheckView::warning("restore", detail, format!("delete {}", site.display())))
 }
 
 fn check_permissions(basedir: &Basedir) -> CheckView {
@@ -151,5 +159,21 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         fs::set_permissions(basedir.config_file(), fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(states(&basedir)[0].1, CheckState::Ok);
+    }
+
+    #[test]
+    fn what_an_interrupted_restore_left_is_found_and_one_at_work_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let basedir = Basedir::new(&dir.path().join("n1")).unwrap();
+        assert_eq!(check_leftovers(&basedir), None);
+        let site = dir.path().join(".n1.restoring");
+        fs::create_dir(&site).unwrap();
+        let check = check_leftovers(&basedir).unwrap();
+        assert_eq!(check.state, CheckState::Warning);
+        assert!(check.hint.unwrap().ends_with("/.n1.restoring"));
+        let lock = petmail_net::program::DirLock::acquire(&site).unwrap();
+        assert_eq!(check_leftovers(&basedir), None);
+        drop(lock);
+        assert!(check_leftovers(&basedir).is_some());
     }
 }

@@ -1,217 +1,151 @@
-//! Where a basedir was last used: tells a folder that was moved from one that was copied. Two copies of a node would share one
-//! identity, and each would miss what the other receives.
+//! Where the node lives: tells whether its folder was moved, or copied, so that two nodes have one identity.
 //!
-//! Owns the file `place` in the basedir. It is a help, not a lock: a mailbox server serves one copy at a time anyway.
+//! The file `place` in the basedir says where the node was at its last start, and `settle` compares. Nothing here keeps a
+//! node from working: if two copies run, the mailbox servers let one of them have the messages. The rules are in `judge`,
+//! without I/O. Source: `docs/operating.md`, "Moved or copied".
+
+mod judge;
+mod record;
 
 use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::{ffi::OsStringExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
+use anyhow::Context;
 use petmail_net::program::write_private_file;
+use petmail_proto::wire::Record;
 use rand_core::{OsRng, RngCore};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use tokio::{sync::oneshot, time::timeout};
 
-/// The name of the file.
-pub(crate) const FILE: &str = "place";
+use self::{
+    judge::{Found, Verdict, Written},
+    record::{Folder, MachineDigest, NodeId, Place, Site},
+};
+use crate::basedir::Basedir;
 
-/// The version of the file's layout.
-const VERSION: u32 = 1;
+/// Where Linux says which machine it is; elsewhere machines are not told apart.
+const MACHINE_ID_FILE: &str = "/etc/machine-id";
 
-/// The longest file that is read.
-const MAX_BYTES: u64 = 16 * 1024;
+/// What is read of a file `place`: more than the longest path makes.
+const MAX_PLACE_BYTES: u64 = 64 * 1024;
 
-/// Keeps the machine's id, which others know it by, out of the file.
-const MACHINE: &str = "petmail.org/v1/machine";
+/// How long the former folder may take to show itself.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the file says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Place {
-    version: u32,
-    /// Names the node: copies have the same.
-    node: String,
-    path: PathBuf,
-    /// The hash of the machine's id; none if the system has none.
-    machine: Option<String>,
-    device: u64,
-    inode: u64,
-}
-
-/// How a basedir stands to where it was last used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Finding {
-    /// It was here, perhaps under another name, or never anywhere.
-    Here,
-    /// It was elsewhere on this machine, and is there no more.
-    Moved,
-    /// It is a copy of the one at this path.
-    Copied(PathBuf),
-    /// It was on another machine.
-    Foreign,
-}
-
-/// Notes where a basedir is used; returns what a person should know if it may be a copy.
-///
-/// # Errors
-/// The folder cannot be examined, or the file not be written.
-pub(crate) fn note(basedir: &Path) -> io::Result<Option<String>> {
-    let here = Place::of(basedir)?;
-    let Some(last) = read(basedir) else {
-        return write(basedir, here).map(|()| None);
+/// Compares where the node is with where it was, and notes it. Returns a problem to show for as long as the process runs.
+/// The caller holds the basedir's lock.
+pub(crate) async fn settle(basedir: &Basedir) -> Option<String> {
+    let settled = match site(basedir.path()) {
+        Ok(here) => settle_at(basedir, here).await,
+        Err(error) => Err(error).context("the folder cannot be looked at"),
     };
-    let here = Place { node: last.node.clone(), ..here };
-    let there =
-        fs::metadata(&last.path).ok().filter(|_| read(&last.path).is_some_and(|it| it.node == last.node));
-    let finding = judge(&last, &here, there.map(|folder| (folder.dev(), folder.ino())));
-    match &finding {
-        Finding::Copied(other) => {
-            return Ok(Some(format!(
-                "this folder is a copy of {}: two copies of one node take each other's messages; stop and delete one of them",
-                other.display()
-            )));
+    let problem = settled.unwrap_or_else(|error| {
+        Some(format!("whether this folder is a copy of another cannot be told: {error:#}; mend that and restart the node"))
+    });
+    if let Some(problem) = &problem {
+        tracing::warn!("{problem}");
+    }
+    problem
+}
+
+async fn settle_at(basedir: &Basedir, here: Site) -> anyhow::Result<Option<String>> {
+    let file = basedir.place_file();
+    let written = read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let found = match written.former_path(&here) {
+        Some(path) => look(path, basedir.path().to_owned(), PATIENCE).await,
+        None => Found::Nothing,
+    };
+    let verdict = written.judge(&here, found);
+    let problem = verdict.problem();
+    if let Verdict::Moved { from } = &verdict {
+        tracing::info!(from = %from.display(), "the node's folder was moved");
+    }
+    if verdict.is_to_be_noted() {
+        let node = written.node().unwrap_or_else(|| NodeId::generate(&mut OsRng));
+        let record = Place { node, site: here }.encode_record()?;
+        let noted = write_private_file(&file, &record);
+        // What was found comes first; the next start finds it again.
+        if problem.is_none() {
+            noted.with_context(|| format!("cannot write {}", file.display()))?;
         }
-        Finding::Moved => tracing::info!(from = %last.path.display(), "the node's folder was moved here"),
-        Finding::Here | Finding::Foreign => {}
     }
-    if here != last {
-        write(basedir, here)?;
-    }
-    Ok((finding == Finding::Foreign).then(|| {
-        "this folder was last used on another computer: if its node still runs there, stop and delete it; two copies of one \
-         node take each other's messages"
-            .to_owned()
-    }))
+    Ok(problem)
 }
 
-/// Decides by what was noted last, what is here, and the device and inode of the folder with the same node at the path noted.
-fn judge(last: &Place, here: &Place, there: Option<(u64, u64)>) -> Finding {
-    if last.machine != here.machine {
-        return Finding::Foreign;
-    }
-    let folder = (here.device, here.inode);
-    if folder == (last.device, last.inode) || last.path == here.path {
-        return Finding::Here;
-    }
-    match there {
-        Some(other) if other != folder => Finding::Copied(last.path.clone()),
-        _ => Finding::Moved,
-    }
+/// Where a folder is, whatever it is called by links.
+fn site(path: &Path) -> io::Result<Site> {
+    let path = fs::canonicalize(path)?;
+    Ok(Site { folder: folder(&path)?, path: path.into_os_string().into_vec(), machine: machine() })
 }
 
-impl Place {
-    fn of(basedir: &Path) -> io::Result<Self> {
-        let (path, folder) = (fs::canonicalize(basedir)?, fs::metadata(basedir)?);
-        let mut node = [0; 16];
-        OsRng.fill_bytes(&mut node);
-        Ok(Self {
-            version: VERSION,
-            node: data_encoding::HEXLOWER.encode(&node),
-            path,
-            machine: machine(),
-            device: folder.dev(),
-            inode: folder.ino(),
-        })
+fn folder(path: &Path) -> io::Result<Folder> {
+    let metadata = fs::metadata(path)?;
+    Ok(Folder { device: metadata.dev(), inode: metadata.ino() })
+}
+
+fn machine() -> Option<MachineDigest> {
+    let is_known = cfg!(target_os = "linux");
+    let id = is_known.then(|| fs::read_to_string(MACHINE_ID_FILE).ok()).flatten()?;
+    MachineDigest::of(&id)
+}
+
+fn read(file: &Path) -> io::Result<Written> {
+    let mut bytes = Vec::new();
+    match File::open(file).and_then(|file| file.take(MAX_PLACE_BYTES).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Written::decode(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Written::Absent),
+        Err(error) => Err(error),
     }
 }
 
-/// The hash of this machine's id (`machine-id(5)`).
-fn machine() -> Option<String> {
-    let id = fs::read_to_string("/etc/machine-id").ok()?;
-    let hash = Sha256::new().chain_update(MACHINE).chain_update([0]).chain_update(id.trim()).finalize();
-    Some(data_encoding::HEXLOWER.encode(&hash))
-}
-
-/// Reads a basedir's file; one that is damaged, or of a later version, counts as absent.
-fn read(basedir: &Path) -> Option<Place> {
-    let file = basedir.join(FILE);
-    let length = fs::metadata(&file).ok()?.len();
-    let place: Option<Place> = fs::read(&file)
-        .ok()
-        .filter(|_| length <= MAX_BYTES)
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let place = place.filter(|place| place.version == VERSION);
-    if place.is_none() {
-        tracing::warn!(file = %file.display(), "the file that tells where this folder was used is damaged; it is made anew");
+/// Looks at where the node was. What lies on a network share may never answer: a thread waits for it, which the end of the
+/// process does not wait for.
+async fn look(path: PathBuf, here: PathBuf, patience: Duration) -> Found {
+    let (tell, told) = oneshot::channel();
+    let looking = move || tell.send(look_at(&path, &here)).map_or_else(drop, drop);
+    // Without a thread nobody tells.
+    thread::Builder::new().spawn(looking).map_or_else(drop, drop);
+    match timeout(patience, told).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) | Err(_) => Found::Hidden,
     }
-    place
 }
 
-fn write(basedir: &Path, place: Place) -> io::Result<()> {
-    write_private_file(&basedir.join(FILE), &serde_json::to_vec(&place)?)
+fn look_at(path: &Path, here: &Path) -> Found {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match find(path, here) {
+        Ok(found) => found,
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Found::Nothing,
+        Err(_) => Found::Hidden,
+    }
+}
+
+fn find(path: &Path, here: &Path) -> io::Result<Found> {
+    let basedir = Basedir::new(path)?;
+    match read(&basedir.place_file())?.node() {
+        Some(node) if basedir.has_node() => {
+            let is_here = is_one_folder(here, path)?;
+            Ok(Found::Node { node, folder: folder(if is_here { here } else { path })? })
+        }
+        _ => Ok(Found::Nothing),
+    }
+}
+
+/// Tells whether what is made in one folder shows in the other: a share that is mounted twice may have two device numbers,
+/// and nobody must be told to delete the only folder.
+fn is_one_folder(here: &Path, there: &Path) -> io::Result<bool> {
+    let name = format!(".place-{:016x}", OsRng.next_u64());
+    let mark = here.join(&name);
+    File::create_new(&mark)?;
+    let shows = there.join(&name).try_exists();
+    fs::remove_file(&mark)?;
+    shows
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(path: &str, machine: &str, inode: u64) -> Place {
-        let (path, machine) = (PathBuf::from(path), Some(machine.to_owned()));
-        Place { version: VERSION, node: "n".to_owned(), path, machine, device: 1, inode }
-    }
-
-    #[test]
-    fn a_folder_was_moved_or_copied_by_what_is_at_the_old_place() {
-        let last = place("/old", "m", 7);
-        let judged = |here: &Place, there| judge(&last, here, there);
-        assert_eq!(judged(&place("/old", "m", 7), Some((1, 7))), Finding::Here);
-        assert_eq!(
-            judged(&place("/another/name", "m", 7), Some((1, 7))),
-            Finding::Here,
-            "a mount, or a link"
-        );
-        assert_eq!(
-            judged(&place("/old", "m", 8), Some((1, 8))),
-            Finding::Here,
-            "restored from a file system's backup"
-        );
-        assert_eq!(judged(&place("/new", "m", 8), None), Finding::Moved);
-        assert_eq!(
-            judged(&place("/new", "m", 8), Some((1, 8))),
-            Finding::Moved,
-            "a link to here was left there"
-        );
-        assert_eq!(judged(&place("/new", "m", 8), Some((1, 7))), Finding::Copied("/old".into()));
-        assert_eq!(judged(&place("/old", "other", 7), Some((1, 7))), Finding::Foreign);
-    }
-
-    #[test]
-    fn a_copy_is_named_until_one_of_the_two_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
-        fs::create_dir(&first).unwrap();
-        assert_eq!((note(&first).unwrap(), note(&first).unwrap()), (None, None));
-        fs::create_dir(&second).unwrap();
-        fs::copy(first.join(FILE), second.join(FILE)).unwrap();
-        for _ in 0..2 {
-            assert!(note(&second).unwrap().unwrap().contains("is a copy of"));
-            assert_eq!(note(&first).unwrap(), None);
-        }
-        fs::remove_dir_all(&first).unwrap();
-        assert_eq!(note(&second).unwrap(), None);
-        fs::rename(&second, &first).unwrap();
-        assert_eq!(note(&first).unwrap(), None);
-        assert_eq!(read(&first).unwrap().path, fs::canonicalize(&first).unwrap());
-    }
-
-    #[test]
-    fn a_damaged_or_later_file_is_made_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        for text in ["", "{}", "{\"version\":2}", "\u{0}"] {
-            fs::write(dir.path().join(FILE), text).unwrap();
-            assert_eq!(note(dir.path()).unwrap(), None, "{text}");
-            assert!(read(dir.path()).is_some());
-        }
-    }
-
-    #[test]
-    fn another_machine_is_told_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let foreign = Place { machine: Some("another".to_owned()), ..Place::of(dir.path()).unwrap() };
-        write(dir.path(), foreign).unwrap();
-        assert!(note(dir.path()).unwrap().unwrap().contains("another computer"));
-        assert_eq!(note(dir.path()).unwrap(), None);
-    }
-}
+mod tests;

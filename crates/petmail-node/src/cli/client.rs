@@ -158,7 +158,12 @@ pub(super) fn require_node(basedir: &Basedir) -> Result<(), Failure> {
         return Ok(());
     }
     let dir = basedir.path().display();
-    Err(Failure::failed(format!("there is no node in {dir}"))
+    let failure = Failure::failed(format!("there is no node in {dir}"));
+    if let Some(site) = basedir.interrupted_restore() {
+        let site = site.display();
+        return Err(failure.hint(format!("a restore to it was interrupted: repeat it, or delete {site}")));
+    }
+    Err(failure
         .hint(format!("make one with `petmail-node create-node {dir}`, or name another folder with -d")))
 }
 

@@ -81,6 +81,12 @@ impl CreateNode {
         config.check().map_err(Failure::usage)?;
         create(&basedir, &config)?;
         explain(&config);
+        if let Some(site) = basedir.interrupted_restore() {
+            terminal::note(&format!(
+                "note: an interrupted restore left {} with the contents of a backup, not encrypted: delete it.",
+                site.display()
+            ));
+        }
         terminal::print(&format!("created a node in {}\n", basedir.path().display()))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    ffi::OsString,
     fs::{self, DirBuilder, File},
     io::{self, BufReader},
     os::unix::fs::DirBuilderExt,
@@ -85,14 +84,11 @@ impl Site {
     fn prepare(target: &Basedir) -> Result<Self, Failure> {
         let failed =
             |error: io::Error| Failure::failed(format!("cannot make {}: {error}", target.path().display()));
-        let (Some(parent), Some(name)) = (target.path().parent(), target.path().file_name()) else {
+        let (Some(parent), Some(site)) = (target.path().parent(), target.restore_site()) else {
             return Err(Failure::failed(format!("{} is no place for a node", target.path().display())));
         };
         DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(".restoring");
-        let basedir = Basedir::new(&parent.join(hidden)).map_err(failed)?;
+        let basedir = Basedir::new(&site).map_err(failed)?;
         if basedir.path().exists() {
             // Another restore may be at work there.
             drop(lock(&basedir)?);
