@@ -140,7 +140,7 @@ fn account_text(account: &AccountSummary) -> String {
         AccountState::Suspended => "suspended: it takes nothing more",
     };
     let mut text = format!(
-        "account   {}\nstate     {state}\nholds     {} of {} bytes, {} of {} messages\nkept      {} days\nsince     {}\n",
+        "account   {}\nstate     {state}\nholds     {} bytes of {}, {} messages of {}\nkept      {} days\nsince     {}\n",
         account.id,
         account.used_bytes,
         ByteSize(account.quota_bytes),
@@ -155,7 +155,7 @@ fn account_text(account: &AccountSummary) -> String {
 
 fn account_line(account: &AccountSummary) -> String {
     format!(
-        "{}  {:?}  {} of {} bytes, {} messages, kept {} days, since {}\n",
+        "{}  {:?}  {} bytes of {}, {} messages, kept {} days, since {}\n",
         account.id,
         account.state,
         account.used_bytes,
