@@ -75,17 +75,22 @@ impl Connection {
     }
 }
 
-/// A way on which connections are cut after a random number of bytes, once it is told to.
+/// A way on which connections are cut after a random number of bytes, once it is told how many.
 #[derive(Debug)]
 pub struct CuttingWay {
     address: String,
     scissors: Arc<Scissors>,
 }
 
+/// How many connections are still to be cut.
 #[derive(Debug, Default)]
-struct Scissors {
-    are_used: AtomicBool,
-    cuts: AtomicUsize,
+struct Scissors(AtomicUsize);
+
+impl Scissors {
+    /// Takes one of the cuts that are left; false if there is none.
+    fn cut(&self) -> bool {
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
 }
 
 impl CuttingWay {
@@ -116,15 +121,15 @@ impl CuttingWay {
         &self.address
     }
 
-    /// Cuts from now on, also what is open.
-    pub fn cut(&self) {
-        self.scissors.are_used.store(true, Ordering::SeqCst);
+    /// Cuts `times` connections from now on, also those that are open; what comes then passes.
+    pub fn cut(&self, times: usize) {
+        self.scissors.0.store(times, Ordering::SeqCst);
     }
 
-    /// How often it has cut.
+    /// Whether it has yet to cut.
     #[must_use]
-    pub fn cuts(&self) -> usize {
-        self.scissors.cuts.load(Ordering::SeqCst)
+    pub fn is_cutting(&self) -> bool {
+        self.scissors.0.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -148,13 +153,12 @@ fn carry_one_way(mut from: TcpStream, mut to: TcpStream, life: &Mutex<u64>, scis
             *life = life.saturating_sub(length as u64);
             left
         };
-        let is_cut = length > left && scissors.are_used.load(Ordering::SeqCst);
+        let is_cut = length > left && scissors.cut();
         let passed = if is_cut { left } else { length };
         if to.write_all(buffer.get(..passed).unwrap_or_default()).is_err() {
             break;
         }
         if is_cut {
-            scissors.cuts.fetch_add(1, Ordering::SeqCst);
             break;
         }
     }

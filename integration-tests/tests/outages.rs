@@ -178,11 +178,12 @@ fn connections_cut_after_any_byte_lose_nothing_and_repeat_nothing() {
     });
     let [alice, bob] = &nodes;
     meet(alice, bob);
-    way.cut();
+    // Should one stream get all of them, it is there again after a minute of growing pauses.
+    way.cut(6);
     let mut texts = Vec::new();
     // One of the next size.
     let mut next = format!("{:.<10000}", "long");
-    while way.cuts() < 12 || texts.len() % 3 > 0 {
+    while way.is_cutting() || texts.len() % 3 > 0 {
         alice.send(1, &next);
         bob.send(1, &next);
         texts.push(std::mem::replace(&mut next, format!("text {}", texts.len())));
