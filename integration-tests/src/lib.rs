@@ -14,6 +14,7 @@ pub mod process;
 pub mod programs;
 pub mod python;
 pub mod rendezvous;
+pub mod schemathesis;
 pub mod small_disk;
 pub mod traffic;
 pub mod wait;

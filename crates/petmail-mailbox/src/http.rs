@@ -4,6 +4,8 @@
 //! status page and `/healthz`. The administration's routes are in [`admin`], on a listener of their own.
 
 pub mod admin;
+#[cfg(test)]
+mod description;
 mod problem;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -17,7 +19,7 @@ use axum::{
         IntoResponse, Response,
         sse::{Event as SseEvent, KeepAlive, Sse},
     },
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use data_encoding::BASE64;
 use futures::{Stream, stream};
@@ -52,25 +54,44 @@ const OCTETS: [(header::HeaderName, &str); 2] =
 type Shared<Q> = State<Arc<Services<Q>>>;
 type Body = Result<Bytes, BytesRejection>;
 
+/// Every path below the base URL's with what answers there. `docs/api/mailbox.openapi.json` describes the same ones.
+fn endpoints<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 7] {
+    let limited = |limit: usize| DefaultBodyLimit::max(limit);
+    [
+        ("/server", get(server::<Q>)),
+        ("/redeem", post(redeem::<Q>).layer(limited(REDEEM_REQUEST_BYTES))),
+        ("/rekey", post(rekey::<Q>).layer(limited(REKEY_REQUEST_BYTES))),
+        ("/deliver", post(deliver::<Q>).layer(limited(MAX_MSG_A_BYTES))),
+        ("/list", post(list::<Q>).layer(limited(LIST_REQUEST_BYTES))),
+        ("/fetch", post(fetch::<Q>).layer(limited(FetchRequest::MAX_BYTES))),
+        ("/delete", post(delete::<Q>).layer(limited(DeleteRequest::MAX_BYTES))),
+    ]
+}
+
+/// What is at the root, whatever the base URL.
+fn root_pages<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 2] {
+    [("/", get(status_page)), ("/healthz", get(healthz::<Q>))]
+}
+
 /// Makes the public routes.
 pub fn router<Q: QueueStore>(services: Arc<Services<Q>>) -> Router {
-    let limited = |limit: usize| DefaultBodyLimit::max(limit);
-    let endpoints = Router::new()
-        .route("/server", get(server::<Q>))
-        .route("/redeem", post(redeem::<Q>).layer(limited(REDEEM_REQUEST_BYTES)))
-        .route("/rekey", post(rekey::<Q>).layer(limited(REKEY_REQUEST_BYTES)))
-        .route("/deliver", post(deliver::<Q>).layer(limited(MAX_MSG_A_BYTES)))
-        .route("/list", post(list::<Q>).layer(limited(LIST_REQUEST_BYTES)))
-        .route("/fetch", post(fetch::<Q>).layer(limited(FetchRequest::MAX_BYTES)))
-        .route("/delete", post(delete::<Q>).layer(limited(DeleteRequest::MAX_BYTES)));
     let prefix = base_path(services.url());
+    let endpoints = route(endpoints());
     let routes = if prefix.is_empty() { endpoints } else { Router::new().nest(&prefix, endpoints) };
+    answering_all(routes.merge(route(root_pages()))).with_state(services)
+}
+
+fn route<S: Clone + Send + Sync + 'static, const N: usize>(
+    routes: [(&'static str, MethodRouter<S>); N],
+) -> Router<S> {
+    routes.into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method))
+}
+
+/// Adds the refusals of other paths and methods.
+fn answering_all<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     routes
-        .route("/", get(status_page))
-        .route("/healthz", get(healthz::<Q>))
-        .fallback(not_found)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(services)
+        .fallback(async || Problem::NotFound)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
 }
 
 /// Returns the path of a base URL: empty, or with a leading slash and none at its end.
@@ -81,14 +102,6 @@ pub(crate) fn base_path(url: &BaseUrl) -> String {
 
 pub(crate) fn now() -> UnixMillis {
     UnixMillis(clock::unix_ms())
-}
-
-async fn not_found() -> Problem {
-    Problem::NotFound
-}
-
-async fn wrong_method() -> Problem {
-    Problem::MethodNotAllowed
 }
 
 async fn status_page() -> &'static str {
@@ -186,6 +199,15 @@ mod tests {
         for (url, path) in [("https://a.b", ""), ("https://a.b/p", "/p"), ("http://[::1]:80/p/q", "/p/q")] {
             assert_eq!(base_path(&url.parse().unwrap()), path);
         }
+    }
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        use crate::queue::embedded::EmbeddedQueue;
+        let file = include_str!("../../../docs/api/mailbox.openapi.json");
+        let mut routed = description::routed(&endpoints::<EmbeddedQueue>());
+        routed.append(&mut description::routed(&root_pages::<EmbeddedQueue>()));
+        assert_eq!(description::paths(file), routed);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::any;
+use axum::routing::get;
 use petmail_net::server::{BindError, Server, UnixServer};
 use petmail_net::tls::TlsMode;
 use petmail_net::{CancellationToken, clock, health, program};
@@ -131,7 +131,7 @@ fn url(server: &Server) -> String {
 }
 
 fn public_routes(hub: Hub, events: Events) -> Router {
-    let protocol = Router::new().route("/v1", any(websocket::upgrade)).with_state(hub);
+    let protocol = Router::new().route("/v1", get(websocket::upgrade)).with_state(hub);
     protocol.merge(health::routes(PAGE_TITLE, PAGE_TEXT, move || !events.is_closed()))
 }
 

@@ -4,33 +4,42 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::State,
-    routing::{get, post},
+    extract::{State, rejection::JsonRejection},
+    routing::{MethodRouter, get, post},
 };
 
-use super::{Problem, now};
+use super::{Problem, answering_all, now, route};
 use crate::{
     admin::{AccountRequest, AccountSummary, ChangeRequest, OfferRequest, Offers, Status},
     queue::QueueStore,
     server::Services,
 };
 
+/// A body in JSON; what is wrong with another is told.
+type Asked<T> = Result<Json<T>, JsonRejection>;
+
+/// Every path with what answers there. `docs/api/mailbox-admin.openapi.json` describes the same ones.
+fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 6] {
+    [
+        ("/offers", post(offers::<Q>)),
+        ("/accounts", get(accounts::<Q>)),
+        ("/account", post(account::<Q>)),
+        ("/account/change", post(change::<Q>)),
+        ("/account/remove", post(remove::<Q>)),
+        ("/status", get(status::<Q>)),
+    ]
+}
+
 /// Makes the routes.
 pub fn router<Q: QueueStore>(services: Arc<Services<Q>>) -> Router {
-    Router::new()
-        .route("/offers", post(offers::<Q>))
-        .route("/accounts", get(accounts::<Q>))
-        .route("/account", post(account::<Q>))
-        .route("/account/change", post(change::<Q>))
-        .route("/account/remove", post(remove::<Q>))
-        .route("/status", get(status::<Q>))
-        .with_state(services)
+    answering_all(route(routes())).with_state(services)
 }
 
 async fn offers<Q: QueueStore>(
     State(services): State<Arc<Services<Q>>>,
-    Json(request): Json<OfferRequest>,
+    request: Asked<OfferRequest>,
 ) -> Result<Json<Offers>, Problem> {
+    let Json(request) = request?;
     Ok(Json(services.admin().mint_offers(&request, now()).await?))
 }
 
@@ -42,15 +51,17 @@ async fn accounts<Q: QueueStore>(
 
 async fn account<Q: QueueStore>(
     State(services): State<Arc<Services<Q>>>,
-    Json(request): Json<AccountRequest>,
+    request: Asked<AccountRequest>,
 ) -> Result<Json<AccountSummary>, Problem> {
+    let Json(request) = request?;
     Ok(Json(services.admin().account(request).await?))
 }
 
 async fn change<Q: QueueStore>(
     State(services): State<Arc<Services<Q>>>,
-    Json(request): Json<ChangeRequest>,
+    request: Asked<ChangeRequest>,
 ) -> Result<Json<AccountSummary>, Problem> {
+    let Json(request) = request?;
     let changed = services.admin().change(&request).await?;
     services.retrieval().tell_changed(&request.account);
     Ok(Json(changed))
@@ -58,8 +69,9 @@ async fn change<Q: QueueStore>(
 
 async fn remove<Q: QueueStore>(
     State(services): State<Arc<Services<Q>>>,
-    Json(request): Json<AccountRequest>,
+    request: Asked<AccountRequest>,
 ) -> Result<Json<AccountRequest>, Problem> {
+    let Json(request) = request?;
     services.admin().remove(request).await?;
     services.retrieval().end_stream(&request.account);
     Ok(Json(request))
@@ -69,4 +81,16 @@ async fn status<Q: QueueStore>(State(services): State<Arc<Services<Q>>>) -> Resu
     let status = services.admin().status().await?;
     let streams = u64::try_from(services.retrieval().open_streams()).unwrap_or(u64::MAX);
     Ok(Json(Status { running: true, streams, ..status }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::description, *};
+    use crate::queue::embedded::EmbeddedQueue;
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let file = include_str!("../../../../docs/api/mailbox-admin.openapi.json");
+        assert_eq!(description::paths(file), description::routed(&routes::<EmbeddedQueue>()));
+    }
 }

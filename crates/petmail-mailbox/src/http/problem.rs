@@ -1,7 +1,7 @@
 //! What a client is told when something is not done: one place that maps every reason to status, code and text.
 
 use axum::{
-    extract::rejection::BytesRejection,
+    extract::rejection::{BytesRejection, JsonRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -55,6 +55,10 @@ pub enum Problem {
     Store,
     /// The operator's numbers make no sense.
     OutOfBounds(&'static str),
+    /// The operator's request is not declared to be JSON.
+    NotJson,
+    /// The operator's request is no JSON, or not what the endpoint takes.
+    BadArguments(String),
     /// The operator names an account that is not there.
     NoSuchAccount,
     /// No such endpoint.
@@ -65,7 +69,7 @@ pub enum Problem {
 
 impl Problem {
     /// Returns the status, a stable code, and a text for people.
-    const fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+    const fn parts(&self) -> (StatusCode, &'static str, &str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "the request is malformed"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the request is too large"),
@@ -89,6 +93,10 @@ impl Problem {
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "the server is busy; try again"),
             Self::Store => (StatusCode::SERVICE_UNAVAILABLE, "store", "the server cannot store anything now"),
             Self::OutOfBounds(text) => (StatusCode::BAD_REQUEST, "out-of-bounds", text),
+            Self::NotJson => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "the content type is application/json")
+            }
+            Self::BadArguments(text) => (StatusCode::BAD_REQUEST, "bad-arguments", text.as_str()),
             Self::NoSuchAccount => (StatusCode::NOT_FOUND, "no-such-account", "there is no such account"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
             Self::MethodNotAllowed => {
@@ -112,10 +120,10 @@ impl IntoResponse for Problem {
         let (status, code, text) = self.parts();
         let retry_after = self.retry_after();
         tracing::info!(code, "request refused");
+        let body = format!("{code}: {text}\n");
         if let Self::Refused(answer) = self {
             return (status, [(header::CONTENT_TYPE, "application/octet-stream")], answer).into_response();
         }
-        let body = format!("{code}: {text}\n");
         match retry_after {
             Some(seconds) => (status, [(header::RETRY_AFTER, seconds)], body).into_response(),
             None => (status, body).into_response(),
@@ -126,6 +134,16 @@ impl IntoResponse for Problem {
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE { Self::TooLarge } else { Self::Malformed }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection {
+            JsonRejection::MissingJsonContentType(_) => Self::NotJson,
+            JsonRejection::BytesRejection(rejection) => rejection.into(),
+            other => Self::BadArguments(other.body_text()),
+        }
     }
 }
 
@@ -196,6 +214,49 @@ impl From<AdminError> for Problem {
             AdminError::OutOfBounds(text) => Self::OutOfBounds(text),
             AdminError::NoSuchAccount => Self::NoSuchAccount,
             AdminError::Queue(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::description;
+
+    /// Names every problem after another one, so that the compiler asks for new ones.
+    fn next(problem: &Problem) -> Option<Problem> {
+        match problem {
+            Problem::Malformed => Some(Problem::TooLarge),
+            Problem::TooLarge => Some(Problem::UnknownToken),
+            Problem::UnknownToken => Some(Problem::UnknownOffer),
+            Problem::UnknownOffer => Some(Problem::OfferUsed),
+            Problem::OfferUsed => Some(Problem::OfferExpired),
+            Problem::OfferExpired => Some(Problem::KeyInUse),
+            Problem::KeyInUse => Some(Problem::UnknownAccount),
+            Problem::UnknownAccount => Some(Problem::StaleGeneration),
+            Problem::StaleGeneration => Some(Problem::BadTicket),
+            Problem::BadTicket => Some(Problem::Refused(Vec::new())),
+            Problem::Refused(_) => Some(Problem::Full),
+            Problem::Full => Some(Problem::DiskFull),
+            Problem::DiskFull => Some(Problem::Busy),
+            Problem::Busy => Some(Problem::Store),
+            Problem::Store => Some(Problem::OutOfBounds("")),
+            Problem::OutOfBounds(_) => Some(Problem::NotJson),
+            Problem::NotJson => Some(Problem::BadArguments(String::new())),
+            Problem::BadArguments(_) => Some(Problem::NoSuchAccount),
+            Problem::NoSuchAccount => Some(Problem::NotFound),
+            Problem::NotFound => Some(Problem::MethodNotAllowed),
+            Problem::MethodNotAllowed => None,
+        }
+    }
+
+    #[test]
+    fn every_status_is_described() {
+        let public = description::statuses(include_str!("../../../../docs/api/mailbox.openapi.json"));
+        let admin = description::statuses(include_str!("../../../../docs/api/mailbox-admin.openapi.json"));
+        for problem in std::iter::successors(Some(Problem::Malformed), next) {
+            let status = problem.parts().0.as_u16();
+            assert!(public.contains(&status) || admin.contains(&status), "{problem:?}");
         }
     }
 }
