@@ -93,6 +93,12 @@ impl MailboxServer {
         &self.address
     }
 
+    /// The server's folder.
+    #[must_use]
+    pub fn basedir(&self) -> &Path {
+        &self.basedir
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.process = None;

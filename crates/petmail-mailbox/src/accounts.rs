@@ -12,7 +12,7 @@ use petmail_proto::{
 use rand_core::OsRng;
 
 use crate::{
-    identity::Identity,
+    identity::{CurrentIdentity, Identity},
     queue::{AccountSecrets, NewAccount, NewSecrets, NewSlot, QueueStore, RedeemError, RekeyError, Rekeyed},
     work::{Interrupted, to_the_end},
 };
@@ -42,12 +42,12 @@ pub enum AccountsError {
 #[derive(Debug)]
 pub struct Accounts<Q> {
     queue: Arc<Q>,
-    identity: Arc<Identity>,
+    identity: Arc<CurrentIdentity>,
 }
 
 impl<Q: QueueStore> Accounts<Q> {
     /// Works on `queue` for the server `identity`.
-    pub const fn new(queue: Arc<Q>, identity: Arc<Identity>) -> Self {
+    pub const fn new(queue: Arc<Q>, identity: Arc<CurrentIdentity>) -> Self {
         Self { queue, identity }
     }
 
@@ -56,9 +56,9 @@ impl<Q: QueueStore> Accounts<Q> {
     /// # Errors
     /// [`AccountsError`].
     pub async fn redeem(&self, body: Vec<u8>, now: UnixMillis) -> Result<Vec<u8>, AccountsError> {
-        let identity = &self.identity;
+        let identity = self.identity.get();
         let (request, key) = RedeemRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
-        let new = new_account(identity)?;
+        let new = new_account(&identity)?;
         let queue = Arc::clone(&self.queue);
         let answer_key = request.answer_key;
         let account = to_the_end(async move { queue.redeem(&request, new, now).await }).await??;
@@ -75,9 +75,9 @@ impl<Q: QueueStore> Accounts<Q> {
         body: Vec<u8>,
         now: UnixMillis,
     ) -> Result<(Vec<u8>, Option<AccountId>), AccountsError> {
-        let identity = &self.identity;
+        let identity = self.identity.get();
         let (request, key) = RekeyRequest::open(&body, identity.retrieval_keys(), &identity.public())?;
-        let slot = if request.new_slot { Some(new_slot(identity)?) } else { None };
+        let slot = if request.new_slot { Some(new_slot(&identity)?) } else { None };
         let new = NewSecrets { secrets: new_secrets(), slot };
         let queue = Arc::clone(&self.queue);
         let rekeyed = to_the_end(async move { queue.rekey(&request, new, now).await }).await??;

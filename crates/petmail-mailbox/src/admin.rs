@@ -7,14 +7,18 @@ use jiff::Timestamp;
 use petmail_proto::{
     base_url::BaseUrl,
     keys::{CertificatePin, RedeemToken, ServerIdentityKey},
-    server::account::{AccountId, AccountState, MAX_NOTICES, Quota},
+    server::{
+        account::{AccountId, AccountState, MAX_NOTICES, Quota},
+        descriptor::DescriptorError,
+    },
     time::UnixMillis,
+    token::TokenKeyId,
 };
 use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    identity::Identity,
+    identity::{CurrentIdentity, IdentityError},
     queue::{AccountChange, AccountUsage, OfferTerms, QueueError, QueueStats, QueueStore},
     size::ByteSize,
 };
@@ -125,6 +129,10 @@ pub struct Status {
     pub identity: ServerIdentityKey,
     /// The pin in its offers, if it has a self-signed certificate.
     pub pin: Option<CertificatePin>,
+    /// The token key in use; it was made together with the other keys in use.
+    pub kid: Option<TokenKeyId>,
+    /// When the keys end that were replaced (RFC 3339), newest first.
+    pub former_keys_end: Vec<String>,
     /// How many accounts there are.
     pub accounts: u64,
     /// How many messages wait.
@@ -137,6 +145,15 @@ pub struct Status {
     pub store: QueueStats,
 }
 
+/// The keys after they were replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotatedKeys {
+    /// The token key in use now.
+    pub kid: Option<TokenKeyId>,
+    /// When the replaced ones end (RFC 3339).
+    pub former_end: String,
+}
+
 /// Why something is not done for the operator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -147,6 +164,15 @@ pub enum AdminError {
     /// No account has this id.
     #[error("there is no such account")]
     NoSuchAccount,
+    /// The server has as many keys as it may.
+    #[error("{0}")]
+    TooManyKeys(String),
+    /// The file of the server's keys cannot be written.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The descriptor cannot be made.
+    #[error("cannot make the server's descriptor: {0}")]
+    Descriptor(#[from] DescriptorError),
     /// The store failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -156,13 +182,13 @@ pub enum AdminError {
 #[derive(Debug)]
 pub struct Admin<Q> {
     queue: Arc<Q>,
-    identity: Arc<Identity>,
+    identity: Arc<CurrentIdentity>,
     pin: Option<CertificatePin>,
 }
 
 impl<Q: QueueStore> Admin<Q> {
     /// Works on `queue` for the server `identity`, whose self-signed certificate has `pin`.
-    pub const fn new(queue: Arc<Q>, identity: Arc<Identity>, pin: Option<CertificatePin>) -> Self {
+    pub const fn new(queue: Arc<Q>, identity: Arc<CurrentIdentity>, pin: Option<CertificatePin>) -> Self {
         Self { queue, identity, pin }
     }
 
@@ -175,8 +201,8 @@ impl<Q: QueueStore> Admin<Q> {
         let tokens: Vec<_> = (0..request.count).map(|_| RedeemToken::generate(&mut OsRng)).collect();
         let hashes: Vec<_> = tokens.iter().map(RedeemToken::hash).collect();
         self.queue.add_offers(&hashes, terms).await?;
-        let offers =
-            tokens.into_iter().map(|token| self.identity.offer(token, self.pin).expose_text()).collect();
+        let identity = self.identity.get();
+        let offers = tokens.into_iter().map(|token| identity.offer(token, self.pin).expose_text()).collect();
         Ok(Offers { offers })
     }
 
@@ -223,12 +249,15 @@ impl<Q: QueueStore> Admin<Q> {
     /// [`AdminError::Queue`].
     pub async fn status(&self) -> Result<Status, AdminError> {
         let accounts = self.queue.accounts().await?;
+        let identity = self.identity.get();
         Ok(Status {
             running: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            url: self.identity.url().clone(),
-            identity: self.identity.public(),
+            url: identity.url().clone(),
+            identity: identity.public(),
             pin: self.pin,
+            kid: identity.newest_token_key().map(|key| key.kid),
+            former_keys_end: identity.former_keys_end().iter().copied().map(rfc3339).collect(),
             accounts: u64::try_from(accounts.len()).unwrap_or(u64::MAX),
             messages: accounts.iter().map(|account| account.usage.messages).sum(),
             message_bytes: accounts.iter().map(|account| account.usage.bytes).sum(),
@@ -299,7 +328,7 @@ fn summary(found: &AccountUsage) -> AccountSummary {
 }
 
 /// A time beyond what calendars of nine thousand years hold is shown as the epoch.
-fn rfc3339(time: UnixMillis) -> String {
+pub(crate) fn rfc3339(time: UnixMillis) -> String {
     let time = i64::try_from(time.0).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
     time.unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }

@@ -60,6 +60,12 @@ const ACCOUNT_EXAMPLES: &str = "Examples:
 
 `accounts` lists the ids.";
 
+const ROTATE_EXAMPLES: &str = "Examples:
+  petmail-mailbox rotate-keys
+
+Works while the server runs. The nodes of the customers ask for new addresses and tell their contacts by themselves;
+until all have done so, the former keys stay good: for as long as messages are kept for anybody, and at least 14 days.";
+
 const STATUS_EXAMPLES: &str = "Examples:
   petmail-mailbox status
   petmail-mailbox -d /srv/petmail status --json";
@@ -159,6 +165,9 @@ enum ServerCommand {
     /// Show, change, suspend or remove one account
     #[command(subcommand, after_help = ACCOUNT_EXAMPLES)]
     Account(account::Account),
+    /// Replace the keys that messages and requests are encrypted to
+    #[command(after_help = ROTATE_EXAMPLES)]
+    RotateKeys,
     /// Describe the server
     #[command(after_help = STATUS_EXAMPLES)]
     Status {
@@ -223,6 +232,7 @@ impl Common {
             }
             ServerCommand::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
             ServerCommand::Account(command) => command.run(operator(settings(Settings::default()))).await,
+            ServerCommand::RotateKeys => operator(settings(Settings::default())).rotate_keys().await,
             ServerCommand::Status { json } => operator(settings(Settings::default())).status(json).await,
         }
     }

@@ -10,7 +10,7 @@ use petmail_proto::{
 };
 
 use crate::{
-    identity::Identity,
+    identity::{CurrentIdentity, Identity},
     queue::{DeliverError, Delivered, QueueStore},
     work::{Interrupted, to_the_end},
 };
@@ -37,7 +37,7 @@ pub enum DeliveryError {
 #[derive(Debug)]
 pub struct Deliveries<Q> {
     queue: Arc<Q>,
-    identity: Arc<Identity>,
+    identity: Arc<CurrentIdentity>,
 }
 
 /// An opened delivery, with the slots that its token leads to: one for each of the server's token keys.
@@ -49,7 +49,7 @@ struct Opened {
 
 impl<Q: QueueStore> Deliveries<Q> {
     /// Works on `queue` for the server `identity`.
-    pub const fn new(queue: Arc<Q>, identity: Arc<Identity>) -> Self {
+    pub const fn new(queue: Arc<Q>, identity: Arc<CurrentIdentity>) -> Self {
         Self { queue, identity }
     }
 
@@ -58,7 +58,7 @@ impl<Q: QueueStore> Deliveries<Q> {
     /// # Errors
     /// [`DeliveryError`]; nothing is stored then.
     pub async fn deliver(&self, msg_a: bytes::Bytes, now: UnixMillis) -> Result<Delivered, DeliveryError> {
-        let Opened { digest, slots, msg_c } = open(&msg_a, &self.identity)?;
+        let Opened { digest, slots, msg_c } = open(&msg_a, &self.identity.get())?;
         let queue = Arc::clone(&self.queue);
         Ok(to_the_end(async move { queue.deliver(&slots, digest, msg_c, now).await }).await??)
     }

@@ -75,7 +75,7 @@ fn root_pages<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>
 
 /// Makes the public routes.
 pub fn router<Q: QueueStore>(services: Arc<Services<Q>>) -> Router {
-    let prefix = base_path(services.url());
+    let prefix = base_path(&services.url());
     let endpoints = route(endpoints());
     let routes = if prefix.is_empty() { endpoints } else { Router::new().nest(&prefix, endpoints) };
     answering_all(routes.merge(route(root_pages()))).with_state(services)

@@ -1,7 +1,10 @@
-//! Who the server is: its address, its roles and its secret keys, made once by `init`.
+//! Who the server is: its address, its roles and its secret keys, made once by `init` and replaced by `rotate-keys`.
 //!
-//! Owns the file `server.json` (0600) and the descriptor made from it. Must not know accounts or messages. Specification:
-//! Servers, accounts, offers.
+//! Owns the descriptor, and with [`stored`] the file `server.json` (0600). Must not know accounts or messages.
+//! Specification: Servers, accounts, offers.
+
+mod current;
+mod stored;
 
 use std::{io, path::Path, time::Duration};
 
@@ -11,61 +14,38 @@ use petmail_proto::{
     delivery::MAX_MSG_A_BYTES,
     keys::{
         CertificatePin, DeliverySecretKey, RedeemToken, RetrievalSecretKey, ServerIdentityKey,
-        ServerSigningKey, stored_secret,
+        ServerSigningKey,
     },
     retrieval::MAX_FETCH_TOKENS,
     server::{
-        descriptor::{Descriptor, DescriptorError, ROLE_MAILBOX, ServerLimits, TokenKey},
+        descriptor::{Descriptor, DescriptorError, MAX_TOKEN_KEYS, ROLE_MAILBOX, ServerLimits, TokenKey},
         offer::Offer,
     },
     time::UnixMillis,
     token::{TokenKeyId, TokenSecretKey},
 };
 use rand_core::CryptoRngCore;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+pub use self::current::CurrentIdentity;
 
 /// How long a descriptor is good. The server signs a new one long before.
 pub const DESCRIPTOR_LIFE: Duration = Duration::from_secs(14 * 24 * 3_600);
 
-const VERSION: u32 = 1;
 /// The first token key of a server.
 const FIRST_KID: TokenKeyId = TokenKeyId(1);
 
 /// A token key with its number.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct NumberedTokenKey {
     /// Which key.
     pub kid: TokenKeyId,
     /// The key.
-    #[serde(with = "stored_secret")]
     pub key: TokenSecretKey,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-struct StoredDeliveryKey(#[serde(with = "stored_secret")] DeliverySecretKey);
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-struct StoredRetrievalKey(#[serde(with = "stored_secret")] RetrievalSecretKey);
-
-/// The file, field by field. Of each kind of key the newest comes first.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredIdentity {
-    version: u32,
-    url: BaseUrl,
-    roles: Vec<String>,
-    #[serde(with = "stored_secret")]
-    identity_key: ServerSigningKey,
-    delivery_keys: Vec<StoredDeliveryKey>,
-    retrieval_keys: Vec<StoredRetrievalKey>,
-    token_keys: Vec<NumberedTokenKey>,
-}
-
-/// A server's address and keys.
-#[derive(Debug)]
+/// A server's address and keys. Of each kind there are equally many keys, newest first: they are replaced together.
+#[derive(Clone, Debug)]
 pub struct Identity {
     url: BaseUrl,
     roles: Vec<String>,
@@ -73,6 +53,8 @@ pub struct Identity {
     delivery_keys: Vec<DeliverySecretKey>,
     retrieval_keys: Vec<RetrievalSecretKey>,
     token_keys: Vec<NumberedTokenKey>,
+    /// When those end that are not the newest, in the same order.
+    ends: Vec<UnixMillis>,
 }
 
 /// Why a server's identity cannot be read or kept.
@@ -90,6 +72,21 @@ pub enum IdentityError {
     NewerVersion(u32),
 }
 
+/// Why a server does not get new keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// A descriptor has no room for more keys.
+    #[error("the server has {MAX_TOKEN_KEYS} sets of keys already, and no more are possible")]
+    TooMany {
+        /// When the oldest ends.
+        oldest_ends: UnixMillis,
+    },
+    /// No greater number can be given to a token key.
+    #[error("all numbers of token keys are used up")]
+    NoNumberLeft,
+}
+
 impl Identity {
     /// Draws all keys of a new server.
     pub fn generate(url: BaseUrl, rng: &mut impl CryptoRngCore) -> Self {
@@ -100,6 +97,7 @@ impl Identity {
             delivery_keys: vec![DeliverySecretKey::generate(rng)],
             retrieval_keys: vec![RetrievalSecretKey::generate(rng)],
             token_keys: vec![NumberedTokenKey { kid: FIRST_KID, key: TokenSecretKey::generate(rng) }],
+            ends: Vec::new(),
         }
     }
 
@@ -109,26 +107,57 @@ impl Identity {
     /// [`IdentityError`].
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let json = Zeroizing::new(std::fs::read(path)?);
-        let damaged = |error: serde_json::Error| IdentityError::Damaged(error.to_string());
-        let stored: StoredIdentity = serde_json::from_slice(&json).map_err(damaged)?;
-        if stored.version > VERSION {
-            return Err(IdentityError::NewerVersion(stored.version));
-        }
-        let identity = Self::from_stored(stored);
-        let complete = !identity.delivery_keys.is_empty()
-            && !identity.retrieval_keys.is_empty()
-            && !identity.token_keys.is_empty();
-        if complete { Ok(identity) } else { Err(IdentityError::Damaged("keys are missing".to_owned())) }
+        stored::parse(&json)
     }
 
-    /// Writes the file with mode 0600, durably.
+    /// Writes the file with mode 0600, durably and as a whole.
     ///
     /// # Errors
     /// [`IdentityError::Io`].
     pub fn store(&self, path: &Path) -> Result<(), IdentityError> {
-        let json =
-            serde_json::to_vec_pretty(&self.to_stored()).map(Zeroizing::new).map_err(io::Error::other)?;
-        Ok(write_private_file(path, &json)?)
+        Ok(write_private_file(path, &stored::to_json(self)?)?)
+    }
+
+    /// Returns the server with a new key of each kind. Those that it has end at `end`, unless they end earlier; what has ended
+    /// is gone.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    pub fn rotated(
+        &self,
+        now: UnixMillis,
+        end: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Self, RotateError> {
+        let mut rotated = self.without_ended(now).unwrap_or_else(|| self.clone());
+        if rotated.token_keys.len() >= MAX_TOKEN_KEYS {
+            let oldest_ends = rotated.ends.last().copied().unwrap_or_default();
+            return Err(RotateError::TooMany { oldest_ends });
+        }
+        let last = rotated.newest_token_key().map_or(0, |key| key.kid.0);
+        let kid = last.checked_add(1).map(TokenKeyId).ok_or(RotateError::NoNumberLeft)?;
+        rotated.delivery_keys.insert(0, DeliverySecretKey::generate(rng));
+        rotated.retrieval_keys.insert(0, RetrievalSecretKey::generate(rng));
+        rotated.token_keys.insert(0, NumberedTokenKey { kid, key: TokenSecretKey::generate(rng) });
+        rotated.ends.iter_mut().for_each(|earlier| *earlier = end.min(*earlier));
+        rotated.ends.insert(0, end);
+        Ok(rotated)
+    }
+
+    /// Returns the server without the keys that have ended; `None` if none has.
+    #[must_use]
+    pub fn without_ended(&self, now: UnixMillis) -> Option<Self> {
+        let kept = self.ends.iter().take_while(|end| **end > now).count();
+        if kept == self.ends.len() {
+            return None;
+        }
+        let mut rest = self.clone();
+        let keys = kept.saturating_add(1);
+        rest.ends.truncate(kept);
+        rest.delivery_keys.truncate(keys);
+        rest.retrieval_keys.truncate(keys);
+        rest.token_keys.truncate(keys);
+        Some(rest)
     }
 
     /// Returns the address that clients use.
@@ -159,6 +188,12 @@ impl Identity {
     #[must_use]
     pub fn token_keys(&self) -> &[NumberedTokenKey] {
         &self.token_keys
+    }
+
+    /// Returns when the keys end that were replaced, newest first.
+    #[must_use]
+    pub fn former_keys_end(&self) -> &[UnixMillis] {
+        &self.ends
     }
 
     /// Returns the token key for new accounts; there is always one.
@@ -206,29 +241,6 @@ impl Identity {
     pub fn offer(&self, token: RedeemToken, pin: Option<CertificatePin>) -> Offer {
         Offer { url: self.url.clone(), identity: self.public(), pin, token }
     }
-
-    fn from_stored(stored: StoredIdentity) -> Self {
-        Self {
-            url: stored.url,
-            roles: stored.roles,
-            signing: stored.identity_key,
-            delivery_keys: stored.delivery_keys.into_iter().map(|key| key.0).collect(),
-            retrieval_keys: stored.retrieval_keys.into_iter().map(|key| key.0).collect(),
-            token_keys: stored.token_keys,
-        }
-    }
-
-    fn to_stored(&self) -> StoredIdentity {
-        StoredIdentity {
-            version: VERSION,
-            url: self.url.clone(),
-            roles: self.roles.clone(),
-            identity_key: self.signing.clone(),
-            delivery_keys: self.delivery_keys.iter().cloned().map(StoredDeliveryKey).collect(),
-            retrieval_keys: self.retrieval_keys.iter().cloned().map(StoredRetrievalKey).collect(),
-            token_keys: self.token_keys.clone(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -261,9 +273,60 @@ mod tests {
         let path = dir.path().join("server.json");
         Identity::generate("https://a.b".parse().unwrap(), &mut OsRng).store(&path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("\"version\": 1", "\"version\": 2")).unwrap();
-        assert!(matches!(Identity::load(&path), Err(IdentityError::NewerVersion(2))));
+        std::fs::write(&path, text.replace("\"version\": 2", "\"version\": 3, \"more\": 1")).unwrap();
+        assert!(matches!(Identity::load(&path), Err(IdentityError::NewerVersion(3))));
         std::fs::write(&path, text.replace("roles", "rules")).unwrap();
         assert!(matches!(Identity::load(&path), Err(IdentityError::Damaged(_))));
+    }
+
+    #[test]
+    fn keys_are_replaced_together_and_the_old_ones_end() {
+        let first = Identity::generate("https://a.b".parse().unwrap(), &mut OsRng);
+        let now = UnixMillis(1_000);
+        let second = first.rotated(now, UnixMillis(5_000), &mut OsRng).unwrap();
+        let kids =
+            |identity: &Identity| identity.token_keys().iter().map(|key| key.kid.0).collect::<Vec<_>>();
+        assert_eq!(kids(&second), [2, 1]);
+        assert_eq!(second.delivery_keys()[1].public_key(), first.delivery_keys()[0].public_key());
+        assert_eq!(second.retrieval_keys()[1].public_key(), first.retrieval_keys()[0].public_key());
+        let descriptor = second.descriptor(1, None, now).unwrap();
+        let descriptor = Descriptor::verify(&descriptor, &first.public(), now).unwrap();
+        assert_eq!(descriptor.delivery_key, second.delivery_keys()[0].public_key());
+        assert_eq!(descriptor.token_keys.len(), 2);
+        // A later rotation does not let the oldest live on.
+        let third = second.rotated(UnixMillis(2_000), UnixMillis(9_000), &mut OsRng).unwrap();
+        assert_eq!(
+            (kids(&third), third.ends.as_slice()),
+            (vec![3, 2, 1], &[UnixMillis(9_000), UnixMillis(5_000)][..])
+        );
+        assert!(third.without_ended(UnixMillis(4_999)).is_none());
+        let rest = third.without_ended(UnixMillis(5_000)).unwrap();
+        assert_eq!(
+            (kids(&rest), rest.delivery_keys().len(), rest.retrieval_keys().len()),
+            (vec![3, 2], 2, 2)
+        );
+        assert_eq!(kids(&rest.without_ended(UnixMillis(u64::MAX)).unwrap()), [3]);
+        assert_eq!(
+            kids(&third.rotated(UnixMillis(9_000), UnixMillis(u64::MAX), &mut OsRng).unwrap()),
+            [4, 3]
+        );
+    }
+
+    #[test]
+    fn a_descriptor_has_room_for_eight_sets_of_keys() {
+        let mut identity = Identity::generate("https://a.b".parse().unwrap(), &mut OsRng);
+        for end in 1..=7 {
+            identity = identity.rotated(UnixMillis(0), UnixMillis(end * 100), &mut OsRng).unwrap();
+        }
+        let refused = identity.rotated(UnixMillis(0), UnixMillis(800), &mut OsRng).unwrap_err();
+        assert_eq!(refused, RotateError::TooMany { oldest_ends: UnixMillis(100) });
+        let descriptor = identity.descriptor(1, None, UnixMillis(0)).unwrap();
+        assert!(Descriptor::verify(&descriptor, &identity.public(), UnixMillis(0)).is_ok());
+        let path = tempfile::tempdir().unwrap();
+        let path = path.path().join("server.json");
+        identity.store(&path).unwrap();
+        let back = Identity::load(&path).unwrap();
+        assert_eq!(back.ends, identity.ends);
+        assert!(back.rotated(UnixMillis(100), UnixMillis(800), &mut OsRng).is_ok());
     }
 }

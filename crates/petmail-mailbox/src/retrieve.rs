@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::replay::{ReplayMemory, Seen};
 pub use self::stream::{EventStream, StreamItem};
 use crate::{
-    identity::Identity,
+    identity::CurrentIdentity,
     queue::{Account, QueueError, QueueStore, RetrievalId, Waiting},
     work::{Interrupted, to_the_end},
 };
@@ -66,7 +66,7 @@ pub enum RetrieveError {
 #[derive(Debug)]
 pub struct Retrieval<Q> {
     queue: Arc<Q>,
-    identity: Arc<Identity>,
+    identity: Arc<CurrentIdentity>,
     /// Drawn at every start: tokens of an earlier run are refused, and the owner lists again.
     tickets: TicketKey,
     started: UnixMillis,
@@ -92,7 +92,7 @@ struct Granted {
 
 impl<Q: QueueStore> Retrieval<Q> {
     /// Works on `queue` for the server `identity` from `started` on.
-    pub fn new(queue: Arc<Q>, identity: Arc<Identity>, started: UnixMillis) -> Self {
+    pub fn new(queue: Arc<Q>, identity: Arc<CurrentIdentity>, started: UnixMillis) -> Self {
         Self {
             queue,
             identity,
@@ -135,6 +135,12 @@ impl<Q: QueueStore> Retrieval<Q> {
     #[must_use]
     pub fn open_streams(&self) -> usize {
         lock(&self.streams).len()
+    }
+
+    /// Returns the accounts whose owners have a stream open.
+    #[must_use]
+    pub fn streaming(&self) -> Vec<AccountId> {
+        lock(&self.streams).keys().copied().collect()
     }
 
     /// Ends an account's stream, whose keys were replaced.
@@ -188,7 +194,7 @@ impl<Q: QueueStore> Retrieval<Q> {
     }
 
     async fn grant(&self, body: &[u8], now: UnixMillis) -> Result<Granted, RetrieveError> {
-        let request = ListRequest::open(body, self.identity.retrieval_keys())?;
+        let request = ListRequest::open(body, self.identity.get().retrieval_keys())?;
         let found = self.queue.find(RetrievalId::of(&request.token)).await?;
         let account = found.ok_or(RetrieveError::UnknownToken)?;
         let fresh = request.check_time(self.started, now).and_then(|()| {

@@ -2,6 +2,8 @@
 //!
 //! [`Mailbox`] is what the program runs, and what a node runs that hosts a mailbox of its own.
 
+mod keys;
+
 use std::{
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
@@ -15,11 +17,9 @@ use petmail_net::{
     server::{BindError, Limits, Server, UnixServer},
     tls::TlsError,
 };
-use petmail_proto::{
-    base_url::BaseUrl, keys::CertificatePin, server::descriptor::DescriptorError, time::UnixMillis,
-};
+use petmail_proto::{base_url::BaseUrl, keys::CertificatePin, time::UnixMillis};
 use petmail_store::EngineKind;
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::Notify, time::MissedTickBehavior};
 
 use crate::{
     accounts::Accounts,
@@ -28,7 +28,7 @@ use crate::{
     config::{AdminListen, Settings, TlsChoice, default_listen, default_tls},
     deliver::Deliveries,
     http,
-    identity::{Identity, IdentityError},
+    identity::{CurrentIdentity, IdentityError},
     queue::{
         QueueError, QueueStats, QueueStore,
         embedded::{EmbeddedQueue, OpenQueueError},
@@ -44,18 +44,24 @@ const SWEEP_ROWS: usize = 128;
 const SWEEP_PAUSE: Duration = Duration::from_millis(200);
 /// How often the descriptor is signed anew; it is good for longer.
 const SIGN_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
+/// The pause between two owners who are told of new keys: each asks for a new token then, and tells all contacts.
+const TELL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The services of one server, on any queue.
 #[derive(Debug)]
 pub struct Services<Q> {
     queue: Arc<Q>,
-    identity: Arc<Identity>,
+    identity: Arc<CurrentIdentity>,
     pin: Option<CertificatePin>,
     accounts: Accounts<Q>,
     deliveries: Deliveries<Q>,
     retrieval: Arc<Retrieval<Q>>,
     admin: Admin<Q>,
     descriptor: RwLock<Bytes>,
+    /// Held by who replaces keys: one at a time.
+    replacing_keys: tokio::sync::Mutex<()>,
+    /// The owners are to be told of new keys.
+    rotated: Notify,
 }
 
 /// Why a server does not start, or stops.
@@ -81,8 +87,8 @@ pub enum MailboxError {
     #[error("the store has failed, and nothing more can be kept: {0}")]
     StoreFailed(QueueError),
     /// The descriptor cannot be made.
-    #[error("cannot make the server's descriptor: {0}")]
-    Descriptor(#[from] DescriptorError),
+    #[error(transparent)]
+    Descriptor(AdminError),
     /// The certificate cannot be made or read.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -101,7 +107,7 @@ impl<Q: QueueStore> Services<Q> {
     /// [`MailboxError`].
     pub async fn new(
         queue: Arc<Q>,
-        identity: Identity,
+        identity: CurrentIdentity,
         pin: Option<CertificatePin>,
         now: UnixMillis,
     ) -> Result<Self, MailboxError> {
@@ -115,15 +121,20 @@ impl<Q: QueueStore> Services<Q> {
             identity,
             pin,
             descriptor: RwLock::default(),
+            replacing_keys: tokio::sync::Mutex::default(),
+            rotated: Notify::new(),
         };
-        services.sign_descriptor(now).await?;
+        services.sign_descriptor(now).await.map_err(|error| match error {
+            AdminError::Queue(error) => MailboxError::Queue(error),
+            other => MailboxError::Descriptor(other),
+        })?;
         Ok(services)
     }
 
     /// Returns the address that clients use.
     #[must_use]
-    pub fn url(&self) -> &BaseUrl {
-        self.identity.url()
+    pub fn url(&self) -> BaseUrl {
+        self.identity.get().url().clone()
     }
 
     /// Returns the service for accounts.
@@ -172,20 +183,22 @@ impl<Q: QueueStore> Services<Q> {
         Ok(self.queue.sweep(now, SWEEP_ROWS).await? == SWEEP_ROWS)
     }
 
-    async fn sign_descriptor(&self, now: UnixMillis) -> Result<(), MailboxError> {
+    async fn sign_descriptor(&self, now: UnixMillis) -> Result<(), AdminError> {
         let seconds = Duration::from_millis(now.0).as_secs();
         let serial = self.queue.next_serial(seconds).await?;
-        let signed = self.identity.descriptor(serial, self.pin, now)?;
+        let signed = self.identity.get().descriptor(serial, self.pin, now)?;
         *self.descriptor.write().unwrap_or_else(PoisonError::into_inner) = signed.into();
         Ok(())
     }
 
-    /// Signs and sweeps until `shutdown`.
+    /// Signs, sweeps, and looks after keys until `shutdown`.
     async fn maintain(&self, shutdown: &CancellationToken) {
         let mut signing = tokio::time::interval(SIGN_INTERVAL);
         signing.reset();
         let mut sweeping = tokio::time::interval(SWEEP_INTERVAL);
         sweeping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut telling = tokio::time::interval(TELL_INTERVAL);
+        let mut to_tell = Vec::new();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -194,11 +207,20 @@ impl<Q: QueueStore> Services<Q> {
                         tracing::error!(%error, "cannot renew the descriptor");
                     }
                 }
-                _ = sweeping.tick() => match self.sweep(http::now()).await {
-                    Ok(true) => sweeping.reset_after(SWEEP_PAUSE),
-                    Ok(false) => {}
-                    Err(error) => tracing::error!(%error, "cannot delete old messages"),
-                },
+                () = self.rotated.notified() => to_tell = self.retrieval.streaming(),
+                _ = telling.tick(), if !to_tell.is_empty() => {
+                    to_tell.pop().iter().for_each(|account| self.retrieval.tell_changed(account));
+                }
+                _ = sweeping.tick() => {
+                    if let Err(error) = self.end_keys(http::now()).await {
+                        tracing::error!(%error, "cannot drop the keys that have ended");
+                    }
+                    match self.sweep(http::now()).await {
+                        Ok(true) => sweeping.reset_after(SWEEP_PAUSE),
+                        Ok(false) => {}
+                        Err(error) => tracing::error!(%error, "cannot delete old messages"),
+                    }
+                }
             }
         }
     }
@@ -236,15 +258,16 @@ impl Mailbox {
             return Err(MailboxError::NotInitialised(basedir.path().to_owned()));
         }
         let lock = DirLock::acquire(basedir.path())?;
-        let identity = Identity::load(&basedir.identity_file())?;
+        let identity = CurrentIdentity::load(basedir.identity_file())?;
+        let url = identity.get().url().clone();
         let last_had_pin = if as_last { basedir.was_self_signed() } else { None };
         let tls = match (settings.tls(), last_had_pin) {
             (Some(tls), _) => tls,
             (None, Some(true)) => TlsChoice::SelfSigned,
             (None, Some(false)) => TlsChoice::PlainHttp,
-            (None, None) => default_tls(identity.url()),
+            (None, None) => default_tls(&url),
         };
-        let pin = basedir.pin(&tls, identity.url())?;
+        let pin = basedir.pin(&tls, &url)?;
         let queue = open_queue(&basedir, settings.store).await?;
         let services = Services::new(Arc::new(queue), identity, pin, http::now()).await?;
         Ok(Self { basedir, services: Arc::new(services), settings, tls, _lock: lock })
@@ -281,14 +304,14 @@ impl Mailbox {
         ready: impl FnOnce(&str) -> std::io::Result<()>,
     ) -> Result<(), MailboxError> {
         let url = self.services.url();
-        let listen = self.settings.listen.unwrap_or_else(|| default_listen(url));
+        let listen = self.settings.listen.unwrap_or_else(|| default_listen(&url));
         let limits = self.settings.network.clone();
-        let server = Server::bind(listen, &self.tls.mode(&self.basedir, url), limits.clone()).await?;
+        let server = Server::bind(listen, &self.tls.mode(&self.basedir, &url), limits.clone()).await?;
         let socket = AdminListen::Unix(self.basedir.admin_socket());
         let admin = AdminServer::bind(self.settings.admin_listen.as_ref().unwrap_or(&socket), limits).await?;
         self.basedir.remember_tls(&self.tls)?;
         let scheme = server.base_scheme();
-        ready(&format!("{scheme}://{}{}/", server.local_addr(), http::base_path(url)))?;
+        ready(&format!("{scheme}://{}{}/", server.local_addr(), http::base_path(&url)))?;
         let shutdown = shutdown.child_token();
         let ((), (), (), failed) = tokio::join!(
             server.serve(self.router(), shutdown.clone()),

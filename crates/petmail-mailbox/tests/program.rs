@@ -125,6 +125,41 @@ fn made(dir: &Path, url: &str) -> PathBuf {
     basedir
 }
 
+#[test]
+fn keys_are_replaced_until_there_are_as_many_as_a_descriptor_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let basedir = made(dir.path(), "http://127.0.0.1:1");
+    for number in 2..=4 {
+        let said = text(&run(&basedir, &["rotate-keys"]));
+        assert!(
+            said.starts_with(&format!("the server has new keys, number {number}; the former ones end 20"))
+        );
+    }
+    let serving = Serving::start(&basedir, &[]);
+    for number in 5..=8 {
+        let said = text(&run(&basedir, &["rotate-keys"]));
+        assert!(said.starts_with(&format!("the server has new keys, number {number};")));
+    }
+    let refused = |basedir: &Path| {
+        let output = run(basedir, &["rotate-keys"]);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = refused(&basedir);
+    assert!(
+        said.contains("the server has 8 sets of keys already") && said.contains("; the oldest end 20"),
+        "{said}"
+    );
+    serving.terminate();
+    let said = refused(&basedir);
+    assert!(
+        said.contains("the server has 8 sets of keys already") && said.contains("wait until then"),
+        "{said}"
+    );
+    let status = text(&run(&basedir, &["status"]));
+    assert!(status.contains("keys      number 8; 7 earlier ones, until 20"), "{status}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_survives_sigkill() {
     let dir = tempfile::tempdir().unwrap();

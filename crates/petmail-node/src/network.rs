@@ -32,6 +32,7 @@ use petmail_proto::{
         descriptor::{Descriptor, MAX_DESCRIPTOR_BYTES},
     },
     time::UnixMillis,
+    token::TokenKeyId,
 };
 use rand_core::OsRng;
 
@@ -212,8 +213,20 @@ impl Network {
             .keys
             .seal_rekey(*generation, keys, *new_slot, &mailbox.server, key, &mut OsRng)
             .map_err(|error| NetworkError::Nonsense(error.to_string()))?;
-        let answer = self.ask(mailbox, "rekey", request, MAX_ACCOUNT_RECORD_BYTES + 64).await?;
-        open_account(&answer, &descriptor, &keys.answers)
+        let asked = self.ask(mailbox, "rekey", request, MAX_ACCOUNT_RECORD_BYTES + 64).await;
+        let account = asked.and_then(|answer| open_account(&answer, &descriptor, &keys.answers));
+        // The server may have replaced its keys meanwhile.
+        account.inspect_err(|_| self.forget_descriptor(server.identity))
+    }
+
+    /// Reads the descriptor of a mailbox's server anew, and returns the token key that it uses now.
+    pub(crate) async fn newest_token_key(
+        &self,
+        mailbox: &Mailbox,
+    ) -> Result<Option<TokenKeyId>, NetworkError> {
+        self.forget_descriptor(&mailbox.server);
+        let descriptor = self.own_descriptor(mailbox, Server::of_mailbox(mailbox)).await?;
+        Ok(descriptor.token_keys.first().map(|key| key.kid))
     }
 
     /// Offers one message to one mailbox of a contact, sealed for this attempt. Says what was wrong if it was not taken.
@@ -230,9 +243,14 @@ impl Network {
         let server = Server::of_transport(&offer.transport);
         let owner = Owner(u64::from(offer.cid));
         let target = self.target(server).map_err(|error| NotTaken::unsent(&error))?;
+        let kid = offer.transport.kid;
+        // A contact may have a token for a key that is newer than what is known of its server.
+        if self.known_descriptor(server.identity).is_some_and(|known| known.token_key(kid).is_none()) {
+            self.forget_descriptor(server.identity);
+        }
         let descriptor =
             self.their_descriptor(owner, server, &target).await.map_err(|error| NotTaken::unsent(&error))?;
-        let key = descriptor.token_key(offer.transport.kid);
+        let key = descriptor.token_key(kid);
         let key = key.ok_or_else(|| NotTaken::unsent(&"their mailbox server has retired their address"))?;
         let msg_a = offer
             .sealing

@@ -1,12 +1,14 @@
 //! The operator's commands: through the running server's socket, or on the store itself while the server is stopped.
 
 use petmail_net::program::{DirLock, Failure};
-use petmail_proto::server::account::AccountState;
+use petmail_proto::{server::account::AccountState, token::TokenKeyId};
 use serde::Serialize;
 
 use super::{client::AdminClient, explain, print};
 use crate::{
-    admin::{AccountRequest, AccountSummary, AdminError, ChangeRequest, OfferRequest, Offers, Status},
+    admin::{
+        AccountRequest, AccountSummary, AdminError, ChangeRequest, OfferRequest, Offers, RotatedKeys, Status,
+    },
     basedir::Basedir,
     config::{AdminListen, Settings},
     queue::QueueStats,
@@ -96,6 +98,21 @@ impl Operator {
         print(format_args!("removed account {}\n", request.account))
     }
 
+    pub(super) async fn rotate_keys(self) -> Result<(), Failure> {
+        let RotatedKeys { kid, former_end } = match self.way().await? {
+            Way::Running(client) => client.post::<_, RotatedKeys>("/rotate-keys", &()).await?,
+            Way::Stopped(mailbox) => {
+                let rotated = mailbox.services().rotate_keys(crate::http::now()).await;
+                mailbox.close().await;
+                rotated.map_err(explain_admin)?
+            }
+        };
+        print(format_args!(
+            "the server has new keys, number {}; the former ones end {former_end}\n",
+            number(kid)
+        ))
+    }
+
     pub(super) async fn status(self, json: bool) -> Result<(), Failure> {
         let status = match self.way().await? {
             Way::Running(client) => client.get::<Status>("/status").await?,
@@ -129,9 +146,18 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 }
 
 fn explain_admin(error: AdminError) -> Failure {
-    let is_missing = matches!(error, AdminError::NoSuchAccount);
-    let failure = Failure::failed(error);
-    if is_missing { failure.hint("`accounts` lists the ids") } else { failure }
+    let hint = match error {
+        AdminError::NoSuchAccount => "`accounts` lists the ids",
+        AdminError::TooManyKeys(_) => {
+            "wait until then: who has not asked for a new address before needs the old keys"
+        }
+        _ => return Failure::failed(error),
+    };
+    Failure::failed(error).hint(hint)
+}
+
+fn number(kid: Option<TokenKeyId>) -> u32 {
+    kid.map_or(0, |kid| kid.0)
 }
 
 fn account_text(account: &AccountSummary) -> String {
@@ -168,9 +194,14 @@ fn account_line(account: &AccountSummary) -> String {
 
 fn status_text(status: &Status) -> String {
     let state = if status.running { "running" } else { "stopped" };
+    let kid = number(status.kid);
+    let keys = match status.former_keys_end.last() {
+        Some(end) => format!("number {kid}; {} earlier ones, until {end}", status.former_keys_end.len()),
+        None => format!("number {kid}"),
+    };
     let pin = status.pin.map_or_else(|| "none".to_owned(), |pin| pin.to_string());
     format!(
-        "petmail-mailbox {}, {state}\nurl       {}\nidentity  {}\npin       {pin}\naccounts  {}\nmessages  {} ({} bytes)\nstreams   {}\nstore     {} bytes on disk, {}\n",
+        "petmail-mailbox {}, {state}\nurl       {}\nidentity  {}\npin       {pin}\nkeys      {keys}\naccounts  {}\nmessages  {} ({} bytes)\nstreams   {}\nstore     {} bytes on disk, {}\n",
         status.version,
         status.url,
         status.identity,

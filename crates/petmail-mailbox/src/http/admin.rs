@@ -10,7 +10,7 @@ use axum::{
 
 use super::{Problem, answering_all, now, route};
 use crate::{
-    admin::{AccountRequest, AccountSummary, ChangeRequest, OfferRequest, Offers, Status},
+    admin::{AccountRequest, AccountSummary, ChangeRequest, OfferRequest, Offers, RotatedKeys, Status},
     queue::QueueStore,
     server::Services,
 };
@@ -19,13 +19,14 @@ use crate::{
 type Asked<T> = Result<Json<T>, JsonRejection>;
 
 /// Every path with what answers there. `docs/api/mailbox-admin.openapi.json` describes the same ones.
-fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 6] {
+fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 7] {
     [
         ("/offers", post(offers::<Q>)),
         ("/accounts", get(accounts::<Q>)),
         ("/account", post(account::<Q>)),
         ("/account/change", post(change::<Q>)),
         ("/account/remove", post(remove::<Q>)),
+        ("/rotate-keys", post(rotate_keys::<Q>)),
         ("/status", get(status::<Q>)),
     ]
 }
@@ -75,6 +76,12 @@ async fn remove<Q: QueueStore>(
     services.admin().remove(request).await?;
     services.retrieval().end_stream(&request.account);
     Ok(Json(request))
+}
+
+async fn rotate_keys<Q: QueueStore>(
+    State(services): State<Arc<Services<Q>>>,
+) -> Result<Json<RotatedKeys>, Problem> {
+    Ok(Json(services.rotate_keys(now()).await?))
 }
 
 async fn status<Q: QueueStore>(State(services): State<Arc<Services<Q>>>) -> Result<Json<Status>, Problem> {

@@ -59,6 +59,8 @@ pub enum Problem {
     NotJson,
     /// The operator's request is no JSON, or not what the endpoint takes.
     BadArguments(String),
+    /// The server has as many keys as it may; the text says until when.
+    TooManyKeys(String),
     /// The operator names an account that is not there.
     NoSuchAccount,
     /// No such endpoint.
@@ -97,6 +99,7 @@ impl Problem {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "the content type is application/json")
             }
             Self::BadArguments(text) => (StatusCode::BAD_REQUEST, "bad-arguments", text.as_str()),
+            Self::TooManyKeys(text) => (StatusCode::CONFLICT, "too-many-keys", text.as_str()),
             Self::NoSuchAccount => (StatusCode::NOT_FOUND, "no-such-account", "there is no such account"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
             Self::MethodNotAllowed => {
@@ -213,6 +216,8 @@ impl From<AdminError> for Problem {
         match error {
             AdminError::OutOfBounds(text) => Self::OutOfBounds(text),
             AdminError::NoSuchAccount => Self::NoSuchAccount,
+            AdminError::TooManyKeys(text) => Self::TooManyKeys(text),
+            AdminError::Identity(_) | AdminError::Descriptor(_) => internal(error),
             AdminError::Queue(error) => error.into(),
         }
     }
@@ -243,7 +248,8 @@ mod tests {
             Problem::Store => Some(Problem::OutOfBounds("")),
             Problem::OutOfBounds(_) => Some(Problem::NotJson),
             Problem::NotJson => Some(Problem::BadArguments(String::new())),
-            Problem::BadArguments(_) => Some(Problem::NoSuchAccount),
+            Problem::BadArguments(_) => Some(Problem::TooManyKeys(String::new())),
+            Problem::TooManyKeys(_) => Some(Problem::NoSuchAccount),
             Problem::NoSuchAccount => Some(Problem::NotFound),
             Problem::NotFound => Some(Problem::MethodNotAllowed),
             Problem::MethodNotAllowed => None,

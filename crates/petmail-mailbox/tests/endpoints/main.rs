@@ -4,5 +4,6 @@
 mod accounts;
 mod deliver;
 mod hostile;
+mod keys;
 mod retrieve;
 mod support;

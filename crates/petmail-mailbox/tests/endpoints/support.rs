@@ -184,6 +184,14 @@ impl Owner {
         post(format!("{}/delete", self.base), request.encode().unwrap()).await.status()
     }
 
+    /// Goes on with the secrets that the server gave for `new` keys. What is known of the server is asked anew.
+    pub(crate) async fn take_rekeyed(&mut self, new: AccountKeys, answer: &[u8]) {
+        let key = &self.descriptor.retrieval_key;
+        self.record = AccountRecord::open_answer(answer, key, &new.answers).unwrap();
+        self.descriptor = descriptor(&self.base, &self.offer).await;
+        self.keys = new;
+    }
+
     pub(crate) fn rekey_body(&self, generation: u64, new: &AccountKeys, new_slot: bool) -> Vec<u8> {
         let server = &self.offer.identity;
         let key = &self.descriptor.retrieval_key;

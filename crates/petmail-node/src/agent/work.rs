@@ -161,9 +161,18 @@ impl Agent {
         stored.await.map_err(|error| NetworkError::Refused(error.to_string()))
     }
 
-    /// Asks how a mailbox's account is, and shows what is new: notices, suspension, another quota.
+    /// Asks how a mailbox's account is, and shows what is new: notices, suspension, another quota. If the server has new keys,
+    /// notes that a new address is to be asked for.
     pub(crate) async fn refresh_account(&self, mailbox: &Mailbox) -> Result<(), NetworkError> {
         let Some(account) = &mailbox.account else { return Ok(()) };
+        if let Some(newest) = self.0.network.newest_token_key(mailbox).await? {
+            let noted = self
+                .step(|core, step, now| core.follow_token_key(step, mailbox.id, newest, now, &mut OsRng))
+                .await;
+            if noted.map_err(|error| NetworkError::Refused(error.to_string()))? {
+                return Ok(());
+            }
+        }
         let account = self.0.network.account(mailbox, account).await?;
         let stored = self.step(|core, step, _| core.account_is(step, mailbox.id, account)).await;
         if stored.map_err(|error| NetworkError::Refused(error.to_string()))? {

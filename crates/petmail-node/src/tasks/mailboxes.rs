@@ -24,6 +24,10 @@ use crate::{
 /// The longest pause between attempts to connect: shorter than for deliveries, since people wait for messages.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
+/// How often the server is asked how the account is, and whether the server has new keys, if it does not say so by itself:
+/// well below the shortest time that replaced keys stay good.
+const LOOK_UP_INTERVAL: Duration = Duration::from_secs(12 * 3_600);
+
 /// How many messages are taken in at a time. Each may push 64 small ones out of the quarantine or acknowledge some, and all
 /// of that has to fit into one commit.
 const MAX_TAKEN_IN: usize = 8;
@@ -110,7 +114,17 @@ async fn follow(agent: &Agent, id: u32, clock_offset: i64, failures: &mut u32) -
     let Some(account) = mailbox.account.as_ref() else { return Ok(()) };
     let mut stream = agent.network().open_stream(&mailbox, account, clock_offset).await?;
     let mut is_looked_up = false;
-    while let Some(event) = stream.events.next().await {
+    let mut look_up = tokio::time::interval(LOOK_UP_INTERVAL);
+    look_up.reset();
+    loop {
+        let event = tokio::select! {
+            event = stream.events.next() => event,
+            _ = look_up.tick() => {
+                look_up_account(agent, &mailbox).await;
+                continue;
+            }
+        };
+        let Some(event) = event else { break };
         let event = event?;
         if event.name == "account" {
             look_up_account(agent, &mailbox).await;

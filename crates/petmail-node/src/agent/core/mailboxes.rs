@@ -7,6 +7,7 @@ use petmail_proto::{
     keys::TransportId,
     server::{account::AccountKeys, offer::Offer},
     time::UnixMillis,
+    token::TokenKeyId,
     wire::{Record, WireError},
 };
 use rand_core::CryptoRngCore;
@@ -19,6 +20,10 @@ use crate::agent::{
 
 /// How exactly it is known when a mailbox was last read.
 const READ_NOTED_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How long a slot is kept whatever the server says of its keys: contacts have to be told of every new one. The generation
+/// that brought a slot is the time when it was asked for.
+const SLOT_STAYS: Duration = Duration::from_secs(3_600);
 
 /// How many former transports of a contact are remembered: a mailbox that is left is looked into for its retention only.
 const MAX_PAST_TIDS: usize = 16;
@@ -175,6 +180,34 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
         self.renew_accounts(step, Renewal { new_slot: true, new_owner: true }, now, rng)
+    }
+
+    /// The server of a mailbox uses the token key `newest`: if the account's token is for an earlier one, which ends some day,
+    /// asks for another slot, whose token is for that key. Tells whether it does.
+    ///
+    /// A new slot, and not only a new token for the old one: who knows the server's former keys may know the old slot.
+    pub(crate) fn follow_token_key(
+        &mut self,
+        step: &mut Step,
+        id: u32,
+        newest: TokenKeyId,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<bool, CommandError> {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(false) };
+        let is_left = mailbox.leaving.is_some() || mailbox.rekeying.is_some();
+        let is_behind = |account: &Account| {
+            let since = UnixMillis(account.record.slot);
+            let is_fresh = since <= now && now.since(since) < SLOT_STAYS;
+            account.record.kid < newest && !is_fresh
+        };
+        if is_left || !mailbox.account.as_ref().is_some_and(is_behind) {
+            return Ok(false);
+        }
+        mailbox.renew(Renewal { new_slot: true, new_owner: false }, now, rng);
+        self.put_mailbox(step, id)?;
+        step.mailboxes_changed = true;
+        Ok(true)
     }
 
     fn renew_accounts(

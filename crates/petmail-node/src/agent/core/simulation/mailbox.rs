@@ -12,7 +12,7 @@ use petmail_proto::{
         offer::{Offer, RedeemTokenHash},
     },
     time::UnixMillis,
-    token::{SlotElement, SlotId, TokenKeyId, TokenSecretKey},
+    token::{SlotElement, SlotId, TokenKeyId, TokenPublicKey, TokenSecretKey},
 };
 use rand_chacha::ChaCha20Rng;
 
@@ -23,8 +23,6 @@ use crate::agent::{
 
 /// How many messages a former slot takes in a day, and how long they may be.
 const FORMER_SLOT: (usize, usize) = (32, 16_384);
-
-const KID: TokenKeyId = TokenKeyId(1);
 
 /// Why a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +58,8 @@ pub(super) struct MailServer {
     /// How long messages are kept.
     pub(super) retention: Duration,
     identity: ServerSigningKey,
-    token_key: TokenSecretKey,
+    /// In the order in which they were made; each has the next number.
+    token_keys: Vec<TokenSecretKey>,
     delivery_key: DeliverySecretKey,
     accounts: BTreeMap<RedeemTokenHash, Held>,
     seen: BTreeMap<MsgADigest, UnixMillis>,
@@ -73,7 +72,7 @@ impl MailServer {
             name: name.to_owned(),
             retention: Duration::from_secs(86_400),
             identity: ServerSigningKey::generate(rng),
-            token_key: TokenSecretKey::generate(rng),
+            token_keys: vec![TokenSecretKey::generate(rng)],
             delivery_key: DeliverySecretKey::generate(rng),
             accounts: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -96,18 +95,18 @@ impl MailServer {
 
     /// Gives the account of an offer; the same one when asked again.
     pub(super) fn redeem(&mut self, mailbox: &Mailbox, rng: &mut ChaCha20Rng) -> Account {
+        let (kid, token_key) = (self.newest_kid(), self.newest_key());
         let known = self.accounts.entry(mailbox.redeem_token.hash());
         let retention = self.retention;
         let held = known.or_insert_with(|| {
             let element = SlotElement::generate(rng);
-            let token_key = self.token_key.public_key();
             let record = AccountRecord {
                 account: AccountId::generate(rng),
                 generation: 0,
                 retrieval_token: RetrievalToken::generate(rng),
                 symmetric_key: SymmetricKey::generate(rng),
                 token: element.seal(&token_key, rng).unwrap(),
-                kid: KID,
+                kid,
                 slot: 0,
                 quota: Quota { bytes: 1 << 30, messages: 1 << 20 },
                 retention_seconds: retention.as_secs(),
@@ -134,6 +133,7 @@ impl MailServer {
     ) -> Option<Account> {
         let asked = mailbox.rekeying.as_ref().unwrap();
         let retention = self.retention;
+        let (kid, token_key) = (self.newest_kid(), self.newest_key());
         let held = self.accounts.get_mut(&mailbox.redeem_token.hash()).unwrap();
         let record = &mut held.account.record;
         if asked.keys.signing.verifying_key() == held.owner && asked.generation == record.generation {
@@ -148,12 +148,29 @@ impl MailServer {
         if asked.new_slot {
             let element = SlotElement::generate(rng);
             record.slot = asked.generation;
-            record.token = element.seal(&held.account.token_key, rng).unwrap();
+            record.token = element.seal(&token_key, rng).unwrap();
+            record.kid = kid;
+            held.account.token_key = token_key;
             let former = held.slots.values_mut().filter(|until| until.is_none());
             former.for_each(|until| *until = Some(now.plus(retention)));
             held.slots.insert(element.slot_id(), None);
         }
         Some(held.account.clone())
+    }
+
+    /// Makes another token key; the earlier ones stay. Returns its number.
+    pub(super) fn rotate_keys(&mut self, rng: &mut ChaCha20Rng) -> TokenKeyId {
+        self.token_keys.push(TokenSecretKey::generate(rng));
+        self.newest_kid()
+    }
+
+    /// The number of the token key in use.
+    pub(super) fn newest_kid(&self) -> TokenKeyId {
+        TokenKeyId(u32::try_from(self.token_keys.len()).unwrap())
+    }
+
+    fn newest_key(&self) -> TokenPublicKey {
+        self.token_keys.last().unwrap().public_key()
     }
 
     /// Whether a sender would come here with this offer.
@@ -163,8 +180,8 @@ impl MailServer {
 
     /// What a sender posts here.
     pub(super) fn seal(&self, offer: &core::Offer, packets: Packets) -> Vec<u8> {
-        assert_eq!(offer.transport.kid, KID);
-        let (token_key, delivery_key) = (self.token_key.public_key(), self.delivery_key.public_key());
+        let nth = usize::try_from(offer.transport.kid.0).unwrap() - 1;
+        let (token_key, delivery_key) = (self.token_keys[nth].public_key(), self.delivery_key.public_key());
         offer.sealing.seal(&offer.transport, &token_key, &delivery_key, packets).unwrap().into_bytes()
     }
 
@@ -178,9 +195,12 @@ impl MailServer {
         let retention = self.retention;
         self.seen.retain(|_, came| now.since(*came) < retention);
         let delivery = open_delivery(msg_a, std::slice::from_ref(&self.delivery_key)).unwrap();
-        let slot = self.token_key.open(&delivery.token).unwrap();
-        let mut held = self.accounts.values_mut();
-        let held = held.find(|held| held.slots.contains_key(&slot)).expect("the token leads to a slot");
+        let slots: Vec<_> = self.token_keys.iter().map(|key| key.open(&delivery.token).unwrap()).collect();
+        let mut held = self.accounts.values_mut().filter_map(|held| {
+            let slot = *slots.iter().find(|slot| held.slots.contains_key(slot))?;
+            Some((held, slot))
+        });
+        let (held, slot) = held.next().expect("the token leads to a slot");
         let until = held.slots[&slot];
         if until.is_some_and(|until| until <= now) {
             return Err(Refusal::Unknown);

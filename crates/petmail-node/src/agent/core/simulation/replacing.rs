@@ -10,6 +10,7 @@ use petmail_proto::{
         payload::{BASIC, CHANNEL_RESET},
     },
     invitation::safety::safety_digits,
+    time::UnixMillis,
 };
 use serde_json::json;
 
@@ -219,6 +220,57 @@ fn who_is_blocked_is_not_told_of_the_new_slot_until_it_is_let_in_again() {
     let after = theirs(&mut world);
     assert!(after.serial > before.serial && after.list[0].token != before.list[0].token);
     assert_eq!(after, core!(world, 0).peers[&1].contact.mine.transports);
+}
+
+/// The server has new keys: the account gets a token for the newest, and the contact an address with it.
+#[test]
+fn a_token_key_that_is_replaced_brings_a_new_slot_of_which_contacts_are_told() {
+    let mut world = met([true, true]);
+    let follow = |world: &mut World, newest| {
+        act(world, 0, |world, step| {
+            core!(world, 0).follow_token_key(step, 1, newest, world.now, &mut world.rng)
+        })
+        .0
+        .unwrap()
+    };
+    let first = world.servers[0].newest_kid();
+    assert!(!follow(&mut world, first), "the token is for the newest key");
+    let second = world.servers[0].rotate_keys(&mut world.rng);
+    assert!(follow(&mut world, second));
+    assert!(!follow(&mut world, second), "it was asked for already");
+    world.run();
+    let record = core!(world, 0).mailboxes[&1].account.clone().unwrap().record;
+    assert_eq!((record.kid, record.slot > 0), (second, true));
+    let theirs = contact(&world, 1).theirs.transports.clone();
+    assert_eq!(theirs, contact(&world, 0).mine.transports);
+    assert_eq!(theirs.list.iter().map(|transport| transport.kid).collect::<Vec<_>>(), [second]);
+    write(&mut world, 1);
+    world.run();
+    assert_eq!(world.nodes[0].disk.texts(1, Way::In), ["hello"]);
+
+    // A server that says so again and again does not keep the contacts busy.
+    let third = world.servers[0].rotate_keys(&mut world.rng);
+    let came = UnixMillis(record.slot);
+    for (seconds, follows) in [(3_599, false), (3_600, true)] {
+        world.now = came.plus(Duration::from_secs(seconds));
+        assert_eq!(follow(&mut world, third), follows, "{seconds} s after the slot came");
+    }
+}
+
+#[test]
+fn a_mailbox_that_is_left_follows_no_token_key() {
+    let mut world = met([true, true]);
+    let newest = world.servers[0].rotate_keys(&mut world.rng);
+    act(&mut world, 0, |world, step| core!(world, 0).leave_mailbox(step, 1, world.now)).0.unwrap();
+    let follow = |world: &mut World, id| {
+        act(world, 0, |world, step| {
+            core!(world, 0).follow_token_key(step, id, newest, world.now, &mut world.rng)
+        })
+        .0
+        .unwrap()
+    };
+    assert!(!follow(&mut world, 1));
+    assert!(!follow(&mut world, 7), "there is no such mailbox");
 }
 
 #[test]
