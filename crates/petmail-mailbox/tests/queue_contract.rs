@@ -317,6 +317,19 @@ async fn what_is_due_is_swept_and_nothing_else(queue: impl QueueStore) {
     assert!(matches!(again, Delivered::Stored(_)), "what is forgotten counts as new");
 }
 
+/// The same bytes come again after their time, but before they were swept.
+async fn what_comes_again_late_is_remembered_anew(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    made.stored(1, SMALL).await;
+    let over = UnixMillis(NOW.0 + RETENTION_SECONDS * 1_000 + 1);
+    let again = made.queue.deliver(&[made.slot], digest(1), vec![1], over).await.unwrap();
+    assert!(matches!(again, Delivered::Stored(_)));
+    assert_eq!(made.queue.sweep(over, 10).await.unwrap(), 1);
+    let third = made.queue.deliver(&[made.slot], digest(1), vec![1], over).await.unwrap();
+    assert_eq!(third, Delivered::Repeated);
+    assert_eq!(made.usage().await, Usage { bytes: 1, messages: 1 });
+}
+
 /// Whoever follows the arrivals sees every message, in order, although many are stored at once.
 async fn followers_miss_nothing(queue: impl QueueStore) {
     let made = Made::new(queue, 1 << 30, 1_000).await;
@@ -381,9 +394,29 @@ contract!(
     messages_come_in_order_and_once,
     quotas_hold_in_bytes_and_messages,
     what_is_due_is_swept_and_nothing_else,
+    what_comes_again_late_is_remembered_anew,
     followers_miss_nothing,
     serials_only_rise,
 );
+
+/// A number that a deleted message had is remembered for as long as its digest: else the message that gets it again would
+/// be swept in place of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_is_not_given_again_after_reopening() {
+    for engine in [EngineKind::Sled, EngineKind::Redb] {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Made::new(open(dir.path(), engine).await, 1 << 20, 100).await;
+        let first = made.stored(1, SMALL).await;
+        made.queue.delete(made.id, &[first]).await.unwrap();
+        made.queue.close().await;
+        let made = Made { queue: Arc::new(open(dir.path(), engine).await), ..made };
+        let later = UnixMillis(NOW.0 + 10);
+        let second = made.queue.deliver(&[made.slot], digest(2), vec![2], later).await.unwrap();
+        let due = UnixMillis(NOW.0 + RETENTION_SECONDS * 1_000 + 1);
+        assert_eq!(made.queue.sweep(due, 10).await.unwrap(), 1);
+        assert_eq!(made.numbers().await.len(), 1, "{second:?} is not due yet");
+    }
+}
 
 /// The embedded queue counts in memory: after reopening it must come to the same numbers.
 #[tokio::test(flavor = "multi_thread")]

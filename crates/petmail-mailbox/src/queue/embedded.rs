@@ -127,6 +127,7 @@ impl EmbeddedQueue {
         };
         queue.load_accounts().await?;
         queue.load_messages().await?;
+        queue.load_numbers().await?;
         Ok(queue)
     }
 
@@ -170,6 +171,22 @@ impl EmbeddedQueue {
             tracing::info!(files = swept.orphans.len(), "removed files that belonged to no message");
         }
         Ok(())
+    }
+
+    /// What is still to be forgotten names messages that may be deleted: their numbers are not given again meanwhile.
+    async fn load_numbers(&self) -> Result<(), QueueError> {
+        let mut from = Vec::new();
+        loop {
+            let rows = self.scan(EXPIRY, from).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            from = after_key(last);
+            for (_, message) in rows {
+                let (account, number) = rows::parse_message_key(&message)?;
+                if let Some(entry) = self.entry(&account) {
+                    entry.skip(number);
+                }
+            }
+        }
     }
 
     async fn scan(
@@ -490,10 +507,15 @@ impl QueueStore for EmbeddedQueue {
         let mut due: BTreeMap<AccountId, (Vec<MessageNumber>, Batch)> = BTreeMap::new();
         for (key, message) in &rows {
             let (account, number) = rows::parse_message_key(message)?;
-            let digest = rows::parse_expiry_key(key)?;
+            let (expiry, digest) = rows::parse_expiry_key(key)?;
             let (numbers, batch) = due.entry(account).or_default();
             numbers.push(number);
-            *batch = std::mem::take(batch).delete(EXPIRY, key.clone()).delete(REPLAYS, *digest.as_bytes());
+            *batch = std::mem::take(batch).delete(EXPIRY, key.clone());
+            // The same bytes may have come again meanwhile.
+            let remembered = self.get(REPLAYS, digest.as_bytes()).await?;
+            if remembered.is_some_and(|until| until.as_slice() == expiry.0.to_be_bytes()) {
+                *batch = std::mem::take(batch).delete(REPLAYS, *digest.as_bytes());
+            }
         }
         for (account, (numbers, batch)) in due {
             match self.entry(&account) {

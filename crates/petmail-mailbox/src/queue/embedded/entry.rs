@@ -88,6 +88,13 @@ impl Entry {
         self.visible.send_replace(load.next);
     }
 
+    /// Gives the number no more: it is remembered that a message had it.
+    pub(super) fn skip(&self, number: MessageNumber) {
+        let mut load = lock(&self.load);
+        load.next = load.next.max(number.0.saturating_add(1));
+        self.visible.send_replace(load.next);
+    }
+
     /// Takes the room and the number for a message of `length` bytes; `None` if the account, or what a former slot may
     /// take, is full.
     pub(super) fn reserve(&self, length: u32, way_in: WayIn, now: UnixMillis) -> Option<Reserved<'_>> {

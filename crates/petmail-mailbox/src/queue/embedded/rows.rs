@@ -106,12 +106,12 @@ pub(super) fn expiry_key(expiry: UnixMillis, digest: &MsgADigest) -> Vec<u8> {
     [expiry.0.to_be_bytes().as_slice(), digest.as_bytes()].concat()
 }
 
-pub(super) fn parse_expiry_key(key: &[u8]) -> Result<MsgADigest, QueueError> {
+pub(super) fn parse_expiry_key(key: &[u8]) -> Result<(UnixMillis, MsgADigest), QueueError> {
     let mut reader = Reader::new(key);
-    reader.u64().map_err(QueueError::new)?;
+    let expiry = UnixMillis(reader.u64().map_err(QueueError::new)?);
     let digest = MsgADigest::from_bytes(reader.array().map_err(QueueError::new)?);
     reader.finish().map_err(QueueError::new)?;
-    Ok(digest)
+    Ok((expiry, digest))
 }
 
 pub(super) fn waiting(key: &[u8], row: &[u8]) -> Result<Waiting, QueueError> {
@@ -154,7 +154,7 @@ mod tests {
         let (account, number) = (AccountId::from_bytes([7; 16]), MessageNumber(258));
         assert_eq!(parse_message_key(&message_key(&account, number)).unwrap(), (account, number));
         let digest = MsgADigest::from_bytes([9; 32]);
-        assert_eq!(parse_expiry_key(&expiry_key(UnixMillis(5), &digest)).unwrap(), digest);
+        assert_eq!(parse_expiry_key(&expiry_key(UnixMillis(5), &digest)).unwrap(), (UnixMillis(5), digest));
         assert!(parse_message_key(&[0; 23]).is_err() && parse_message_key(&[0; 25]).is_err());
         assert!(parse_expiry_key(&[0; 39]).is_err() && parse_expiry_key(&[0; 41]).is_err());
     }
