@@ -9,6 +9,7 @@ mod bench;
 mod demo;
 mod fuzz;
 mod gate;
+mod package;
 mod shell;
 mod simulate;
 mod soak;
@@ -32,6 +33,7 @@ enum Command {
     Fuzz(fuzz::Fuzz),
     Simulate(simulate::Simulate),
     Soak(soak::Soak),
+    Package(package::Package),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,5 +44,6 @@ fn main() -> anyhow::Result<()> {
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Soak(soak) => soak.run(),
+        Command::Package(package) => package.run(),
     }
 }
