@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     identity::{CurrentIdentity, IdentityError},
-    queue::{AccountChange, AccountUsage, OfferTerms, QueueError, QueueStats, QueueStore},
+    queue::{AccountChange, AccountUsage, OfferTerms, QueueError, QueueStats, QueueStore, Totals},
     size::ByteSize,
 };
 
@@ -243,12 +243,20 @@ impl<Q: QueueStore> Admin<Q> {
         if self.queue.remove(request.account).await? { Ok(()) } else { Err(AdminError::NoSuchAccount) }
     }
 
+    /// Sums up what all accounts hold.
+    ///
+    /// # Errors
+    /// [`QueueError`].
+    pub async fn totals(&self) -> Result<Totals, QueueError> {
+        self.queue.totals().await
+    }
+
     /// Describes the server. What only a running one knows is zero.
     ///
     /// # Errors
     /// [`AdminError::Queue`].
     pub async fn status(&self) -> Result<Status, AdminError> {
-        let accounts = self.queue.accounts().await?;
+        let Totals { accounts, usage } = self.queue.totals().await?;
         let identity = self.identity.get();
         Ok(Status {
             running: false,
@@ -258,9 +266,9 @@ impl<Q: QueueStore> Admin<Q> {
             pin: self.pin,
             kid: identity.newest_token_key().map(|key| key.kid),
             former_keys_end: identity.former_keys_end().iter().copied().map(rfc3339).collect(),
-            accounts: u64::try_from(accounts.len()).unwrap_or(u64::MAX),
-            messages: accounts.iter().map(|account| account.usage.messages).sum(),
-            message_bytes: accounts.iter().map(|account| account.usage.bytes).sum(),
+            accounts,
+            messages: usage.messages,
+            message_bytes: usage.bytes,
             streams: 0,
             store: self.queue.stats().await?,
         })

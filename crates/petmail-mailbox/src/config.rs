@@ -7,8 +7,12 @@ use std::{
     str::FromStr,
 };
 
-use clap::Args;
-use petmail_net::{server::Limits, tls::TlsMode};
+use clap::{Args, builder::FalseyValueParser};
+use petmail_net::{
+    address::AddressRange,
+    server::{Limits, Peers},
+    tls::TlsMode,
+};
 use petmail_proto::base_url::BaseUrl;
 use petmail_store::EngineKind;
 use serde::Deserialize;
@@ -34,6 +38,21 @@ pub struct Settings {
     /// No TLS: for loopback, behind a reverse proxy, and for onion services [default if the URL is http]
     #[arg(long, conflicts_with = "tls_cert", env = "PETMAIL_MAILBOX_PLAIN_HTTP")]
     pub plain_http: bool,
+    /// Reverse proxy whose X-Forwarded-For is believed; may be repeated
+    #[arg(
+        long,
+        value_name = "ADDR[/PREFIX]",
+        value_delimiter = ',',
+        value_parser = AddressRange::from_str,
+        env = "PETMAIL_MAILBOX_TRUSTED_PROXY"
+    )]
+    pub trusted_proxy: Vec<AddressRange>,
+    /// Name clients' addresses in log lines
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "PETMAIL_MAILBOX_LOG_ADDRESSES")]
+    pub log_addresses: bool,
+    /// Serve metrics there, for Prometheus [default: only where administration happens]
+    #[arg(long, value_name = "ADDR:PORT", env = "PETMAIL_MAILBOX_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Engine for a new store: sled or redb [default: sled]
     #[arg(long, value_name = "ENGINE", value_parser = EngineKind::from_str, env = "PETMAIL_MAILBOX_STORE")]
     #[serde(deserialize_with = "engine")]
@@ -195,10 +214,23 @@ impl Settings {
             tls_key: tls.tls_key,
             self_signed: tls.self_signed,
             plain_http: tls.plain_http,
+            trusted_proxy: if self.trusted_proxy.is_empty() {
+                file.trusted_proxy
+            } else {
+                self.trusted_proxy
+            },
+            log_addresses: self.log_addresses || file.log_addresses,
+            metrics_listen: self.metrics_listen.or(file.metrics_listen),
             store: self.store.or(file.store),
             network: file.network,
             admin_listen: self.admin_listen.or(file.admin_listen),
         }
+    }
+
+    /// Returns who speaks for others, and whether addresses are logged.
+    #[must_use]
+    pub fn peers(&self) -> Peers {
+        Peers { trusted_proxies: self.trusted_proxy.clone(), log_addresses: self.log_addresses }
     }
 
     /// Returns how connections are protected, if that is set.

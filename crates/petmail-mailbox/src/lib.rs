@@ -12,6 +12,7 @@ pub mod config;
 pub mod deliver;
 pub mod http;
 pub mod identity;
+pub mod measures;
 pub mod queue;
 pub mod retrieve;
 pub mod server;

@@ -13,9 +13,9 @@ use std::{
 use axum::{Router, body::Bytes};
 use petmail_net::{
     CancellationToken,
-    program::{DirLock, LockError},
-    server::{BindError, Limits, Server, UnixServer},
-    tls::TlsError,
+    program::{DirLock, LockError, service},
+    server::{BindError, Limits, Pulse, Server, UnixServer},
+    tls::{TlsError, TlsMode},
 };
 use petmail_proto::{base_url::BaseUrl, keys::CertificatePin, time::UnixMillis};
 use petmail_store::EngineKind;
@@ -29,6 +29,7 @@ use crate::{
     deliver::Deliveries,
     http,
     identity::{CurrentIdentity, IdentityError},
+    measures,
     queue::{
         QueueError, QueueStats, QueueStore,
         embedded::{EmbeddedQueue, OpenQueueError},
@@ -233,6 +234,7 @@ pub struct Mailbox {
     services: Arc<Services<EmbeddedQueue>>,
     settings: Settings,
     tls: TlsChoice,
+    is_service: bool,
     _lock: DirLock,
 }
 
@@ -270,7 +272,13 @@ impl Mailbox {
         let pin = basedir.pin(&tls, &url)?;
         let queue = open_queue(&basedir, settings.store).await?;
         let services = Services::new(Arc::new(queue), identity, pin, http::now()).await?;
-        Ok(Self { basedir, services: Arc::new(services), settings, tls, _lock: lock })
+        Ok(Self { basedir, services: Arc::new(services), settings, tls, is_service: false, _lock: lock })
+    }
+
+    /// Says that this server is what the process is for: the service manager's watchdog is told how it is.
+    #[must_use]
+    pub fn as_service(self) -> Self {
+        Self { is_service: true, ..self }
     }
 
     /// Returns the services.
@@ -307,20 +315,35 @@ impl Mailbox {
         let listen = self.settings.listen.unwrap_or_else(|| default_listen(&url));
         let limits = self.settings.network.clone();
         let server = Server::bind(listen, &self.tls.mode(&self.basedir, &url), limits.clone()).await?;
+        let server = server.with_peers(self.settings.peers());
         let socket = AdminListen::Unix(self.basedir.admin_socket());
-        let admin = AdminServer::bind(self.settings.admin_listen.as_ref().unwrap_or(&socket), limits).await?;
+        let admin =
+            AdminServer::bind(self.settings.admin_listen.as_ref().unwrap_or(&socket), limits.clone()).await?;
+        let metrics = MetricsServer::bind(self.settings.metrics_listen, limits).await?;
         self.basedir.remember_tls(&self.tls)?;
         let scheme = server.base_scheme();
         ready(&format!("{scheme}://{}{}/", server.local_addr(), http::base_path(&url)))?;
         let shutdown = shutdown.child_token();
-        let ((), (), (), failed) = tokio::join!(
+        let pulse = server.pulse();
+        let ((), (), (), (), (), failed) = tokio::join!(
             server.serve(self.router(), shutdown.clone()),
             admin.serve(http::admin::router(Arc::clone(&self.services)), shutdown.clone()),
+            metrics.serve(&self.services, shutdown.clone()),
             self.services.maintain(&shutdown),
+            self.feed_watchdog(&pulse, &shutdown),
             self.end_with_store(&shutdown),
         );
         self.close().await;
         failed.map_or(Ok(()), |error| Err(MailboxError::StoreFailed(error)))
+    }
+
+    async fn feed_watchdog(&self, pulse: &Pulse, shutdown: &CancellationToken) {
+        if self.is_service {
+            let is_healthy = || async {
+                pulse.beats().await && self.services.store().await.is_ok_and(|store| store.healthy)
+            };
+            service::feed_watchdog(shutdown, is_healthy).await;
+        }
     }
 
     /// Waits for `shutdown`, or brings it about and returns why if the store fails: what memory says of the store may be
@@ -358,8 +381,7 @@ impl AdminServer {
         match listen {
             AdminListen::Unix(path) => UnixServer::bind(path, limits).map(Self::Unix),
             AdminListen::Loopback(address) => {
-                let plain = petmail_net::tls::TlsMode::PlainHttp;
-                Server::bind(*address, &plain, limits).await.map(Self::Loopback)
+                Server::bind(*address, &TlsMode::PlainHttp, limits).await.map(Self::Loopback)
             }
         }
     }
@@ -368,6 +390,24 @@ impl AdminServer {
         match self {
             Self::Unix(server) => server.serve(router, shutdown).await,
             Self::Loopback(server) => server.serve(router, shutdown).await,
+        }
+    }
+}
+
+/// The listener for monitoring, if there is one.
+struct MetricsServer(Option<Server>);
+
+impl MetricsServer {
+    async fn bind(listen: Option<std::net::SocketAddr>, limits: Limits) -> Result<Self, BindError> {
+        let Some(address) = listen else { return Ok(Self(None)) };
+        let server = Server::bind(address, &TlsMode::PlainHttp, limits).await?;
+        tracing::info!(address = %server.local_addr(), "metrics are served");
+        Ok(Self(Some(server)))
+    }
+
+    async fn serve<Q: QueueStore>(self, services: &Arc<Services<Q>>, shutdown: CancellationToken) {
+        if let Some(server) = self.0 {
+            server.serve(measures::routes(Arc::clone(services)), shutdown).await;
         }
     }
 }

@@ -4,9 +4,14 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    str::FromStr,
 };
 
-/// Where a request came from, by its socket; headers such as `X-Forwarded-For` are never believed.
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// Where a request came from, by its socket. `X-Forwarded-For` is believed only of a proxy that the operator trusts; the
+/// port is 0 then.
 ///
 /// The server puts it into every request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,41 @@ impl fmt::Display for AddressGroup {
             IpAddr::V4(v4) => write!(f, "{v4}"),
             IpAddr::V6(v6) => write!(f, "{v6}/64"),
         }
+    }
+}
+
+/// An address, or all addresses with one prefix: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AddressRange(IpNet);
+
+/// The text names no range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a range of addresses is ADDR or ADDR/PREFIX, such as 127.0.0.1 or 10.0.0.0/8")]
+pub struct AddressRangeError;
+
+impl AddressRange {
+    /// Tells whether `address` is in the range; an IPv4-mapped IPv6 address is the IPv4 address inside.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl FromStr for AddressRange {
+    type Err = AddressRangeError;
+
+    fn from_str(text: &str) -> Result<Self, AddressRangeError> {
+        let address = || text.parse().map(|address: IpAddr| address.into()).ok();
+        text.parse().ok().or_else(address).map(Self).ok_or(AddressRangeError)
+    }
+}
+
+impl TryFrom<String> for AddressRange {
+    type Error = AddressRangeError;
+
+    fn try_from(text: String) -> Result<Self, AddressRangeError> {
+        text.parse()
     }
 }
 
@@ -156,6 +196,20 @@ mod tests {
             "ff02::1",
         ] {
             assert_eq!(reach_of(nowhere), Reach::Nowhere, "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn ranges_hold_what_they_name() {
+        let holds = |range: &str, address: &str| {
+            range.parse::<AddressRange>().unwrap().contains(address.parse().unwrap())
+        };
+        assert!(holds("192.0.2.7", "192.0.2.7") && !holds("192.0.2.7", "192.0.2.8"));
+        assert!(holds("192.0.2.7", "::ffff:192.0.2.7"));
+        assert!(holds("10.1.2.3/8", "10.9.9.9") && !holds("10.0.0.0/8", "11.0.0.0"));
+        assert!(holds("2001:db8::/32", "2001:db8:1::1") && !holds("::1", "127.0.0.1"));
+        for bad in ["", "localhost", "10.0.0.0/33", "10.0.0.1:80", "/8", "10.0.0.0/"] {
+            assert_eq!(bad.parse::<AddressRange>(), Err(AddressRangeError), "{bad}");
         }
     }
 

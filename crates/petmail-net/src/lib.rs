@@ -9,6 +9,7 @@ pub mod address;
 pub mod client;
 pub mod clock;
 pub mod health;
+pub mod metrics;
 pub mod program;
 pub mod seconds;
 pub mod server;

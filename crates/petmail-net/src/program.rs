@@ -4,6 +4,7 @@
 //! Source: `docs/operating.md`, "Programs".
 
 pub mod files;
+pub mod service;
 
 use std::{
     fmt,
@@ -118,19 +119,22 @@ pub fn shutdown_on_signals() -> io::Result<CancellationToken> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
+        service::tell_stopping();
         shutdown.cancel();
     });
     Ok(token)
 }
 
-/// Prints `ready URL` on standard output: the program accepts connections at `url`.
+/// Prints `ready URL` on standard output: the program accepts connections at `url`. Tells the service manager, too.
 ///
 /// # Errors
 /// Standard output is closed.
 pub fn announce_ready(url: impl fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "ready {url}")?;
-    out.flush()
+    out.flush()?;
+    service::tell_ready();
+    Ok(())
 }
 
 /// What an exit status says.

@@ -9,6 +9,8 @@ mod connection;
 mod gate;
 mod limits;
 mod listen;
+mod peers;
+mod pulse;
 mod shares;
 mod stream;
 
@@ -30,14 +32,15 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-pub use self::limits::Limits;
 use self::{
     connection::Host,
     gate::Gate,
     listen::{Listen, Tcp, Unix},
+    pulse::Questions,
     shares::{Share, Shares},
     stream::Guarded,
 };
+pub use self::{limits::Limits, peers::Peers, pulse::Pulse};
 use crate::{
     address::ClientAddr,
     tls::{Pin, ServerTls, TlsError, TlsMode},
@@ -82,6 +85,9 @@ pub struct Server {
     local_addr: SocketAddr,
     tls: Option<ServerTls>,
     limits: Limits,
+    peers: Peers,
+    pulse: Pulse,
+    questions: Questions,
 }
 
 impl Server {
@@ -93,7 +99,20 @@ impl Server {
         let tls = ServerTls::load(mode)?;
         let listener = TcpListener::bind(address).await.map_err(|e| BindError::listen(address, e))?;
         let local_addr = listener.local_addr().map_err(|e| BindError::listen(address, e))?;
-        Ok(Self { listener, local_addr, tls, limits })
+        let (pulse, questions) = pulse::pulse();
+        Ok(Self { listener, local_addr, tls, limits, peers: Peers::default(), pulse, questions })
+    }
+
+    /// Says which peers are proxies, and whether addresses are logged. Without this none is, and none are.
+    #[must_use]
+    pub fn with_peers(self, peers: Peers) -> Self {
+        Self { peers, ..self }
+    }
+
+    /// Returns what tells whether the server still accepts connections.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Returns the address that was bound.
@@ -120,7 +139,7 @@ impl Server {
     /// by themselves; WebSocket handlers have to watch it, or are cut when the drain time is over.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
         let listener = Tcp::new(self.listener, self.tls, self.limits.write_timeout);
-        Loop::new(listener, &self.limits, router, shutdown).run().await;
+        Loop::new(listener, &self.limits, self.peers, router, shutdown).run(self.questions).await;
     }
 }
 
@@ -145,7 +164,9 @@ impl UnixServer {
 
     /// As [`Server::serve`]; removes the socket at the end.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
-        Loop::new(Unix(self.listener), &self.limits, router, shutdown).run().await;
+        let (_pulse, questions) = pulse::pulse();
+        let listener = Unix(self.listener);
+        Loop::new(listener, &self.limits, Peers::default(), router, shutdown).run(questions).await;
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(%error, "could not remove the socket");
         }
@@ -169,8 +190,8 @@ struct Occupied {
 }
 
 impl<L: Listen> Loop<L> {
-    fn new(listener: L, limits: &Limits, router: Router, shutdown: CancellationToken) -> Self {
-        let gate = Gate::new(limits, shutdown.clone());
+    fn new(listener: L, limits: &Limits, peers: Peers, router: Router, shutdown: CancellationToken) -> Self {
+        let gate = Gate::new(limits, peers, shutdown.clone());
         let host = Host {
             router: gate.guard(router),
             limits: limits.clone(),
@@ -187,11 +208,12 @@ impl<L: Listen> Loop<L> {
         }
     }
 
-    async fn run(self) {
+    async fn run(self, mut questions: Questions) {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         loop {
             tokio::select! {
                 () = self.host.shutdown.cancelled() => break,
+                () = questions.answer() => {}
                 _ = housekeeping.tick() => self.gate.forget_quiet_addresses(),
                 arrival = self.next() => match arrival {
                     Some((raw, client, permit)) => self.admit(raw, client, permit),
@@ -216,7 +238,8 @@ impl<L: Listen> Loop<L> {
     }
 
     fn admit(&self, raw: L::Raw, client: ClientAddr, permit: OwnedSemaphorePermit) {
-        let share = match client.group().map(|group| self.per_address.take(group)) {
+        let group = if self.gate.peers().trusts(client) { None } else { client.group() };
+        let share = match group.map(|group| self.per_address.take(group)) {
             Some(None) => {
                 tracing::debug!("connection closed: its address has too many");
                 return;

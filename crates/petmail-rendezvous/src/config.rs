@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use jiff::{Span, SpanRelativeTo};
+use petmail_net::address::AddressRange;
 use petmail_net::server;
 use petmail_net::tls::TlsMode;
 use petmail_proto::invitation::hashcash::MAX_BITS;
@@ -74,6 +75,15 @@ pub struct Settings {
     /// No TLS: for loopback (where it is the default), behind a proxy, or an onion service
     #[arg(long, env = "PETMAIL_RENDEZVOUS_PLAIN_HTTP", value_parser = FalseyValueParser::new(), conflicts_with_all = ["tls_cert", "self_signed"])]
     pub plain_http: bool,
+    /// Reverse proxy whose X-Forwarded-For is believed; may be repeated
+    #[arg(long, value_name = "ADDR[/PREFIX]", env = "PETMAIL_RENDEZVOUS_TRUSTED_PROXY", value_delimiter = ',', value_parser = AddressRange::from_str)]
+    pub trusted_proxy: Vec<AddressRange>,
+    /// Name clients' addresses in log lines
+    #[arg(long, env = "PETMAIL_RENDEZVOUS_LOG_ADDRESSES", value_parser = FalseyValueParser::new())]
+    pub log_addresses: bool,
+    /// Serve metrics there, for Prometheus [default: only on the administration socket]
+    #[arg(long, value_name = "ADDR:PORT", env = "PETMAIL_RENDEZVOUS_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
     /// News that every client shows to its user
     #[arg(long, value_name = "TEXT", env = "PETMAIL_RENDEZVOUS_MOTD")]
     pub motd: Option<String>,
@@ -110,6 +120,10 @@ pub struct Config {
     pub policy: Policy,
     /// Bounds of the network side.
     pub network: server::Limits,
+    /// Who speaks for others, and whether addresses are logged.
+    pub peers: server::Peers,
+    /// Where metrics are served beside the administration socket.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Settings that cannot be used.
@@ -166,7 +180,12 @@ impl Settings {
         let listen = settings.listen.unwrap_or(DEFAULT_LISTEN);
         let tls = settings.tls_mode(listen, &basedir)?;
         let network = settings.network.clone();
-        Ok(Config { tls, policy: settings.policy()?, basedir, listen, network })
+        let peers = server::Peers {
+            trusted_proxies: settings.trusted_proxy.clone(),
+            log_addresses: settings.log_addresses,
+        };
+        let metrics_listen = settings.metrics_listen;
+        Ok(Config { tls, policy: settings.policy()?, basedir, listen, network, peers, metrics_listen })
     }
 
     /// Each setting from here, else from there.
@@ -179,6 +198,13 @@ impl Settings {
             self_signed: tls.self_signed,
             plain_http: tls.plain_http,
             listen: self.listen.or(file.listen),
+            trusted_proxy: if self.trusted_proxy.is_empty() {
+                file.trusted_proxy
+            } else {
+                self.trusted_proxy
+            },
+            log_addresses: self.log_addresses || file.log_addresses,
+            metrics_listen: self.metrics_listen.or(file.metrics_listen),
             motd: self.motd.or(file.motd),
             hashcash: self.hashcash.or(file.hashcash),
             allow_appid: if self.allow_appid.is_empty() { file.allow_appid } else { self.allow_appid },
@@ -287,6 +313,7 @@ mod tests {
     #[test]
     fn flags_win_over_the_file() {
         let file = "motd = 'file'\nhashcash = 5\nallow-list = true\nexpire = '7d'\nallow-appid = ['a']\n\
+                    trusted-proxy = ['::1', '10.0.0.0/8']\nlog-addresses = true\nmetrics-listen = '127.0.0.1:0'\n\
                     [limits]\nmailboxes = 3\n[network]\nmax_connections = 7\n";
         let flags = Settings { motd: Some("flag".to_owned()), ..Settings::default() };
         let config = resolve(flags, file).unwrap();
@@ -297,6 +324,8 @@ mod tests {
         assert_eq!(config.policy.limits.mailboxes, 3);
         assert_eq!(config.network.max_connections.get(), 7);
         assert_eq!(config.policy.allowed_appids.len(), 1);
+        assert_eq!(config.peers.trusted_proxies.len(), 2);
+        assert!(config.peers.log_addresses && config.metrics_listen.is_some());
     }
 
     #[test]
@@ -313,6 +342,8 @@ mod tests {
             "expire = '-1h'",
             "expire = '2 months'",
             "allow-appid = ['']",
+            "trusted-proxy = ['proxy.example']",
+            "metrics-listen = '9602'",
             "tls-cert = 'a'",
             "self-signed = true\nplain-http = true",
             "listen = '0.0.0.0:0'",

@@ -66,6 +66,7 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`] says what keeps the server from running.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), ServeError> {
+    petmail_net::metrics::install();
     let started_ms = clock::unix_ms();
     program::create_private_dir(&config.basedir)
         .map_err(|source| ServeError::Basedir { path: config.basedir.display().to_string(), source })?;
@@ -73,6 +74,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     let store = open_store(&config.basedir).await?;
     let state = storage::load(&store, config.policy.clone()).await?;
     let server = Server::bind(config.listen, &config.tls, config.network.clone()).await?;
+    let server = server.with_peers(config.peers.clone());
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(Server::bind(address, &TlsMode::PlainHttp, config.network.clone()).await?),
+        None => None,
+    };
     let admin = UnixServer::bind(&config.basedir.join(ADMIN_SOCKET), config.network.clone())?;
 
     let (events, inbox) = writer::queue();
@@ -96,11 +102,24 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
         retention: config.policy.retention,
         events: events.clone(),
     });
-    let hub = Hub::new(events.clone(), config.policy.limits, shutdown.clone());
-    let public = public_routes(hub, events);
+    let hub = Hub::new(events.clone(), config.policy.limits, shutdown.clone(), config.peers.log_addresses);
+    let public = public_routes(hub, events.clone());
+    let pulse = server.pulse();
     program::announce_ready(&url).map_err(ServeError::Announce)?;
     let serving = server.serve(public, shutdown.clone());
-    tokio::join!(serving, admin.serve(status::routes(context), shutdown.clone()));
+    let monitoring = async {
+        if let Some(server) = metrics {
+            tracing::info!(address = %server.local_addr(), "metrics are served");
+            server.serve(status::metrics_routes(events.clone()), shutdown.clone()).await;
+        }
+    };
+    let is_healthy = || async { pulse.beats().await && status::count(&events).await.is_ok() };
+    tokio::join!(
+        serving,
+        admin.serve(status::routes(context), shutdown.clone()),
+        monitoring,
+        program::service::feed_watchdog(&shutdown, is_healthy),
+    );
     writer.await??;
     Ok(())
 }

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use petmail_net::clock;
+use petmail_net::{clock, metrics};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -78,7 +78,21 @@ pub(crate) struct Context {
 
 /// The administration routes.
 pub(crate) fn routes(context: Arc<Context>) -> Router {
-    Router::new().route("/status", get(answer)).route("/metrics", get(metrics)).with_state(context)
+    let metrics = metrics_routes(context.events.clone());
+    Router::new().route("/status", get(answer)).with_state(context).merge(metrics)
+}
+
+/// The route that monitoring asks.
+pub(crate) fn metrics_routes(events: Events) -> Router {
+    metrics::routes(move || {
+        let events = events.clone();
+        async move {
+            match count(&events).await {
+                Ok(counts) => show(counts),
+                Err(_) => tracing::debug!("no numbers: the server stops"),
+            }
+        }
+    })
 }
 
 async fn answer(State(context): State<Arc<Context>>) -> Result<Json<Status>, StatusCode> {
@@ -94,23 +108,16 @@ async fn answer(State(context): State<Arc<Context>>) -> Result<Json<Status>, Sta
     }))
 }
 
-async fn metrics(State(context): State<Arc<Context>>) -> Result<String, StatusCode> {
-    let Counts { connections, nameplates, mailboxes, messages, stored_bytes } =
-        count(&context.events).await?;
-    let gauges = [
-        ("connections", connections),
-        ("nameplates", nameplates),
-        ("mailboxes", mailboxes),
-        ("messages", messages),
-        ("stored_bytes", stored_bytes),
-    ];
-    let lines = gauges.map(|(name, value)| {
-        format!("# TYPE petmail_rendezvous_{name} gauge\npetmail_rendezvous_{name} {value}\n")
-    });
-    Ok(lines.concat())
+fn show(counts: Counts) {
+    let Counts { connections, nameplates, mailboxes, messages, stored_bytes } = counts;
+    metrics::set("petmail_rendezvous_connections", connections);
+    metrics::set("petmail_rendezvous_nameplates", nameplates);
+    metrics::set("petmail_rendezvous_mailboxes", mailboxes);
+    metrics::set("petmail_rendezvous_messages", messages);
+    metrics::set("petmail_rendezvous_stored_bytes", stored_bytes);
 }
 
-async fn count(events: &Events) -> Result<Counts, StatusCode> {
+pub(crate) async fn count(events: &Events) -> Result<Counts, StatusCode> {
     let (reply, counts) = oneshot::channel();
     events.send(Event::Count(reply)).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     counts.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)

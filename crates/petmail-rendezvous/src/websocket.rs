@@ -37,11 +37,17 @@ pub(crate) struct Hub {
     limits: Arc<Limits>,
     next: Arc<AtomicU64>,
     shutdown: CancellationToken,
+    log_addresses: bool,
 }
 
 impl Hub {
-    pub(crate) fn new(events: mpsc::Sender<Event>, limits: Limits, shutdown: CancellationToken) -> Self {
-        Self { events, limits: Arc::new(limits), next: Arc::default(), shutdown }
+    pub(crate) fn new(
+        events: mpsc::Sender<Event>,
+        limits: Limits,
+        shutdown: CancellationToken,
+        log_addresses: bool,
+    ) -> Self {
+        Self { events, limits: Arc::new(limits), next: Arc::default(), shutdown, log_addresses }
     }
 }
 
@@ -61,6 +67,9 @@ pub(crate) async fn upgrade(
 /// Serves one connection to its end.
 async fn serve(socket: WebSocket, hub: Hub, client: ClientAddr) {
     let id = ConnectionId(hub.next.fetch_add(1, Ordering::Relaxed));
+    if let (true, ClientAddr::Network(address)) = (hub.log_addresses, client) {
+        tracing::info!(connection = id.0, client = %address.ip(), "client connected");
+    }
     let (sender, outbox) = mpsc::channel(OUTBOX_MESSAGES);
     if hub.events.send(Event::Connected(id, client.group(), sender)).await.is_err() {
         return;

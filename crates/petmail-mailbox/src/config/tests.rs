@@ -37,6 +37,19 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
+fn proxies_are_named_one_by_one() {
+    let file =
+        load("trusted-proxy = ['10.0.0.0/8', '::1']\nlog-addresses = true\nmetrics-listen = '127.0.0.1:9'\n");
+    let file = file.unwrap();
+    assert_eq!(file.peers().trusted_proxies.len(), 2);
+    let settings = flags(&["--trusted-proxy", "192.0.2.1", "--trusted-proxy", "192.0.2.2"]).over(file);
+    let expected: Vec<AddressRange> = ["192.0.2.1", "192.0.2.2"].map(|range| range.parse().unwrap()).into();
+    assert_eq!(settings.peers(), Peers { trusted_proxies: expected, log_addresses: true });
+    assert_eq!(settings.metrics_listen.unwrap().port(), 9);
+    assert!(load("trusted-proxy = ['proxy.example']").is_err());
+}
+
+#[test]
 fn mistakes_in_the_file_are_refused() {
     for text in ["lisen = '127.0.0.1:1'", "store = 'etcd'", "listen = 5", "[network]\nmax_heads = 9", "="] {
         assert!(matches!(load(text), Err(ConfigError::Malformed { .. })), "{text}");

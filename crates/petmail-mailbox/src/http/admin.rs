@@ -11,6 +11,7 @@ use axum::{
 use super::{Problem, answering_all, now, route};
 use crate::{
     admin::{AccountRequest, AccountSummary, ChangeRequest, OfferRequest, Offers, RotatedKeys, Status},
+    measures,
     queue::QueueStore,
     server::Services,
 };
@@ -33,7 +34,8 @@ fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 7
 
 /// Makes the routes.
 pub fn router<Q: QueueStore>(services: Arc<Services<Q>>) -> Router {
-    answering_all(route(routes())).with_state(services)
+    let metrics = measures::routes(Arc::clone(&services));
+    answering_all(route(routes()).with_state(services).merge(metrics))
 }
 
 async fn offers<Q: QueueStore>(

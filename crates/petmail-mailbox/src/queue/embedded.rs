@@ -39,7 +39,8 @@ use self::{
 };
 use super::{
     Account, AccountChange, AccountUsage, DeliverError, Delivered, NewAccount, NewSecrets, OfferTerms,
-    QueueError, QueueStats, QueueStore, RedeemError, RekeyError, Rekeyed, RetrievalId, Waiting, WayIn,
+    QueueError, QueueStats, QueueStore, RedeemError, RekeyError, Rekeyed, RetrievalId, Totals, Waiting,
+    WayIn,
 };
 
 /// How many rows are read at a time while memory is rebuilt.
@@ -436,6 +437,10 @@ impl QueueStore for EmbeddedQueue {
         let index = self.index();
         let usage = |entry: &Arc<Entry>| AccountUsage { account: entry.account(), usage: entry.usage() };
         Ok(index.by_id.values().map(usage).collect())
+    }
+
+    async fn totals(&self) -> Result<Totals, QueueError> {
+        Ok(self.index().by_id.values().fold(Totals::default(), |sum, entry| sum.and(entry.usage())))
     }
 
     async fn deliver(

@@ -21,10 +21,10 @@ use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 
 use super::{
-    Limits,
+    Limits, Peers,
     body::{TimedBody, UntilShutdown},
     shares::Shares,
 };
@@ -36,6 +36,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The bounds on requests, shared by all connections of a server.
 pub(super) struct Gate {
     limits: Limits,
+    peers: Peers,
     rate: DefaultKeyedRateLimiter<AddressGroup>,
     in_flight: Semaphore,
     in_flight_per_address: Shares,
@@ -44,17 +45,23 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(limits: &Limits, shutdown: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(limits: &Limits, peers: Peers, shutdown: CancellationToken) -> Arc<Self> {
         let quota = Quota::per_second(limits.requests_per_second_per_address)
             .allow_burst(limits.request_burst_per_address);
         Arc::new(Self {
             limits: limits.clone(),
+            peers,
             rate: DefaultKeyedRateLimiter::dashmap(quota),
             in_flight: Semaphore::new(limits.max_requests_in_flight.get() as usize),
             in_flight_per_address: Shares::new(limits.max_requests_in_flight_per_address),
             shutdown,
             next_id: AtomicU64::new(1),
         })
+    }
+
+    /// Returns who speaks for others.
+    pub(super) const fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// Puts this gate before every route of `router`, its fallback included.
@@ -117,11 +124,19 @@ impl Gate {
     }
 }
 
-async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let client = request.extensions().get::<ClientAddr>().copied();
+    let client = client.map(|peer| gate.peers.client(peer, request.headers()));
     let id = gate.next_id.fetch_add(1, Ordering::Relaxed);
     // A span is not a line: it only marks the lines that a handler writes about bad input. It carries no path, because
     // a path is the client's choice of words.
-    let span = tracing::error_span!("request", id);
+    let span = tracing::error_span!("request", id, client = Empty);
+    if let Some(client) = client {
+        request.extensions_mut().insert(client);
+        if let (ClientAddr::Network(address), true) = (client, gate.peers.log_addresses) {
+            span.record("client", tracing::field::display(address.ip()));
+        }
+    }
     async {
         let response = gate.answer(request, next).await;
         tracing::debug!(status = response.status().as_u16(), "answered");

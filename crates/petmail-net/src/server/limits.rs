@@ -9,8 +9,8 @@ use crate::seconds;
 
 /// The bounds of a server. In a configuration file every key is optional, and unknown keys are refused.
 ///
-/// "Per address" means per IPv4 address or IPv6 /64 of the socket. Behind a reverse proxy or an onion service all
-/// clients share one address: raise these bounds there and let the proxy keep its own.
+/// "Per address" means per IPv4 address or IPv6 /64: of the socket, or as a proxy tells it that [`Peers`](super::Peers)
+/// names. Behind another proxy or an onion service all clients share one address: raise these bounds there.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {

@@ -5,5 +5,6 @@ mod client;
 mod command_line;
 mod durability;
 mod hostile;
+mod operation;
 mod process;
 mod protocol;

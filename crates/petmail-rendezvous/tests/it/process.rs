@@ -1,8 +1,9 @@
 //! The program under test as a child process, killed when dropped.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_petmail-rendezvous");
@@ -12,29 +13,49 @@ pub(crate) struct Process {
     child: Child,
     /// Where clients connect.
     pub(crate) url: String,
-    log: Option<JoinHandle<String>>,
+    lines: Arc<Mutex<String>>,
+    log: Option<JoinHandle<()>>,
 }
 
 impl Process {
     /// Starts a server on any free port and waits until it is ready.
     pub(crate) fn serve(basedir: &Path, arguments: &[&str]) -> Self {
+        Self::serve_with(basedir, arguments, &[])
+    }
+
+    /// As [`serve`](Self::serve), with an environment.
+    pub(crate) fn serve_with(basedir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = command(basedir)
+            .envs(environment.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stderr = child.stderr.take().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let lines = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&lines);
         let log = std::thread::spawn(move || {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).unwrap();
-            text
+            for line in stderr.lines() {
+                kept.lock().unwrap().push_str(&(line.unwrap() + "\n"));
+            }
         });
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let url = first.strip_prefix("ready ").unwrap_or_else(|| panic!("{first:?}")).trim().to_owned();
-        Self { child, url, log: Some(log) }
+        Self { child, url, lines, log: Some(log) }
+    }
+
+    /// Waits until the log has a line with `mark`, and returns what stands behind it.
+    pub(crate) async fn logged(&self, mark: &str) -> String {
+        loop {
+            let found = self.lines.lock().unwrap().split_once(mark).map(|(_, rest)| rest.to_owned());
+            match found {
+                Some(rest) => return rest.lines().next().unwrap_or_default().to_owned(),
+                None => tokio::task::yield_now().await,
+            }
+        }
     }
 
     /// Starts a server with a configuration file.
@@ -54,7 +75,8 @@ impl Process {
         let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(asked.success());
         assert!(self.child.wait().unwrap().success());
-        self.log.take().unwrap().join().unwrap()
+        self.log.take().unwrap().join().unwrap();
+        self.lines.lock().unwrap().clone()
     }
 
     /// The address in front of `/v1`.

@@ -1,0 +1,136 @@
+//! What an operator relies on: proxies, log lines, metrics, the service manager.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+fn program(basedir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_petmail-mailbox"));
+    command.env_clear().arg("-d").arg(basedir).stdin(Stdio::null());
+    command
+}
+
+fn made(dir: &Path) -> PathBuf {
+    let basedir = dir.join("mailbox");
+    let init = program(&basedir).args(["init", "--url", "http://127.0.0.1:1"]).output().unwrap();
+    assert!(init.status.success(), "{init:?}");
+    basedir
+}
+
+/// A running server; killed when dropped.
+struct Serving {
+    child: Child,
+    base: String,
+    log: PathBuf,
+}
+
+impl Serving {
+    fn start(basedir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let log = basedir.with_extension("log");
+        let mut command = program(basedir);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).envs(environment.iter().copied());
+        command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim_end().strip_prefix("ready ").unwrap();
+        Self { base: url.trim_end_matches('/').to_owned(), child, log }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Ends it, and returns its log.
+    fn stop(mut self) -> String {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(asked.success() && self.child.wait().unwrap().success());
+        self.log()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What a service manager hears from a program.
+struct Manager {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self { _dir: dir, path, socket }
+    }
+
+    fn hear(&self) -> String {
+        let mut message = [0; 256];
+        let length = self.socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap().trim().to_owned()
+    }
+}
+
+#[test]
+fn the_service_manager_hears_how_it_goes() {
+    let (dir, manager) = (tempfile::tempdir().unwrap(), Manager::new());
+    let basedir = made(dir.path());
+    let socket = manager.path.to_str().unwrap();
+    let environment = [("NOTIFY_SOCKET", socket), ("WATCHDOG_USEC", "200000")];
+    let serving = Serving::start(&basedir, &[], &environment);
+    let mut heard = [manager.hear(), manager.hear()];
+    heard.sort();
+    assert_eq!(heard, ["READY=1", "WATCHDOG=1"]);
+    assert_eq!(manager.hear(), "WATCHDOG=1");
+    let log = serving.stop();
+    while manager.hear() != "STOPPING=1" {}
+    assert!(!log.contains("not healthy"), "{log}");
+}
+
+#[tokio::test]
+async fn metrics_are_served_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let basedir = made(dir.path());
+    let serving = Serving::start(&basedir, &["--metrics-listen", "127.0.0.1:0"], &[]);
+    let socket = reqwest::Client::builder().unix_socket(basedir.join("admin.sock")).build().unwrap();
+    let from_socket = socket.get("http://localhost/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(from_socket.contains("petmail_mailbox_store_healthy 1\n"), "{from_socket}");
+    let log = serving.log();
+    let (_, listener) = log.split_once("metrics are served address=").unwrap();
+    let listener = listener.lines().next().unwrap();
+    let text = reqwest::get(format!("http://{listener}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(text.contains("petmail_mailbox_accounts 0\n"), "{text}");
+    for elsewhere in [format!("{}/metrics", serving.base), format!("http://{listener}/status")] {
+        assert_eq!(reqwest::get(elsewhere).await.unwrap().status(), 404);
+    }
+}
+
+#[tokio::test]
+async fn addresses_are_logged_only_if_asked_for_and_as_a_trusted_proxy_tells_them() {
+    for (options, is_logged) in
+        [(&[][..], false), (&["--log-addresses", "--trusted-proxy", "127.0.0.0/8"], true)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let serving = Serving::start(&made(dir.path()), options, &[]);
+        let request = reqwest::Client::new().post(format!("{}/deliver", serving.base));
+        let refused = request.header("x-forwarded-for", "192.0.2.7").body("nonsense").send().await.unwrap();
+        assert_eq!(refused.status(), 400);
+        let log = serving.stop();
+        assert_eq!(log.contains("192.0.2.7"), is_logged, "{log}");
+        assert!(!log.contains("127.0.0.1"), "{log}");
+    }
+}

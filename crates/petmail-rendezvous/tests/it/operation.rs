@@ -1,0 +1,90 @@
+//! What an operator relies on: proxies, log lines, metrics, the service manager.
+
+use std::{os::unix::net::UnixDatagram, path::PathBuf, time::Duration};
+
+use crate::client::Client;
+use crate::process::Process;
+
+/// What a service manager hears from a program.
+struct Manager {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Self { _dir: dir, path, socket }
+    }
+
+    fn hear(&self) -> String {
+        let mut message = [0; 256];
+        let length = self.socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap().trim().to_owned()
+    }
+}
+
+#[test]
+fn the_service_manager_hears_how_it_goes() {
+    let (dir, manager) = (tempfile::tempdir().unwrap(), Manager::new());
+    let socket = manager.path.to_str().unwrap();
+    let environment = [("NOTIFY_SOCKET", socket), ("WATCHDOG_USEC", "200000")];
+    let server = Process::serve_with(dir.path(), &[], &environment);
+    let mut heard = [manager.hear(), manager.hear()];
+    heard.sort();
+    assert_eq!(heard, ["READY=1", "WATCHDOG=1"]);
+    assert_eq!(manager.hear(), "WATCHDOG=1");
+    let log = server.stop();
+    while manager.hear() != "STOPPING=1" {}
+    assert!(!log.contains("not healthy"), "{log}");
+}
+
+#[tokio::test]
+async fn metrics_are_served_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Process::serve(dir.path(), &["--metrics-listen", "127.0.0.1:0"]);
+    let mut client = Client::bound(&server.url, "app", "a").await;
+    client.claim("31415").await;
+    let socket = dir.path().join("admin.sock");
+    let socket = reqwest::Client::builder().unix_socket(socket).build().unwrap();
+    let from_socket = socket.get("http://localhost/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(from_socket.contains("petmail_rendezvous_nameplates 1\n"), "{from_socket}");
+    let public = reqwest::get(format!("http://{}/metrics", server.address())).await.unwrap();
+    assert_eq!(public.status(), 404);
+    let listener = server.logged("metrics are served address=").await;
+    let answer = reqwest::get(format!("http://{listener}/metrics")).await.unwrap();
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("petmail_rendezvous_mailboxes 1\n"), "{text}");
+    assert!(!text.contains("31415"), "{text}");
+    assert_eq!(reqwest::get(format!("http://{listener}/status")).await.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn addresses_are_logged_only_if_asked_for_and_as_a_trusted_proxy_tells_them() {
+    for (options, is_logged) in
+        [(&[][..], false), (&["--log-addresses", "--trusted-proxy", "127.0.0.0/8"], true)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Process::serve(dir.path(), options);
+        let request = reqwest::Client::new().get(format!("http://{}/v1", server.address()));
+        let request = request
+            .header("x-forwarded-for", "192.0.2.7")
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let upgraded = request.send().await.unwrap().upgrade().await.unwrap();
+        // The log line stands before the greeting.
+        let mut greeting = [0; 1];
+        let mut upgraded = upgraded;
+        tokio::io::AsyncReadExt::read_exact(&mut upgraded, &mut greeting).await.unwrap();
+        drop(upgraded);
+        let log = server.stop();
+        assert_eq!(log.contains("192.0.2.7"), is_logged, "{log}");
+        assert!(!log.contains("127.0.0.1"), "{log}");
+    }
+}
