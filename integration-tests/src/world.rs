@@ -46,6 +46,19 @@ impl World {
     pub fn with(rendezvous: &[&str], scheme: Scheme) -> Self {
         let dir = tempfile::tempdir().expect("there is room for temporary files");
         let rendezvous = Rendezvous::start(&dir.path().join("rendezvous"), rendezvous);
+        Self::beside(rendezvous, dir, scheme)
+    }
+
+    /// Starts a mailbox server beside a rendezvous server.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[must_use]
+    pub fn with_rendezvous(rendezvous: Rendezvous, scheme: Scheme) -> Self {
+        Self::beside(rendezvous, tempfile::tempdir().expect("there is room for temporary files"), scheme)
+    }
+
+    fn beside(rendezvous: Rendezvous, dir: TempDir, scheme: Scheme) -> Self {
         let mailbox = MailboxServer::start(&dir.path().join("mailbox"), scheme);
         Self { rendezvous, mailbox, dir }
     }

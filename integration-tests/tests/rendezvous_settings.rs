@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use petmail_integration_tests::mailbox::Scheme;
+use petmail_integration_tests::rendezvous::Rendezvous;
 use petmail_integration_tests::world::{Start, World, meet};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -14,6 +15,20 @@ fn a_server_that_asks_for_hashcash() {
     let (alice, bob) = world.two_who_met(Start::Background);
     alice.send(1, "worth the work");
     bob.receives(&["worth the work"]);
+}
+
+#[test]
+fn a_busy_server_that_asks_for_hashcash() {
+    let dir = tempfile::tempdir().unwrap();
+    // Busy from the first connection on.
+    let configuration = "hashcash-when-busy = 12\n[limits]\nbusy_connections = 0\n";
+    let server = Rendezvous::configured(&dir.path().join("rendezvous"), configuration);
+    let world = World::with_rendezvous(server, Scheme::PlainHttp);
+    let (alice, bob) = world.two_who_met(Start::Background);
+    alice.send(1, "worth the work");
+    bob.receives(&["worth the work"]);
+    let log = world.rendezvous.stop();
+    assert!(log.contains("is_busy=true"), "{log}");
 }
 
 /// An authority of the test's own, and a certificate of it for loopback.

@@ -90,6 +90,9 @@ pub struct Settings {
     /// Ask clients for a hashcash stamp of this many bits (1 to 24)
     #[arg(long, value_name = "BITS", env = "PETMAIL_RENDEZVOUS_HASHCASH")]
     pub hashcash: Option<u32>,
+    /// Ask for a stamp of this many bits while the server is busy (1 to 24)
+    #[arg(long, value_name = "BITS", env = "PETMAIL_RENDEZVOUS_HASHCASH_WHEN_BUSY")]
+    pub hashcash_when_busy: Option<u32>,
     /// Serve only this application; may be repeated [default: all]
     #[arg(long, value_name = "ID", num_args = 1.., env = "PETMAIL_RENDEZVOUS_ALLOW_APPID", value_delimiter = ',')]
     pub allow_appid: Vec<String>,
@@ -207,6 +210,7 @@ impl Settings {
             metrics_listen: self.metrics_listen.or(file.metrics_listen),
             motd: self.motd.or(file.motd),
             hashcash: self.hashcash.or(file.hashcash),
+            hashcash_when_busy: self.hashcash_when_busy.or(file.hashcash_when_busy),
             allow_appid: if self.allow_appid.is_empty() { file.allow_appid } else { self.allow_appid },
             expire: self.expire.or(file.expire),
             allow_list: self.allow_list || file.allow_list,
@@ -230,7 +234,8 @@ impl Settings {
     }
 
     fn policy(self) -> Result<Policy, ConfigError> {
-        if self.hashcash.is_some_and(|bits| !(1..=MAX_BITS).contains(&bits)) {
+        let asked = [self.hashcash, self.hashcash_when_busy];
+        if asked.into_iter().flatten().any(|bits| !(1..=MAX_BITS).contains(&bits)) {
             return Err(ConfigError::HashcashBits);
         }
         if !self.limits.mailbox_is_deletable() {
@@ -240,6 +245,7 @@ impl Settings {
         Ok(Policy {
             motd: self.motd,
             hashcash_bits: self.hashcash,
+            busy_hashcash_bits: self.hashcash_when_busy,
             allowed_appids: allowed?,
             allow_list: self.allow_list,
             retention: self.expire.map_or(DEFAULT_RETENTION, |Period(length)| length),
@@ -312,13 +318,14 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file() {
-        let file = "motd = 'file'\nhashcash = 5\nallow-list = true\nexpire = '7d'\nallow-appid = ['a']\n\
+        let file = "motd = 'file'\nhashcash = 5\nhashcash-when-busy = 9\nallow-list = true\nexpire = '7d'\nallow-appid = ['a']\n\
                     trusted-proxy = ['::1', '10.0.0.0/8']\nlog-addresses = true\nmetrics-listen = '127.0.0.1:0'\n\
                     [limits]\nmailboxes = 3\n[network]\nmax_connections = 7\n";
         let flags = Settings { motd: Some("flag".to_owned()), ..Settings::default() };
         let config = resolve(flags, file).unwrap();
         assert_eq!(config.policy.motd.as_deref(), Some("flag"));
         assert_eq!(config.policy.hashcash_bits, Some(5));
+        assert_eq!(config.policy.busy_hashcash_bits, Some(9));
         assert!(config.policy.allow_list);
         assert_eq!(config.policy.retention, Duration::from_secs(7 * 86_400));
         assert_eq!(config.policy.limits.mailboxes, 3);
@@ -337,6 +344,7 @@ mod tests {
             "[limits]\nping_interval_seconds = 0",
             "hashcash = 0",
             "hashcash = 25",
+            "hashcash-when-busy = 25",
             "expire = 'soon'",
             "expire = '0s'",
             "expire = '-1h'",

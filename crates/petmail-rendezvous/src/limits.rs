@@ -28,6 +28,8 @@ pub struct Limits {
     pub mailboxes_per_address: usize,
     /// Bytes of messages kept in all; they are held in memory.
     pub stored_bytes: usize,
+    /// Connections from which on the server counts as busy; clients then have to work first, if that is set.
+    pub busy_connections: usize,
     /// From the connection to its `bind`.
     #[serde(rename = "bind_timeout_seconds", with = "seconds")]
     pub bind_timeout: Duration,
@@ -51,6 +53,7 @@ impl Default for Limits {
             mailboxes: 50_000,
             mailboxes_per_address: 10_000,
             stored_bytes: 256 << 20,
+            busy_connections: 1_000,
             bind_timeout: Duration::from_secs(60),
             ping_interval: Duration::from_secs(30),
             unanswered_pings: 3,

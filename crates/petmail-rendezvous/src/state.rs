@@ -41,6 +41,8 @@ pub struct Policy {
     pub motd: Option<String>,
     /// How many bits of hashcash a client must do first; none means that none is asked for.
     pub hashcash_bits: Option<u32>,
+    /// How many it must do while the server is busy, if that is more.
+    pub busy_hashcash_bits: Option<u32>,
     /// The applications served; empty means all.
     pub allowed_appids: BTreeSet<AppId>,
     /// Whether `list` tells the nameplates in use.
@@ -102,6 +104,8 @@ pub struct State {
     directory: Directory,
     sessions: BTreeMap<ConnectionId, Session>,
     listeners: BTreeMap<Place, BTreeSet<ConnectionId>>,
+    /// Whether the last client who came met a busy server.
+    was_busy: bool,
 }
 
 impl State {
@@ -109,7 +113,7 @@ impl State {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         let directory = Directory::new(policy.limits.clone());
-        Self { policy, directory, sessions: BTreeMap::new(), listeners: BTreeMap::new() }
+        Self { policy, directory, sessions: BTreeMap::new(), listeners: BTreeMap::new(), was_busy: false }
     }
 
     /// Judges one input.
@@ -169,10 +173,30 @@ impl State {
     ) {
         // Each connection has its own resource, so that a stamp serves once and nowhere else.
         let challenge =
-            self.policy.hashcash_bits.map(|bits| HashcashChallenge { bits, resource: random::token(rng) });
+            self.hashcash_bits().map(|bits| HashcashChallenge { bits, resource: random::token(rng) });
         let welcome = ServerMessage::Welcome { welcome: self.welcome(challenge.clone()) };
         self.sessions.insert(connection, Session::new(origin, challenge, now));
         effects.push(Effect::Send(connection, Arc::new(welcome.into())));
+    }
+
+    /// How many bits of work the next client has to do.
+    fn hashcash_bits(&mut self) -> Option<u32> {
+        let is_busy = self.is_busy();
+        if self.policy.busy_hashcash_bits.is_some() && is_busy != self.was_busy {
+            tracing::info!(is_busy, "the work that clients are asked for changes");
+        }
+        self.was_busy = is_busy;
+        let when_busy = self.policy.busy_hashcash_bits.filter(|_| is_busy);
+        self.policy.hashcash_bits.max(when_busy)
+    }
+
+    /// Whether there are as many connections as the limits call busy, or what is kept is half of what can be.
+    fn is_busy(&self) -> bool {
+        let limits = &self.policy.limits;
+        let totals = self.directory.totals();
+        self.sessions.len() >= limits.busy_connections
+            || totals.mailboxes >= limits.mailboxes.div_ceil(2)
+            || totals.stored_bytes >= limits.stored_bytes.div_ceil(2)
     }
 
     fn welcome(&self, hashcash: Option<HashcashChallenge>) -> Welcome {

@@ -14,6 +14,7 @@ pub(super) fn policy() -> Policy {
     Policy {
         motd: None,
         hashcash_bits: None,
+        busy_hashcash_bits: None,
         allowed_appids: BTreeSet::new(),
         allow_list: false,
         retention: Duration::from_secs(86_400),
@@ -390,6 +391,39 @@ fn a_bind_needs_a_stamp_made_for_this_connection() {
     assert!(world.refused.iter().all(|(_, refusal)| *refusal == Refusal::PermissionDenied));
     assert!(Refusal::PermissionDenied.ends_connection());
     assert_eq!(world.state.counts().connections, 1);
+}
+
+/// How many bits of work a new client is asked for.
+fn asked(world: &mut World) -> Option<u64> {
+    let client = world.connect();
+    let welcome = world.read(client).remove(0);
+    welcome["welcome"]["permission-required"]["hashcash"]["bits"].as_u64()
+}
+
+#[test]
+fn a_busy_server_asks_for_work() {
+    let limits = Limits { busy_connections: 3, mailboxes: 4, ..Limits::default() };
+    let busy = Policy { busy_hashcash_bits: Some(9), limits, ..policy() };
+    let mut world = World::new(busy.clone());
+    assert_eq!([asked(&mut world), asked(&mut world), asked(&mut world)], [None; 3]);
+    assert_eq!(asked(&mut world), Some(9), "three are connected");
+    world.disconnect(ConnectionId(0));
+    world.disconnect(ConnectionId(1));
+    assert_eq!(asked(&mut world), None, "it is quiet again");
+
+    let always = Policy { hashcash_bits: Some(4), ..busy.clone() };
+    let mut world = World::new(always);
+    assert_eq!([asked(&mut world), asked(&mut world), asked(&mut world)], [Some(4); 3]);
+    assert_eq!(asked(&mut world), Some(9), "the greater holds");
+
+    let mut world =
+        World::new(Policy { limits: Limits { busy_connections: 100, ..busy.limits.clone() }, ..busy });
+    let one = world.bound("app", "a");
+    world.say(one, json!({"type": "open", "mailbox": "one"}));
+    assert_eq!(asked(&mut world), None);
+    let two = world.bound("app", "b");
+    world.say(two, json!({"type": "open", "mailbox": "two"}));
+    assert_eq!(asked(&mut world), Some(9), "half of the room is taken");
 }
 
 #[test]

@@ -12,6 +12,7 @@ fn policy() -> Policy {
     Policy {
         motd: None,
         hashcash_bits: None,
+        busy_hashcash_bits: None,
         allowed_appids: BTreeSet::new(),
         allow_list: false,
         retention: Duration::from_secs(60),
