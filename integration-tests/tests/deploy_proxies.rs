@@ -32,13 +32,18 @@ impl Behind {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("there is room for temporary files");
         let port = free_port();
-        let rendezvous = Rendezvous::start(&dir.path().join("rendezvous"), &["--plain-http"]);
+        let rendezvous = Rendezvous::start(
+            &dir.path().join("rendezvous"),
+            &["--plain-http", "--trusted-proxy", "127.0.0.1"],
+        );
         let basedir = dir.path().join("mailbox");
         let url = format!("http://127.0.0.1:{port}/petmail");
         let said = Outcome::of(command("petmail-mailbox").args(["init", "--url", &url]).arg(&basedir)).text();
         assert!(said.contains(&url), "{said}");
         let mut serve = command("petmail-mailbox");
-        serve.args(["serve", "--plain-http", "--listen", "127.0.0.1:0", "-d"]).arg(&basedir);
+        serve
+            .args(["serve", "--plain-http", "--trusted-proxy", "127.0.0.1", "--listen", "127.0.0.1:0", "-d"])
+            .arg(&basedir);
         let (mailbox, ready) = Process::ready(&mut serve);
         let mailbox_address = ready.split('/').nth(2).expect("a URL has an address").to_owned();
         Self { dir, rendezvous, mailbox, mailbox_address, port }
