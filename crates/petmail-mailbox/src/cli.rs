@@ -270,6 +270,7 @@ fn init(basedir: &Basedir, url: BaseUrl) -> Result<(), Failure> {
 async fn serve(basedir: Basedir, settings: Settings) -> Result<(), Failure> {
     let shutdown = shutdown_on_signals().map_err(Failure::failed)?;
     petmail_net::metrics::install();
+    crate::measures::begin();
     let mailbox = Mailbox::open(basedir, settings).await.map_err(explain)?.as_service();
     Box::pin(mailbox.run(shutdown, |url| announce_ready(url))).await.map_err(explain)
 }

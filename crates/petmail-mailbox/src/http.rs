@@ -34,6 +34,7 @@ use petmail_proto::{
 
 pub use self::problem::Problem;
 use crate::{
+    measures,
     queue::{QueueStats, QueueStore},
     retrieve::{EventStream, StreamItem},
     server::Services,
@@ -123,7 +124,9 @@ async fn server<Q: QueueStore>(State(services): Shared<Q>) -> Response {
 }
 
 async fn redeem<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<Response, Problem> {
-    let answer = services.accounts().redeem(body?.to_vec(), now()).await?;
+    let answer = services.accounts().redeem(body?.to_vec(), now()).await;
+    measures::count_redeem(&answer);
+    let answer = answer?;
     Ok((OCTETS, answer).into_response())
 }
 
@@ -136,7 +139,9 @@ async fn rekey<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<
 }
 
 async fn deliver<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<StatusCode, Problem> {
-    services.deliveries().deliver(body?, now()).await?;
+    let delivered = services.deliveries().deliver(body?, now()).await;
+    measures::count_delivery(&delivered);
+    delivered?;
     Ok(StatusCode::NO_CONTENT)
 }
 

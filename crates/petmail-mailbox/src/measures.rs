@@ -8,9 +8,65 @@ use axum::Router;
 use petmail_net::metrics::{self, counter};
 
 use crate::{
-    queue::{QueueError, QueueStats, QueueStore, Totals},
+    accounts::AccountsError,
+    deliver::DeliveryError,
+    queue::{DeliverError, Delivered, QueueError, QueueStats, QueueStore, RedeemError, Totals},
     server::Services,
 };
+
+const DELIVERIES: &str = "petmail_mailbox_deliveries_total";
+const REDEEMS: &str = "petmail_mailbox_redeems_total";
+const SWEPT: &str = "petmail_mailbox_swept_total";
+
+/// What can become of a delivery.
+const DELIVERY_RESULTS: [&str; 7] = ["stored", "repeated", "malformed", "unknown", "full", "busy", "failed"];
+
+/// What can become of an offer that somebody wants to redeem.
+const REDEEM_RESULTS: [&str; 4] = ["done", "malformed", "refused", "failed"];
+
+/// Shows at once what will be counted.
+pub fn begin() {
+    for result in DELIVERY_RESULTS {
+        counter!(DELIVERIES, "result" => result).increment(0);
+    }
+    for result in REDEEM_RESULTS {
+        counter!(REDEEMS, "result" => result).increment(0);
+    }
+    counter!(SWEPT).increment(0);
+}
+
+/// Counts a delivery by what became of it.
+pub(crate) fn count_delivery(delivered: &Result<Delivered, DeliveryError>) {
+    let [stored, repeated, malformed, unknown, full, busy, failed] = DELIVERY_RESULTS;
+    let result = match delivered {
+        Ok(Delivered::Stored(_)) => stored,
+        Ok(Delivered::Repeated) => repeated,
+        Err(DeliveryError::Open(_) | DeliveryError::Token(_)) => malformed,
+        Err(DeliveryError::Queue(DeliverError::UnknownSlot)) => unknown,
+        Err(DeliveryError::Queue(DeliverError::Full)) => full,
+        Err(DeliveryError::Queue(DeliverError::Busy)) => busy,
+        Err(DeliveryError::Queue(DeliverError::Queue(_)) | DeliveryError::Interrupted(_)) => failed,
+    };
+    counter!(DELIVERIES, "result" => result).increment(1);
+}
+
+/// Counts an offer that somebody wants to redeem, by what became of it.
+pub(crate) fn count_redeem<T>(redeemed: &Result<T, AccountsError>) {
+    let [done, malformed, refused, failed] = REDEEM_RESULTS;
+    let result = match redeemed {
+        Ok(_) => done,
+        Err(AccountsError::Request(_)) => malformed,
+        Err(AccountsError::Redeem(RedeemError::Queue(_))) => failed,
+        Err(AccountsError::Redeem(_)) => refused,
+        Err(_) => failed,
+    };
+    counter!(REDEEMS, "result" => result).increment(1);
+}
+
+/// Counts messages whose time was over.
+pub(crate) fn count_swept(messages: usize) {
+    counter!(SWEPT).increment(u64::try_from(messages).unwrap_or(u64::MAX));
+}
 
 /// Makes the route that shows the numbers.
 pub fn routes<Q: QueueStore>(services: Arc<Services<Q>>) -> Router {

@@ -181,7 +181,9 @@ impl<Q: QueueStore> Services<Q> {
     /// # Errors
     /// [`QueueError`].
     pub async fn sweep(&self, now: UnixMillis) -> Result<bool, QueueError> {
-        Ok(self.queue.sweep(now, SWEEP_ROWS).await? == SWEEP_ROWS)
+        let looked_at = self.queue.sweep(now, SWEEP_ROWS).await?;
+        measures::count_swept(looked_at);
+        Ok(looked_at == SWEEP_ROWS)
     }
 
     async fn sign_descriptor(&self, now: UnixMillis) -> Result<(), AdminError> {
@@ -315,7 +317,7 @@ impl Mailbox {
         let listen = self.settings.listen.unwrap_or_else(|| default_listen(&url));
         let limits = self.settings.network.clone();
         let server = Server::bind(listen, &self.tls.mode(&self.basedir, &url), limits.clone()).await?;
-        let server = server.with_peers(self.settings.peers());
+        let server = server.with_peers(self.settings.peers()).measured();
         let socket = AdminListen::Unix(self.basedir.admin_socket());
         let admin =
             AdminServer::bind(self.settings.admin_listen.as_ref().unwrap_or(&socket), limits.clone()).await?;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
@@ -132,5 +133,38 @@ async fn addresses_are_logged_only_if_asked_for_and_as_a_trusted_proxy_tells_the
         let log = serving.stop();
         assert_eq!(log.contains("192.0.2.7"), is_logged, "{log}");
         assert!(!log.contains("127.0.0.1"), "{log}");
+    }
+}
+
+/// The names and kinds that `docs/operating.md` lists for this server, and those that it serves.
+fn documented_and_served(text: &str, own: &str) -> [BTreeSet<String>; 2] {
+    let documentation = include_str!("../../../docs/operating.md");
+    let rows = documentation.lines().filter_map(|line| line.strip_prefix("| `petmail_"));
+    let is_ours = |name: &&str| name.starts_with("net_") || name.starts_with(own);
+    let documented = rows.filter(is_ours).filter_map(|row| {
+        let (name, rest) = row.split_once("` | ")?;
+        Some(format!("petmail_{name} {}", rest.split_once(" |")?.0))
+    });
+    let served = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(str::to_owned);
+    [documented.collect(), served.collect()]
+}
+
+#[tokio::test]
+async fn the_documented_metrics_are_served_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let basedir = made(dir.path());
+    let serving = Serving::start(&basedir, &[], &[]);
+    for path in ["server", "secret-path?secret=query"] {
+        reqwest::get(format!("{}/{path}", serving.base)).await.unwrap();
+    }
+    let socket = reqwest::Client::builder().unix_socket(basedir.join("admin.sock")).build().unwrap();
+    let text = socket.get("http://localhost/metrics").send().await.unwrap().text().await.unwrap();
+    let [documented, served] = documented_and_served(&text, "mailbox_");
+    assert!(!documented.is_empty());
+    assert_eq!(documented, served);
+    // Routes are shown by their template, and what nobody serves by no name.
+    assert!(text.contains("route=\"none\",status=\"4xx\"} 1\n"), "{text}");
+    for secret in ["secret", "127.0.0.1"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
     }
 }

@@ -9,6 +9,7 @@ mod connection;
 mod gate;
 mod limits;
 mod listen;
+mod meter;
 mod peers;
 mod pulse;
 mod shares;
@@ -36,6 +37,7 @@ use self::{
     connection::Host,
     gate::Gate,
     listen::{Listen, Tcp, Unix},
+    meter::{Connected, Meter, NoConnection},
     pulse::Questions,
     shares::{Share, Shares},
     stream::Guarded,
@@ -86,6 +88,7 @@ pub struct Server {
     tls: Option<ServerTls>,
     limits: Limits,
     peers: Peers,
+    meter: Meter,
     pulse: Pulse,
     questions: Questions,
 }
@@ -100,13 +103,28 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(|e| BindError::listen(address, e))?;
         let local_addr = listener.local_addr().map_err(|e| BindError::listen(address, e))?;
         let (pulse, questions) = pulse::pulse();
-        Ok(Self { listener, local_addr, tls, limits, peers: Peers::default(), pulse, questions })
+        Ok(Self {
+            listener,
+            local_addr,
+            tls,
+            limits,
+            peers: Peers::default(),
+            meter: Meter::OFF,
+            pulse,
+            questions,
+        })
     }
 
     /// Says which peers are proxies, and whether addresses are logged. Without this none is, and none are.
     #[must_use]
     pub fn with_peers(self, peers: Peers) -> Self {
         Self { peers, ..self }
+    }
+
+    /// Says that this server's connections and requests are what monitoring counts.
+    #[must_use]
+    pub fn measured(self) -> Self {
+        Self { meter: Meter::on(), ..self }
     }
 
     /// Returns what tells whether the server still accepts connections.
@@ -139,7 +157,8 @@ impl Server {
     /// by themselves; WebSocket handlers have to watch it, or are cut when the drain time is over.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
         let listener = Tcp::new(self.listener, self.tls, self.limits.write_timeout);
-        Loop::new(listener, &self.limits, self.peers, router, shutdown).run(self.questions).await;
+        let gate = Gate::new(&self.limits, self.peers, self.meter, shutdown.clone());
+        Loop::new(listener, &self.limits, gate, router, shutdown).run(self.questions).await;
     }
 }
 
@@ -166,7 +185,8 @@ impl UnixServer {
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
         let (_pulse, questions) = pulse::pulse();
         let listener = Unix(self.listener);
-        Loop::new(listener, &self.limits, Peers::default(), router, shutdown).run(questions).await;
+        let gate = Gate::new(&self.limits, Peers::default(), Meter::OFF, shutdown.clone());
+        Loop::new(listener, &self.limits, gate, router, shutdown).run(questions).await;
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(%error, "could not remove the socket");
         }
@@ -187,11 +207,17 @@ struct Occupied {
     _permit: OwnedSemaphorePermit,
     _share: Option<Share>,
     _task: TaskTrackerToken,
+    _counted: Option<Connected>,
 }
 
 impl<L: Listen> Loop<L> {
-    fn new(listener: L, limits: &Limits, peers: Peers, router: Router, shutdown: CancellationToken) -> Self {
-        let gate = Gate::new(limits, peers, shutdown.clone());
+    fn new(
+        listener: L,
+        limits: &Limits,
+        gate: Arc<Gate>,
+        router: Router,
+        shutdown: CancellationToken,
+    ) -> Self {
         let host = Host {
             router: gate.guard(router),
             limits: limits.clone(),
@@ -214,7 +240,10 @@ impl<L: Listen> Loop<L> {
             tokio::select! {
                 () = self.host.shutdown.cancelled() => break,
                 () = questions.answer() => {}
-                _ = housekeeping.tick() => self.gate.forget_quiet_addresses(),
+                _ = housekeeping.tick() => {
+                    self.gate.forget_quiet_addresses();
+                    crate::metrics::add_up();
+                }
                 arrival = self.next() => match arrival {
                     Some((raw, client, permit)) => self.admit(raw, client, permit),
                     None => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -232,6 +261,7 @@ impl<L: Listen> Loop<L> {
             Ok((raw, client)) => Some((raw, client, permit)),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
+                self.gate.meter().not_connected(NoConnection::Accept);
                 None
             }
         }
@@ -242,19 +272,32 @@ impl<L: Listen> Loop<L> {
         let share = match group.map(|group| self.per_address.take(group)) {
             Some(None) => {
                 tracing::debug!("connection closed: its address has too many");
+                self.gate.meter().not_connected(NoConnection::Address);
                 return;
             }
             Some(share) => share,
             None => None,
         };
-        let occupied = Occupied { _permit: permit, _share: share, _task: self.host.tasks.token() };
+        let meter = self.gate.meter();
+        let occupied = Occupied {
+            _permit: permit,
+            _share: share,
+            _task: self.host.tasks.token(),
+            _counted: meter.connected(),
+        };
         let (listener, host) = (Arc::clone(&self.listener), Arc::clone(&self.host));
         let connection = async move {
             let limit = host.limits.handshake_timeout;
             let stream = match tokio::time::timeout(limit, listener.establish(raw)).await {
                 Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => return tracing::debug!(%error, "handshake failed"),
-                Err(_) => return tracing::debug!("handshake timed out"),
+                Ok(Err(error)) => {
+                    meter.not_connected(NoConnection::Handshake);
+                    return tracing::debug!(%error, "handshake failed");
+                }
+                Err(_) => {
+                    meter.not_connected(NoConnection::HandshakeTimeout);
+                    return tracing::debug!("handshake timed out");
+                }
             };
             drop(listener);
             // A child token has a lock of its own: all connections would fight for the parent's.

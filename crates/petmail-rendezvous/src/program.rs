@@ -67,6 +67,7 @@ pub enum ServeError {
 /// [`ServeError`] says what keeps the server from running.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), ServeError> {
     petmail_net::metrics::install();
+    status::begin_counting();
     let started_ms = clock::unix_ms();
     program::create_private_dir(&config.basedir)
         .map_err(|source| ServeError::Basedir { path: config.basedir.display().to_string(), source })?;
@@ -74,7 +75,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     let store = open_store(&config.basedir).await?;
     let state = storage::load(&store, config.policy.clone()).await?;
     let server = Server::bind(config.listen, &config.tls, config.network.clone()).await?;
-    let server = server.with_peers(config.peers.clone());
+    let server = server.with_peers(config.peers.clone()).measured();
     let metrics = match config.metrics_listen {
         Some(address) => Some(Server::bind(address, &TlsMode::PlainHttp, config.network.clone()).await?),
         None => None,

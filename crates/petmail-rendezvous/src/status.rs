@@ -21,6 +21,11 @@ use crate::program::{ADMIN_SOCKET, Events};
 use crate::state::Counts;
 use crate::writer::Event;
 
+const REFUSED: &str = "petmail_rendezvous_refused_total";
+
+/// The reason for dropping a client that does not read what it is sent.
+pub(crate) const SLOW_READER: &str = "slow-reader";
+
 /// How the server is; one JSON object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -80,6 +85,16 @@ pub(crate) struct Context {
 pub(crate) fn routes(context: Arc<Context>) -> Router {
     let metrics = metrics_routes(context.events.clone());
     Router::new().route("/status", get(answer)).with_state(context).merge(metrics)
+}
+
+/// Shows at once what will be counted.
+pub(crate) fn begin_counting() {
+    metrics::counter!(REFUSED, "reason" => SLOW_READER).increment(0);
+}
+
+/// Counts a message that was refused, or a client that was dropped, by the refusal's code.
+pub(crate) fn count_refused(reason: &'static str) {
+    metrics::counter!(REFUSED, "reason" => reason).increment(1);
 }
 
 /// The route that monitoring asks.

@@ -25,6 +25,7 @@ use crate::limits::{Limits, RateMeter};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::state::{ConnectionId, seconds};
+use crate::status::count_refused;
 use crate::writer::{Event, OUTBOX_MESSAGES, Outgoing};
 
 /// How long a refused client may take to hang up itself.
@@ -178,6 +179,7 @@ impl Connection {
     /// Refuses what never reaches the writer, and ends the connection.
     async fn refuse(&mut self, refusal: Refusal) -> Result<(), Ended> {
         tracing::info!(connection = self.id.0, reason = refusal.code(), "message refused");
+        count_refused(refusal.code());
         let error = ServerMessage::Error { error: refusal.to_string(), orig: Value::Null };
         self.write(Message::text(stamp(&error.into()))).await?;
         self.goodbye(close_code::POLICY, Ended::Refused).await

@@ -17,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::request::Request;
 use crate::state::{ConnectionId, Counts, Effect, Input, Origin, State, Step};
+use crate::status::{SLOW_READER, count_refused};
 use crate::storage;
 
 /// Most events judged before a commit; more wait for the next one.
@@ -164,6 +165,7 @@ impl Writer {
                 Effect::Send(connection, frame) => self.send(connection, Outgoing::Frame(frame)),
                 Effect::Refused(connection, refusal) => {
                     tracing::info!(connection = connection.0, reason = refusal.code(), "message refused");
+                    count_refused(refusal.code());
                     if refusal.ends_connection() {
                         self.send(connection, Outgoing::End);
                         self.outboxes.remove(&connection);
@@ -178,6 +180,7 @@ impl Writer {
         let Some(outbox) = self.outboxes.get(&connection) else { return };
         if outbox.try_send(outgoing).is_err() {
             tracing::info!(connection = connection.0, "client dropped: it does not read");
+            count_refused(SLOW_READER);
             self.outboxes.remove(&connection);
         }
     }

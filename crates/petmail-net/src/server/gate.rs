@@ -26,6 +26,7 @@ use tracing::{Instrument, field::Empty};
 use super::{
     Limits, Peers,
     body::{TimedBody, UntilShutdown},
+    meter::{Meter, NoAnswer},
     shares::Shares,
 };
 use crate::address::{AddressGroup, ClientAddr};
@@ -37,6 +38,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Gate {
     limits: Limits,
     peers: Peers,
+    meter: Meter,
     rate: DefaultKeyedRateLimiter<AddressGroup>,
     in_flight: Semaphore,
     in_flight_per_address: Shares,
@@ -45,12 +47,13 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(limits: &Limits, peers: Peers, shutdown: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(limits: &Limits, peers: Peers, meter: Meter, shutdown: CancellationToken) -> Arc<Self> {
         let quota = Quota::per_second(limits.requests_per_second_per_address)
             .allow_burst(limits.request_burst_per_address);
         Arc::new(Self {
             limits: limits.clone(),
             peers,
+            meter,
             rate: DefaultKeyedRateLimiter::dashmap(quota),
             in_flight: Semaphore::new(limits.max_requests_in_flight.get() as usize),
             in_flight_per_address: Shares::new(limits.max_requests_in_flight_per_address),
@@ -62,6 +65,11 @@ impl Gate {
     /// Returns who speaks for others.
     pub(super) const fn peers(&self) -> &Peers {
         &self.peers
+    }
+
+    /// Returns what counts for monitoring.
+    pub(super) const fn meter(&self) -> Meter {
+        self.meter
     }
 
     /// Puts this gate before every route of `router`, its fallback included.
@@ -85,15 +93,18 @@ impl Gate {
             None => None,
             Some(group) => {
                 if let Err(early) = self.rate.check_key(&group) {
+                    self.meter.not_answered(NoAnswer::Rate);
                     return refuse_rate(early.wait_time_from(self.rate.clock().now()));
                 }
                 let Some(share) = self.in_flight_per_address.take(group) else {
+                    self.meter.not_answered(NoAnswer::Address);
                     return refuse_rate(RETRY_AFTER);
                 };
                 Some(share)
             }
         };
         let Ok(_permit) = self.in_flight.try_acquire() else {
+            self.meter.not_answered(NoAnswer::Busy);
             return busy("the server is busy");
         };
         let response = self.within_time(request, next).await;
@@ -108,10 +119,14 @@ impl Gate {
         match answer {
             // However the handler reported the broken body, the reason was its slowness.
             _ if late.load(Ordering::Relaxed) => {
+                self.meter.not_answered(NoAnswer::BodyTimeout);
                 (StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time\n").into_response()
             }
             Ok(response) => response,
-            Err(_) => busy("the server took too long"),
+            Err(_) => {
+                self.meter.not_answered(NoAnswer::Timeout);
+                busy("the server took too long")
+            }
         }
     }
 
@@ -137,8 +152,12 @@ async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -
             span.record("client", tracing::field::display(address.ip()));
         }
     }
+    let asked = gate.meter.asked(request.extensions().get());
     async {
         let response = gate.answer(request, next).await;
+        if let Some(asked) = asked {
+            asked.answered(response.status());
+        }
         tracing::debug!(status = response.status().as_u16(), "answered");
         response
     }

@@ -1,6 +1,6 @@
 //! What an operator relies on: proxies, log lines, metrics, the service manager.
 
-use std::{os::unix::net::UnixDatagram, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, os::unix::net::UnixDatagram, path::PathBuf, time::Duration};
 
 use crate::client::Client;
 use crate::process::Process;
@@ -86,5 +86,37 @@ async fn addresses_are_logged_only_if_asked_for_and_as_a_trusted_proxy_tells_the
         let log = server.stop();
         assert_eq!(log.contains("192.0.2.7"), is_logged, "{log}");
         assert!(!log.contains("127.0.0.1"), "{log}");
+    }
+}
+
+/// The names and kinds that `docs/operating.md` lists for this server, and those that it serves.
+fn documented_and_served(text: &str, own: &str) -> [BTreeSet<String>; 2] {
+    let documentation = include_str!("../../../../docs/operating.md");
+    let rows = documentation.lines().filter_map(|line| line.strip_prefix("| `petmail_"));
+    let is_ours = |name: &&str| name.starts_with("net_") || name.starts_with(own);
+    let documented = rows.filter(is_ours).filter_map(|row| {
+        let (name, rest) = row.split_once("` | ")?;
+        Some(format!("petmail_{name} {}", rest.split_once(" |")?.0))
+    });
+    let served = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).map(str::to_owned);
+    [documented.collect(), served.collect()]
+}
+
+#[tokio::test]
+async fn the_documented_metrics_are_served_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Process::serve(dir.path(), &[]);
+    for path in ["healthz", "secret-path?secret=query"] {
+        reqwest::get(format!("http://{}/{path}", server.address())).await.unwrap();
+    }
+    let socket = reqwest::Client::builder().unix_socket(dir.path().join("admin.sock")).build().unwrap();
+    let text = socket.get("http://localhost/metrics").send().await.unwrap().text().await.unwrap();
+    let [documented, served] = documented_and_served(&text, "rendezvous_");
+    assert!(!documented.is_empty());
+    assert_eq!(documented, served);
+    // Routes are shown by their template, and what nobody serves by no name.
+    assert!(text.contains("route=\"none\",status=\"4xx\"} 1\n"), "{text}");
+    for secret in ["secret", "127.0.0.1"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
     }
 }
