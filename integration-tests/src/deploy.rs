@@ -1,6 +1,7 @@
 //! The examples in `deploy/`, adapted to a test: programs where they were built, ports that are free.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::outcome::Outcome;
@@ -58,6 +59,14 @@ pub fn check_options(program: &str, subcommand: &str, line: &str) {
             );
         }
     }
+}
+
+/// Makes a folder its owner's alone.
+///
+/// # Panics
+/// If it is not ours.
+pub fn make_private(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).expect("own folders have permissions");
 }
 
 /// Asserts that the commands in an example's remarks name only options that exist.

@@ -17,6 +17,7 @@ pub mod python;
 pub mod rendezvous;
 pub mod schemathesis;
 pub mod small_disk;
+pub mod tor;
 pub mod traffic;
 pub mod wait;
 pub mod world;

@@ -63,6 +63,12 @@ impl Outcome {
         self.remarks()
     }
 
+    /// Whether the command did what it was asked.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.output.status.success()
+    }
+
     /// Returns what stands on standard error, whether the command failed or not.
     #[must_use]
     pub fn remarks(&self) -> String {
