@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use petmail_net::program::{Failure, LogFormat, announce_ready, shutdown_on_signals};
+use petmail_net::program::{Failure, LogFormat, announce_ready, shutdown_on_signals, survive_hangups};
 use petmail_proto::base_url::BaseUrl;
 use petmail_store::OpenError;
 
@@ -269,6 +269,7 @@ fn init(basedir: &Basedir, url: BaseUrl) -> Result<(), Failure> {
 
 async fn serve(basedir: Basedir, settings: Settings) -> Result<(), Failure> {
     let shutdown = shutdown_on_signals().map_err(Failure::failed)?;
+    survive_hangups().map_err(Failure::failed)?;
     petmail_net::metrics::install();
     crate::measures::begin();
     let mailbox = Mailbox::open(basedir, settings).await.map_err(explain)?.as_service();

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use petmail_net::tls::ensure_self_signed;
+
 fn program(basedir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_petmail-mailbox"));
     command.env_clear().arg("-d").arg(basedir).stdin(Stdio::null());
@@ -153,9 +155,10 @@ fn documented_and_served(text: &str, own: &str) -> [BTreeSet<String>; 2] {
 async fn the_documented_metrics_are_served_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let basedir = made(dir.path());
-    let serving = Serving::start(&basedir, &[], &[]);
+    let serving = Serving::start(&basedir, &["--self-signed"], &[]);
+    let http = trusting(&basedir);
     for path in ["server", "secret-path?secret=query"] {
-        reqwest::get(format!("{}/{path}", serving.base)).await.unwrap();
+        http.get(format!("{}/{path}", serving.base)).send().await.unwrap();
     }
     let socket = reqwest::Client::builder().unix_socket(basedir.join("admin.sock")).build().unwrap();
     let text = socket.get("http://localhost/metrics").send().await.unwrap().text().await.unwrap();
@@ -167,4 +170,71 @@ async fn the_documented_metrics_are_served_and_no_others() {
     for secret in ["secret", "127.0.0.1"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+}
+
+async fn wait_for(serving: &Serving, mark: &str, times: usize) {
+    while serving.log().matches(mark).count() < times {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A client that trusts one certificate only.
+fn trusting(dir: &Path) -> reqwest::Client {
+    let certificate = std::fs::read(dir.join("tls-cert.pem")).unwrap();
+    let certificate = reqwest::Certificate::from_pem(&certificate).unwrap();
+    reqwest::Client::builder().tls_certs_only([certificate]).build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewed_certificates_are_served_and_open_connections_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let basedir = made(dir.path());
+    let made = ["old", "new"].map(|name| {
+        let made = dir.path().join(name);
+        std::fs::create_dir(&made).unwrap();
+        ensure_self_signed(&made, &["127.0.0.1".to_owned()]).unwrap();
+        made
+    });
+    let [old, new] = &made;
+    let (cert, key) = (dir.path().join("cert"), dir.path().join("key"));
+    let install = |from: &Path| {
+        std::fs::copy(from.join("tls-cert.pem"), &cert).unwrap();
+        std::fs::copy(from.join("tls-key.pem"), &key).unwrap();
+    };
+    install(old);
+    let options = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let serving = Serving::start(&basedir, &options, &[]);
+    let url = format!("{}/healthz", serving.base);
+    let early = trusting(old);
+    assert_eq!(early.get(&url).send().await.unwrap().status(), 200);
+    let hang_up = || {
+        let id = serving.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    };
+
+    std::fs::write(&cert, "nonsense").unwrap();
+    // Nobody asks: the files are looked at now and then.
+    wait_for(&serving, "the former one stays", 1).await;
+    assert_eq!(trusting(old).get(&url).send().await.unwrap().status(), 200);
+
+    install(new);
+    hang_up();
+    wait_for(&serving, "read again", 1).await;
+    while trusting(new).get(&url).send().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(trusting(old).get(&url).send().await.is_err(), "new connections have the new certificate");
+    assert_eq!(early.get(&url).send().await.unwrap().status(), 200, "the open connection goes on");
+    let log = serving.stop();
+    assert!(log.matches("the former one stays").count() <= 2, "{log}");
+}
+
+#[tokio::test]
+async fn a_hangup_ends_no_server_without_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(&made(dir.path()), &[], &[]);
+    let id = serving.child.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    assert_eq!(reqwest::get(format!("{}/healthz", serving.base)).await.unwrap().status(), 200);
+    serving.stop();
 }

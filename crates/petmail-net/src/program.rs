@@ -125,6 +125,16 @@ pub fn shutdown_on_signals() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
+/// Keeps SIGHUP from ending the process: it asks a server to read its certificate's files again, which one without TLS has
+/// not. Needs a tokio runtime.
+///
+/// # Errors
+/// The signal handler cannot be installed.
+pub fn survive_hangups() -> io::Result<()> {
+    // From the first handler on, the signal is the process's own matter.
+    signal(SignalKind::hangup()).map(drop)
+}
+
 /// Prints `ready URL` on standard output: the program accepts connections at `url`. Tells the service manager, too.
 ///
 /// # Errors

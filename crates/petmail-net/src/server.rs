@@ -156,9 +156,17 @@ impl Server {
     /// Every request carries its [`ClientAddr`] as an extension. Answers of type `text/event-stream` end on `shutdown`
     /// by themselves; WebSocket handlers have to watch it, or are cut when the drain time is over.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
+        let live = self.tls.as_ref().map(ServerTls::live);
         let listener = Tcp::new(self.listener, self.tls, self.limits.write_timeout);
         let gate = Gate::new(&self.limits, self.peers, self.meter, shutdown.clone());
-        Loop::new(listener, &self.limits, gate, router, shutdown).run(self.questions).await;
+        let serving = Loop::new(listener, &self.limits, gate, router, shutdown).run(self.questions);
+        match live {
+            None => serving.await,
+            Some(live) => tokio::select! {
+                () = serving => {}
+                () = live.follow() => {}
+            },
+        }
     }
 }
 

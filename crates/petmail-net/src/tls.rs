@@ -3,6 +3,7 @@
 //! One provider everywhere (aws-lc-rs, post-quantum key exchange preferred), TLS 1.2 and 1.3, ALPN for HTTP/2 and
 //! HTTP/1.1. The peer's side is in [`crate::client`].
 
+mod live;
 mod pin;
 
 use std::{
@@ -14,9 +15,10 @@ use std::{
 use rustls::{
     ServerConfig,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, pem::PemObject},
 };
 
+pub(crate) use self::live::Live;
 pub use self::pin::{Pin, PinError};
 pub(crate) use self::pin::{PinMismatch, PinVerifier};
 use crate::program::write_private_file;
@@ -33,7 +35,8 @@ pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
 /// How a server protects its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsMode {
-    /// A certificate chain and its key from PEM files, as certificate authorities give them out.
+    /// A certificate chain and its key from PEM files, as certificate authorities give them out. New files are taken while the
+    /// server runs, within seconds, or on SIGHUP.
     CertFiles {
         /// The chain, the server's own certificate first.
         cert: PathBuf,
@@ -107,6 +110,7 @@ fn keep(path: &Path, pem: &str) -> Result<(), TlsError> {
 pub(crate) struct ServerTls {
     config: Arc<ServerConfig>,
     pin: Pin,
+    live: Arc<Live>,
 }
 
 impl ServerTls {
@@ -126,20 +130,24 @@ impl ServerTls {
         self.pin
     }
 
+    /// Returns what follows the files.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live)
+    }
+
     pub(crate) fn into_config(self) -> Arc<ServerConfig> {
         self.config
     }
 
     fn from_files(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let pin = Pin::of(&read_leaf(cert)?);
-        let chain = read_chain(cert)?;
-        let key = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable("a private key", key, &e))?;
+        let live = Arc::new(Live::load(cert, key)?);
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+            .with_cert_resolver(Arc::clone(&live) as _);
         config.alpn_protocols = alpn();
-        Ok(Self { config: Arc::new(config), pin })
+        Ok(Self { config: Arc::new(config), pin, live })
     }
 }
 

@@ -109,6 +109,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
+    program::survive_hangups().map_err(Failure::failed)?;
     let shutdown = program::shutdown_on_signals()
         .context("cannot listen for signals")
         .map_err(|e| Failure::failed(format_args!("{e:#}")))?;

@@ -102,12 +102,16 @@ fn documented_and_served(text: &str, own: &str) -> [BTreeSet<String>; 2] {
     [documented.collect(), served.collect()]
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_documented_metrics_are_served_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Process::serve(dir.path(), &[]);
+    let server = Process::serve(dir.path(), &["--self-signed"]);
+    let certificate = std::fs::read(dir.path().join("tls-cert.pem")).unwrap();
+    let certificate = reqwest::Certificate::from_pem(&certificate).unwrap();
+    let http = reqwest::Client::builder().tls_certs_only([certificate]).build().unwrap();
+    let base = server.url.replace("wss:", "https:");
     for path in ["healthz", "secret-path?secret=query"] {
-        reqwest::get(format!("http://{}/{path}", server.address())).await.unwrap();
+        http.get(format!("{}/{path}", base.trim_end_matches("/v1"))).send().await.unwrap();
     }
     let socket = reqwest::Client::builder().unix_socket(dir.path().join("admin.sock")).build().unwrap();
     let text = socket.get("http://localhost/metrics").send().await.unwrap().text().await.unwrap();
