@@ -99,6 +99,12 @@ impl MailboxServer {
         &self.basedir
     }
 
+    /// The server is in another folder from now on; it does not run.
+    pub fn moved_to(&mut self, basedir: &Path) {
+        self.kill();
+        basedir.clone_into(&mut self.basedir);
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.process = None;

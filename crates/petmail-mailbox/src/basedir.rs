@@ -28,6 +28,9 @@ pub enum InitError {
     /// There is one already.
     #[error("{} already holds a mailbox server", .0.display())]
     Exists(PathBuf),
+    /// What an import has left there may be half of a server.
+    #[error("an import into {} was interrupted", .0.display())]
+    HalfImported(PathBuf),
     /// The folder cannot be made or written.
     #[error("cannot make {}: {source}", .path.display())]
     Io {
@@ -58,6 +61,9 @@ impl Basedir {
     pub fn init(&self, url: BaseUrl) -> Result<Identity, InitError> {
         if self.is_initialised() {
             return Err(InitError::Exists(self.0.clone()));
+        }
+        if self.is_half_imported() {
+            return Err(InitError::HalfImported(self.0.clone()));
         }
         create_private_dir(&self.0).map_err(|source| InitError::Io { path: self.0.clone(), source })?;
         if url.is_https() {
@@ -102,6 +108,39 @@ impl Basedir {
     #[must_use]
     pub fn queue_dir(&self) -> PathBuf {
         self.0.join("queue")
+    }
+
+    /// Where an import makes a server before it moves it to its place.
+    #[must_use]
+    pub fn import_dir(&self) -> PathBuf {
+        self.0.join(".import")
+    }
+
+    /// Tells whether an import was interrupted here.
+    #[must_use]
+    pub fn is_half_imported(&self) -> bool {
+        !self.is_initialised() && self.import_dir().exists()
+    }
+
+    /// Tells whether a server can be imported here: nothing is lost by it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn can_import(&self) -> io::Result<bool> {
+        if self.is_half_imported() {
+            return Ok(true);
+        }
+        let entries = match self.0.read_dir() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            if name != "config.toml" && name != "lock" {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns the pin that offers need if the server is served with `tls`, making the certificate if it is missing.

@@ -2,7 +2,9 @@
 
 mod account;
 mod administer;
+mod check;
 mod client;
+mod transfer;
 
 use std::{
     io::{self, Write},
@@ -13,7 +15,7 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use petmail_net::program::{Failure, LogFormat, announce_ready, shutdown_on_signals, survive_hangups};
 use petmail_proto::base_url::BaseUrl;
-use petmail_store::OpenError;
+use petmail_store::{EngineKind, OpenError};
 
 use self::administer::Operator;
 use crate::{
@@ -65,6 +67,24 @@ const ROTATE_EXAMPLES: &str = "Examples:
 
 Works while the server runs. The nodes of the customers ask for new addresses and tell their contacts by themselves;
 until all have done so, the former keys stay good: for as long as messages are kept for anybody, and at least 14 days.";
+
+const CHECK_EXAMPLES: &str = "Examples:
+  petmail-mailbox check
+  petmail-mailbox check --json | jq -r .problem
+
+Needs the server stopped. Ends with status 1 if anything is wrong; nothing is changed.";
+
+const EXPORT_EXAMPLES: &str = "Examples:
+  petmail-mailbox export mailbox.export
+  petmail-mailbox export - | ssh new.example.org petmail-mailbox import -
+
+Needs the server stopped. The file holds the server's secret keys: keep it as safe as the server itself.";
+
+const IMPORT_EXAMPLES: &str = "Examples:
+  petmail-mailbox -d /srv/petmail import mailbox.export
+  petmail-mailbox -d new import --store redb mailbox.export
+
+Makes a server in a folder that is empty or not there yet. Do not start the one that was exported again.";
 
 const STATUS_EXAMPLES: &str = "Examples:
   petmail-mailbox status
@@ -168,6 +188,28 @@ enum ServerCommand {
     /// Replace the keys that messages and requests are encrypted to
     #[command(after_help = ROTATE_EXAMPLES)]
     RotateKeys,
+    /// Verify the store, and say what is wrong
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check {
+        /// Print problems as JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write everything of the server into one file, to move it
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export {
+        /// The file; - for standard output
+        file: PathBuf,
+    },
+    /// Make a server of a file that `export` wrote
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import {
+        /// The file; - for standard input
+        file: PathBuf,
+        /// How the server keeps what it has: sled or redb [default: sled]
+        #[arg(long, value_name = "ENGINE", value_parser = EngineKind::from_str)]
+        store: Option<EngineKind>,
+    },
     /// Describe the server
     #[command(after_help = STATUS_EXAMPLES)]
     Status {
@@ -222,6 +264,7 @@ impl Common {
     async fn run(self, command: ServerCommand) -> Result<(), Failure> {
         let basedir = self.basedir(None)?;
         let file = Settings::load(&basedir.config_file()).map_err(Failure::failed)?;
+        let engine = file.store;
         let admin_listen = self.admin_listen.or(file.admin_listen.clone());
         let settings = |flags: Settings| Settings { admin_listen: admin_listen.clone(), ..flags.over(file) };
         let operator = |settings| Operator::new(basedir.clone(), settings);
@@ -233,6 +276,11 @@ impl Common {
             ServerCommand::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
             ServerCommand::Account(command) => command.run(operator(settings(Settings::default()))).await,
             ServerCommand::RotateKeys => operator(settings(Settings::default())).rotate_keys().await,
+            ServerCommand::Check { json } => check::run(&basedir, json).await,
+            ServerCommand::Export { file } => transfer::run_export(&basedir, &file).await,
+            ServerCommand::Import { file, store } => {
+                transfer::run_import(&basedir, &file, store.or(engine)).await
+            }
             ServerCommand::Status { json } => operator(settings(Settings::default())).status(json).await,
         }
     }
@@ -259,6 +307,7 @@ impl OfferArgs {
 
 fn init(basedir: &Basedir, url: BaseUrl) -> Result<(), Failure> {
     let identity = basedir.init(url).map_err(|error| match error {
+        InitError::HalfImported(_) => Failure::failed(error).hint("repeat the import, or remove the folder"),
         InitError::Exists(_) => {
             Failure::failed(error).hint("choose another folder with -d, or use the server that is there")
         }

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod basedir;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod deliver;
@@ -17,6 +18,7 @@ pub mod queue;
 pub mod retrieve;
 pub mod server;
 pub mod size;
+pub mod transfer;
 pub mod work;
 
 pub use petmail_net::CancellationToken;

@@ -5,6 +5,7 @@
 
 mod account;
 pub mod embedded;
+pub mod exported;
 
 use std::sync::Arc;
 
@@ -22,11 +23,13 @@ use petmail_proto::{
 use petmail_store::DiskFull;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub use self::account::{
     Account, AccountChange, AccountSecrets, FormerSlot, NewAccount, NewSecrets, NewSlot, WayIn,
 };
+pub use self::embedded::OfferRow as StoredOffer;
+use self::exported::Exported;
 
 /// What an offer gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -321,6 +324,14 @@ pub trait QueueStore: Send + Sync + 'static {
 
     /// Tells how the store is doing.
     fn stats(&self) -> impl Future<Output = Result<QueueStats, QueueError>> + Send;
+
+    /// Hands out everything that it holds, the serial and the memory of deleted messages too; whoever takes it may be slow.
+    /// Nothing must be changed meanwhile.
+    fn export(&self, sink: mpsc::Sender<Exported>) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Takes in what a queue of any kind has handed out, part by part and in that order. This queue must be empty at first; if
+    /// this fails, it is of no use.
+    fn import(&self, records: Vec<Exported>) -> impl Future<Output = Result<(), QueueError>> + Send;
 
     /// Returns a number that is greater than every number it returned before, and at least `minimum`.
     fn next_serial(&self, minimum: u64) -> impl Future<Output = Result<u64, QueueError>> + Send;

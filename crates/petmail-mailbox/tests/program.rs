@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -158,6 +159,93 @@ fn keys_are_replaced_until_there_are_as_many_as_a_descriptor_holds() {
     );
     let status = text(&run(&basedir, &["status"]));
     assert!(status.contains("keys      number 8; 7 earlier ones, until 20"), "{status}");
+}
+
+#[test]
+fn a_server_is_exported_imported_and_checked_by_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let basedir = made(dir.path(), "https://127.0.0.1:8443");
+    let path = |name: &str| dir.path().join(name);
+    let file = path("server.export").display().to_string();
+    let error = |output: &Output| {
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr.clone()).unwrap()
+    };
+    text(&run(&basedir, &["offer", "--count", "3"]));
+    let said = text(&run(&basedir, &["check"]));
+    assert!(said.starts_with("all is well: 0 accounts, 3 offers, 0 messages"), "{said}");
+    assert_eq!(text(&run(&basedir, &["check", "--json"])), "");
+
+    let serving = Serving::start(&basedir, &[]);
+    for command in [&["check"][..], &["export", &file]] {
+        let said = error(&run(&basedir, command));
+        assert!(said.contains("is in use by") && said.contains("stop the server first"), "{said}");
+    }
+    assert!(!path("server.export").exists() && !path("server.export.unfinished").exists());
+    serving.terminate();
+
+    let said = text(&run(&basedir, &["export", &file]));
+    assert!(said.starts_with("exported 0 accounts, 3 offers and 0 messages to "), "{said}");
+    assert!(said.contains("secret keys"), "{said}");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(error(&run(&basedir, &["export", &file])).contains("exists already"));
+    let piped = run(&basedir, &["export", "-"]);
+    assert_eq!(piped.stdout, std::fs::read(&file).unwrap());
+    assert!(String::from_utf8(piped.stderr).unwrap().contains("secret keys"));
+
+    let said = text(&run(&path("new"), &["import", "--store", "redb", &file]));
+    assert!(said.starts_with("imported 0 accounts, 3 offers and 0 messages into "), "{said}");
+    assert!(text(&run(&path("new"), &["check"])).contains("3 offers"));
+    assert!(error(&run(&path("new"), &["import", &file])).contains("is not empty"));
+    assert!(error(&run(&path("absent"), &["export", "-"])).contains("holds no mailbox server"));
+    assert!(
+        error(&run(&path("other"), &["import", &path("none").display().to_string()])).contains("cannot read")
+    );
+    Serving::start(&path("new"), &[]).terminate();
+
+    std::fs::write(path("new").join("queue/blobs").join("0".repeat(32)), "orphan").unwrap();
+    let output = run(&path("new"), &["check", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let problem: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(problem["problem"], "file-orphan");
+    assert!(problem["advice"].as_str().unwrap().contains("the next start removes it"));
+    let output = run(&path("new"), &["check"]);
+    assert!(
+        String::from_utf8(output.stdout.clone()).unwrap().contains("  nothing: the next start removes it")
+    );
+    assert!(error(&output).contains("there is a problem"));
+}
+
+/// Half of the file has come when the program is killed.
+#[test]
+fn a_killed_import_leaves_nothing_that_passes_for_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let basedir = made(dir.path(), "http://127.0.0.1:1");
+    let file = run(&basedir, &["export", "-"]).stdout;
+    let target = dir.path().join("target");
+    let mut importing = program(&target);
+    let mut child = importing.args(["import", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let stdin = child.stdin.as_mut().unwrap();
+    stdin.write_all(&file[..file.len() / 2]).unwrap();
+    while !target.join(".import/queue").exists() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for (command, expected) in [
+        (&["status"][..], "holds no mailbox server"),
+        (&["serve"], "holds no mailbox server"),
+        (&["init", "--url", "http://127.0.0.1:1"], "was interrupted"),
+    ] {
+        let output = run(&target, command);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(expected), "{said}");
+    }
+    let whole = dir.path().join("whole");
+    std::fs::write(&whole, file).unwrap();
+    text(&run(&target, &["import", &whole.display().to_string()]));
+    assert!(text(&run(&target, &["check"])).starts_with("all is well"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use petmail_mailbox::queue::{
     AccountChange, AccountSecrets, DeliverError, Delivered, NewAccount, NewSecrets, NewSlot, OfferTerms,
-    QueueStore, RedeemError, RekeyError, RetrievalId, Usage, embedded::EmbeddedQueue,
+    QueueStore, RedeemError, RekeyError, RetrievalId, Usage, embedded::EmbeddedQueue, exported::Exported,
 };
 use petmail_proto::{
     delivery::{Bucket, MsgADigest},
@@ -362,6 +362,43 @@ async fn serials_only_rise(queue: impl QueueStore) {
     assert_eq!(queue.next_serial(100).await.unwrap(), 100);
 }
 
+/// Everything that a queue hands out, as it travels.
+async fn everything(queue: &impl QueueStore) -> Vec<(u8, Vec<u8>)> {
+    handed_out(queue).await.iter().map(|record| record.encode().unwrap()).collect()
+}
+
+async fn handed_out(queue: &impl QueueStore) -> Vec<Exported> {
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(3);
+    let take = async {
+        let mut records = Vec::new();
+        while let Some(record) = receiver.recv().await {
+            records.push(record);
+        }
+        records
+    };
+    let (exported, records) = tokio::join!(queue.export(sender), take);
+    exported.unwrap();
+    records
+}
+
+async fn what_is_handed_out_travels_as_it_is(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    made.stored(1, SMALL).await;
+    for record in handed_out(&*made.queue).await {
+        let (kind, bytes) = record.encode().unwrap();
+        let read = Exported::decode(kind, &bytes).unwrap().unwrap();
+        assert_eq!(read.encode().unwrap(), (kind, bytes.clone()));
+        if !matches!(record, Exported::Message(_)) {
+            assert!(Exported::decode(kind, &[bytes.as_slice(), &[0]].concat()).is_err());
+        }
+        assert!(Exported::decode(kind, &bytes[..7]).is_err());
+        assert!(Exported::decode(b'?', &bytes).unwrap().is_none());
+    }
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    drop(receiver);
+    assert!(made.queue.export(sender).await.is_err(), "nobody takes it");
+}
+
 async fn open(dir: &Path, engine: EngineKind) -> EmbeddedQueue {
     EmbeddedQueue::open(dir, Some(engine)).await.unwrap()
 }
@@ -397,7 +434,69 @@ contract!(
     what_comes_again_late_is_remembered_anew,
     followers_miss_nothing,
     serials_only_rise,
+    what_is_handed_out_travels_as_it_is,
 );
+
+/// From engine to engine and back: nobody can tell that anything was moved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_moves_between_engines_is_the_same() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let made = Made::new(open(dirs[0].path(), EngineKind::Sled).await, 1 << 20, 100).await;
+    made.queue.next_serial(41).await.unwrap();
+    let deleted = made.stored(1, SMALL).await;
+    made.queue.delete(made.id, &[deleted]).await.unwrap();
+    made.stored(2, LARGE).await;
+    let (old_slot, owner) = (made.slot, made.request.owner);
+    let answer_key = AccountSecretKey::generate(&mut OsRng).public_key();
+    let rekey = RekeyRequest { owner, generation: 5, new_owner: owner, answer_key, new_slot: true };
+    let secrets = NewSecrets { secrets: secrets(), slot: Some(new_slot()) };
+    made.queue.rekey(&rekey, secrets, NOW).await.unwrap();
+    made.stored(3, SMALL).await;
+    let last = made.queue.deliver(&[old_slot], digest(4), vec![4; SMALL], NOW).await.unwrap();
+    let free = RedeemToken::generate(&mut OsRng);
+    made.queue.add_offers(&[free.hash()], terms(7, 7)).await.unwrap();
+    for number in 5..40 {
+        made.queue
+            .deliver(&[present_slot(&made).await], digest(number), vec![number; SMALL], NOW)
+            .await
+            .unwrap();
+    }
+    let before = everything(&*made.queue).await;
+    let usage = made.usage().await;
+
+    let mut queue = Arc::clone(&made.queue);
+    for (dir, engine) in [(&dirs[1], EngineKind::Redb), (&dirs[2], EngineKind::Sled)] {
+        let next = open(dir.path(), engine).await;
+        for some in handed_out(&*queue).await.chunks(7) {
+            next.import(some.to_vec()).await.unwrap();
+        }
+        queue.close().await;
+        assert_eq!(everything(&next).await, before);
+        assert_eq!(next.accounts().await.unwrap()[0].usage, usage, "counted at once");
+        next.close().await;
+        // Files and rows are there, too, and not only what was counted.
+        queue = Arc::new(open(dir.path(), engine).await);
+        assert_eq!(everything(&*queue).await, before);
+    }
+    let made = Made { queue, ..made };
+    assert_eq!(made.usage().await, usage);
+    assert_eq!(made.deliver(1, SMALL).await.unwrap(), Delivered::Repeated, "what was deleted is remembered");
+    assert_eq!(made.queue.next_serial(0).await.unwrap(), 42);
+    let redeemed = made.queue.redeem(&made.request, new_account(), NOW).await.unwrap();
+    assert_eq!(redeemed.id, made.id, "the offer is used, by the same owner");
+    assert_eq!(made.queue.redeem(&request(&free), new_account(), NOW).await.unwrap().quota.bytes, 7);
+    let through = made.queue.deliver(&[old_slot], digest(99), vec![9; SMALL], NOW).await.unwrap();
+    assert!(
+        matches!((last, through), (Delivered::Stored(last), Delivered::Stored(through)) if last < through)
+    );
+    let big = made.queue.deliver(&[old_slot], digest(98), vec![9; LARGE], NOW).await;
+    assert!(matches!(big, Err(DeliverError::Full)), "the former slot is still a former one");
+}
+
+/// The slot that the account has now.
+async fn present_slot<Q: QueueStore>(made: &Made<Q>) -> SlotId {
+    made.queue.accounts().await.unwrap()[0].account.slot.slot_id()
+}
 
 /// A number that a deleted message had is remembered for as long as its digest: else the message that gets it again would
 /// be swept in place of the other.

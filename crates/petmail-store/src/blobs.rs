@@ -97,6 +97,15 @@ pub struct Swept {
     pub temporaries: usize,
 }
 
+/// What is in a [`BlobDir`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The blobs with their lengths in bytes, by name.
+    pub blobs: Vec<(BlobName, u64)>,
+    /// Number of unfinished files.
+    pub temporaries: usize,
+}
+
 /// A private folder of immutable files.
 #[derive(Clone, Debug)]
 pub struct BlobDir {
@@ -172,6 +181,16 @@ impl BlobDir {
         blocking(move || this.sweep_now(known).map_err(failed("sweep"))).await
     }
 
+    /// Lists the blobs, and counts unfinished files. Foreign files are left out.
+    ///
+    /// # Errors
+    ///
+    /// If the file system refuses.
+    pub async fn list(&self) -> Result<Listed, BlobError> {
+        let this = self.clone();
+        blocking(move || this.list_now().map_err(failed("list"))).await
+    }
+
     fn put_now(&self, name: BlobName, bytes: &[u8]) -> Result<(), BlobError> {
         let path = self.path(name);
         if path.exists() {
@@ -193,24 +212,34 @@ impl BlobDir {
         })
     }
 
+    fn list_now(&self) -> io::Result<Listed> {
+        let mut listed = Listed::default();
+        for entry in self.dir.read_dir()? {
+            let entry = entry?;
+            match own_file(&entry) {
+                Some((name, true)) => listed.blobs.push((name, entry.metadata()?.len())),
+                Some((_, false)) => listed.temporaries += 1,
+                None => {}
+            }
+        }
+        listed.blobs.sort_unstable();
+        Ok(listed)
+    }
+
     fn sweep_now(&self, known: impl Fn(&BlobName) -> bool) -> io::Result<Swept> {
         let mut swept = Swept::default();
         for entry in self.dir.read_dir()? {
             let entry = entry?;
-            let file_name = entry.file_name();
-            let Some(text) = file_name.to_str() else {
-                continue;
-            };
-            let stem = text.strip_suffix(TEMPORARY);
-            let Ok(name) = stem.unwrap_or(text).parse::<BlobName>() else {
-                continue;
-            };
-            if stem.is_some() {
-                fs::remove_file(entry.path())?;
-                swept.temporaries += 1;
-            } else if !known(&name) {
-                fs::remove_file(entry.path())?;
-                swept.orphans.push(name);
+            match own_file(&entry) {
+                Some((_, false)) => {
+                    fs::remove_file(entry.path())?;
+                    swept.temporaries += 1;
+                }
+                Some((name, true)) if !known(&name) => {
+                    fs::remove_file(entry.path())?;
+                    swept.orphans.push(name);
+                }
+                _ => {}
             }
         }
         swept.orphans.sort_unstable();
@@ -220,6 +249,14 @@ impl BlobDir {
     fn path(&self, name: BlobName) -> PathBuf {
         self.dir.join(name.to_string())
     }
+}
+
+/// The blob that a file is, and whether it is finished; none for a foreign file.
+fn own_file(entry: &fs::DirEntry) -> Option<(BlobName, bool)> {
+    let file_name = entry.file_name();
+    let text = file_name.to_str()?;
+    let stem = text.strip_suffix(TEMPORARY);
+    Some((stem.unwrap_or(text).parse().ok()?, stem.is_none()))
 }
 
 fn read_bounded(path: &Path, name: BlobName, max_bytes: u64) -> Result<Option<Vec<u8>>, BlobError> {

@@ -44,7 +44,7 @@ mod space;
 mod store;
 
 pub use batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
-pub use blobs::{BlobDir, BlobError, BlobName, ParseBlobNameError, Swept};
+pub use blobs::{BlobDir, BlobError, BlobName, Listed, ParseBlobNameError, Swept};
 pub use committer::CommitError;
 pub use engine::{EngineError, EngineKind, ParseEngineKindError};
 pub use layout::{Label, OpenError, ParseLabelError, label};

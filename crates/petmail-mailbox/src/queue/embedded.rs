@@ -3,10 +3,12 @@
 //! Owns the order of writing (file, then row; row, then file on deletion) and everything that is kept in memory: it is
 //! rebuilt from the rows at opening. Must not know HTTP, boxes or tokens.
 
+mod check;
 mod entry;
 mod former;
 mod room;
 mod rows;
+mod transfer;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -28,19 +30,19 @@ use petmail_proto::{
 };
 use petmail_store::{Batch, BlobDir, BlobName, CommitError, Direction, EngineKind, OpenError, Store};
 use rand_core::{OsRng, RngCore};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::check::{Checked, check_queue};
+pub use self::rows::OfferRow;
 use self::{
     entry::{Entry, lock},
     room::Refusing,
-    rows::{
-        ACCOUNTS, BODIES, EXPIRY, KEYSPACES, MESSAGES, META, MessageRow, OFFERS, OfferRow, Place, REPLAYS,
-    },
+    rows::{ACCOUNTS, BODIES, EXPIRY, KEYSPACES, MESSAGES, META, MessageRow, OFFERS, Place, REPLAYS},
 };
 use super::{
     Account, AccountChange, AccountUsage, DeliverError, Delivered, NewAccount, NewSecrets, OfferTerms,
     QueueError, QueueStats, QueueStore, RedeemError, RekeyError, Rekeyed, RetrievalId, Totals, Waiting,
-    WayIn,
+    WayIn, exported::Exported,
 };
 
 /// How many rows are read at a time while memory is rebuilt.
@@ -110,13 +112,7 @@ impl EmbeddedQueue {
     /// # Errors
     /// [`OpenQueueError`].
     pub async fn open(dir: &Path, engine: Option<EngineKind>) -> Result<Self, OpenQueueError> {
-        let store_dir = dir.join("store");
-        let store = match Store::open(&store_dir, engine.unwrap_or_default(), KEYSPACES) {
-            Err(OpenError::WrongEngine { found, .. }) if engine.is_none() => {
-                Store::open(&store_dir, found, KEYSPACES)?
-            }
-            other => other?,
-        };
+        let store = open_store(dir, engine)?;
         let blobs = BlobDir::open(&dir.join("blobs")).map_err(QueueError::new)?;
         let queue = Self {
             store,
@@ -223,6 +219,12 @@ impl EmbeddedQueue {
     async fn put_account(&self, account: Account) -> Result<(), QueueError> {
         let row = account.encode_record().map_err(QueueError::new)?;
         self.commit(Batch::new().put(ACCOUNTS, *account.id.as_bytes(), row)).await
+    }
+
+    async fn last_serial(&self) -> Result<Option<u64>, QueueError> {
+        let row = self.get(META, SERIAL).await?;
+        row.map(|bytes| bytes.as_slice().try_into().map(u64::from_be_bytes).map_err(QueueError::new))
+            .transpose()
     }
 
     /// Finds the account that any of the slots leads to, and how.
@@ -554,13 +556,27 @@ impl QueueStore for EmbeddedQueue {
 
     async fn next_serial(&self, minimum: u64) -> Result<u64, QueueError> {
         let _one_at_a_time = self.changing.lock().await;
-        let last = match self.get(META, SERIAL).await? {
-            Some(bytes) => u64::from_be_bytes(bytes.as_slice().try_into().map_err(QueueError::new)?),
-            None => 0,
-        };
+        let last = self.last_serial().await?.unwrap_or_default();
         let serial = minimum.max(last.saturating_add(1));
         self.commit(Batch::new().put(META, SERIAL, serial.to_be_bytes())).await?;
         Ok(serial)
+    }
+
+    async fn export(&self, sink: mpsc::Sender<Exported>) -> Result<(), QueueError> {
+        self.hand_out(&sink).await
+    }
+
+    async fn import(&self, records: Vec<Exported>) -> Result<(), QueueError> {
+        let _one_at_a_time = self.changing.lock().await;
+        self.take_in(&records).await
+    }
+}
+
+fn open_store(dir: &Path, engine: Option<EngineKind>) -> Result<Store, OpenError> {
+    let dir = dir.join("store");
+    match Store::open(&dir, engine.unwrap_or_default(), KEYSPACES) {
+        Err(OpenError::WrongEngine { found, .. }) if engine.is_none() => Store::open(&dir, found, KEYSPACES),
+        other => other,
     }
 }
 

@@ -3,7 +3,7 @@
 use petmail_proto::{
     delivery::MsgADigest,
     retrieval::MessageNumber,
-    server::account::AccountId,
+    server::{account::AccountId, offer::RedeemTokenHash},
     time::UnixMillis,
     wire::{self, Reader, Record, WireError},
 };
@@ -31,10 +31,11 @@ pub(super) const KEYSPACES: &[Keyspace] = &[ACCOUNTS, OFFERS, MESSAGES, BODIES, 
 
 /// An offer that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct OfferRow {
-    pub(super) terms: OfferTerms,
+pub struct OfferRow {
+    /// What it gives.
+    pub terms: OfferTerms,
     /// The account that it became.
-    pub(super) redeemed: Option<AccountId>,
+    pub redeemed: Option<AccountId>,
 }
 
 impl Record for OfferRow {
@@ -100,6 +101,11 @@ pub(super) fn parse_message_key(key: &[u8]) -> Result<(AccountId, MessageNumber)
     let number = MessageNumber(reader.u64().map_err(QueueError::new)?);
     reader.finish().map_err(QueueError::new)?;
     Ok((account, number))
+}
+
+pub(super) fn parse_offer_key(key: &[u8]) -> Result<RedeemTokenHash, QueueError> {
+    let hash: [u8; 32] = key.try_into().map_err(QueueError::new)?;
+    Ok(RedeemTokenHash::from_bytes(hash))
 }
 
 pub(super) fn expiry_key(expiry: UnixMillis, digest: &MsgADigest) -> Vec<u8> {
