@@ -111,6 +111,12 @@ async fn metrics_are_served_where_they_are_asked_for() {
     let serving = Serving::start(&basedir, &["--metrics-listen", "127.0.0.1:0"], &[]);
     let socket = reqwest::Client::builder().unix_socket(basedir.join("admin.sock")).build().unwrap();
     let from_socket = socket.get("http://localhost/metrics").send().await.unwrap().text().await.unwrap();
+    for page in [
+        socket.get("http://mail.example.org/status"),
+        socket.get("http://localhost/status").header("Origin", "http://localhost"),
+    ] {
+        assert_eq!(page.send().await.unwrap().status(), 403);
+    }
     assert!(from_socket.contains("petmail_mailbox_store_healthy 1\n"), "{from_socket}");
     let log = serving.log();
     let (_, listener) = log.split_once("metrics are served address=").unwrap();

@@ -1,10 +1,13 @@
 //! The administration's routes, on a listener that only the operator reaches.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{State, rejection::JsonRejection},
+    extract::{Request, State, rejection::JsonRejection},
+    http::{header, uri::Authority},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
 
@@ -36,6 +39,25 @@ fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 7
 pub fn router<Q: QueueStore>(services: Arc<Services<Q>>) -> Router {
     let metrics = measures::routes(Arc::clone(&services));
     answering_all(route(routes()).with_state(services).merge(metrics))
+        .layer(middleware::from_fn(keep_pages_out))
+}
+
+/// On a loopback port a browser is a way in: it can be led there by another name (DNS rebinding), or by a page of somebody
+/// else. Such requests name that host, or their page in `Origin`.
+async fn keep_pages_out(request: Request, next: Next) -> Response {
+    let from_page = request.headers().contains_key(header::ORIGIN);
+    if from_page || !is_for_loopback(&request) {
+        return Problem::ForeignHost.into_response();
+    }
+    next.run(request).await
+}
+
+fn is_for_loopback(request: &Request) -> bool {
+    let named =
+        || request.headers().get(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let Some(authority) = request.uri().authority().cloned().or_else(named) else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 async fn offers<Q: QueueStore>(
@@ -100,6 +122,26 @@ mod tests {
     #[test]
     fn the_description_has_every_route_and_no_other() {
         let file = include_str!("../../../../docs/api/mailbox-admin.openapi.json");
-        assert_eq!(description::paths(file), description::routed(&routes::<EmbeddedQueue>()));
+        let mut routed = description::routed(&routes::<EmbeddedQueue>());
+        routed.insert("/metrics".to_owned());
+        assert_eq!(description::paths(file), routed);
+    }
+    #[test]
+    fn only_loopback_is_asked() {
+        let request = |uri: &str, host: &str| {
+            let request = axum::http::Request::builder().uri(uri);
+            let request = if host.is_empty() { request } else { request.header(header::HOST, host) };
+            is_for_loopback(&request.body(axum::body::Body::empty()).unwrap())
+        };
+        for host in ["localhost", "LOCALHOST:9", "127.0.0.1:9", "127.9.9.9", "[::1]:9"] {
+            assert!(request("/status", host), "{host}");
+        }
+        for host in
+            ["", "mail.example.org", "localhost.example.org:9", "192.0.2.1", "[::2]", "127.0.0.1.nip.io"]
+        {
+            assert!(!request("/status", host), "{host}");
+        }
+        assert!(request("http://localhost:9/status", "mail.example.org"));
+        assert!(!request("http://mail.example.org/status", "localhost"));
     }
 }

@@ -61,6 +61,8 @@ pub enum Problem {
     BadArguments(String),
     /// The server has as many keys as it may; the text says until when.
     TooManyKeys(String),
+    /// The operator's request may be a web page's.
+    ForeignHost,
     /// The operator names an account that is not there.
     NoSuchAccount,
     /// No such endpoint.
@@ -100,6 +102,11 @@ impl Problem {
             }
             Self::BadArguments(text) => (StatusCode::BAD_REQUEST, "bad-arguments", text.as_str()),
             Self::TooManyKeys(text) => (StatusCode::CONFLICT, "too-many-keys", text.as_str()),
+            Self::ForeignHost => (
+                StatusCode::FORBIDDEN,
+                "foreign-host",
+                "only requests for this machine's loopback are answered",
+            ),
             Self::NoSuchAccount => (StatusCode::NOT_FOUND, "no-such-account", "there is no such account"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "no such endpoint"),
             Self::MethodNotAllowed => {
@@ -248,7 +255,8 @@ mod tests {
             Problem::Store => Some(Problem::OutOfBounds("")),
             Problem::OutOfBounds(_) => Some(Problem::NotJson),
             Problem::NotJson => Some(Problem::BadArguments(String::new())),
-            Problem::BadArguments(_) => Some(Problem::TooManyKeys(String::new())),
+            Problem::BadArguments(_) => Some(Problem::ForeignHost),
+            Problem::ForeignHost => Some(Problem::TooManyKeys(String::new())),
             Problem::TooManyKeys(_) => Some(Problem::NoSuchAccount),
             Problem::NoSuchAccount => Some(Problem::NotFound),
             Problem::NotFound => Some(Problem::MethodNotAllowed),
