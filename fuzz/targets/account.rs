@@ -85,5 +85,6 @@ fn record(rng: &mut ChaCha20Rng) -> AccountRecord {
         retention_seconds: 86_400,
         notices: vec!["maintenance on Sunday".into()],
         state: AccountState::Active,
+        allowance: None,
     }
 }

@@ -1,11 +1,14 @@
 //! Accounts: redeeming offers and replacing secrets. Knows boxes and the queue, not HTTP. Specification: Servers,
 //! accounts, offers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use petmail_proto::{
     keys::{RetrievalToken, SymmetricKey},
-    server::account::{AccountError, AccountId, RedeemRequest, RekeyRequest},
+    server::{
+        account::{AccountError, AccountId, Allowance, RedeemRequest, RekeyRequest},
+        mint::{MintRequest, MintTerms},
+    },
     time::UnixMillis,
     token::SlotElement,
 };
@@ -13,9 +16,17 @@ use rand_core::OsRng;
 
 use crate::{
     identity::{CurrentIdentity, Identity},
-    queue::{AccountSecrets, NewAccount, NewSecrets, NewSlot, QueueStore, RedeemError, RekeyError, Rekeyed},
+    queue::{
+        Account, AccountSecrets, MintError, NewAccount, NewSecrets, NewSlot, QueueError, QueueStore,
+        RedeemError, RekeyError, Rekeyed,
+    },
     work::{Interrupted, to_the_end},
 };
+
+/// The shortest retention that a provider may give.
+const MIN_RETENTION: Duration = Duration::from_secs(24 * 3_600);
+/// The longest time that an offer of a provider may be open.
+const MAX_OFFER_LIFE: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Why a request about an account is not granted.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +41,15 @@ pub enum AccountsError {
     /// The secrets are not replaced.
     #[error(transparent)]
     Rekey(#[from] RekeyError),
+    /// No offer is made.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    /// The offer would give nothing, or not for long enough, or could be redeemed for too long.
+    #[error("the terms of the offer make no sense")]
+    Terms,
+    /// The store failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The server's own keys cannot make an account.
     #[error("the server has no usable token key")]
     NoTokenKey,
@@ -62,7 +82,8 @@ impl<Q: QueueStore> Accounts<Q> {
         let queue = Arc::clone(&self.queue);
         let answer_key = request.answer_key;
         let account = to_the_end(async move { queue.redeem(&request, new, now).await }).await??;
-        Ok(account.record().seal_answer(&answer_key, key, &mut OsRng)?)
+        let record = account.record(self.allowance(&account, now).await?);
+        Ok(record.seal_answer(&answer_key, key, &mut OsRng)?)
     }
 
     /// Replaces an account's secrets, and its slot if it is asked for. Returns the boxed answer, and whose streams now have an
@@ -82,9 +103,40 @@ impl<Q: QueueStore> Accounts<Q> {
         let queue = Arc::clone(&self.queue);
         let rekeyed = to_the_end(async move { queue.rekey(&request, new, now).await }).await??;
         let Rekeyed { account, is_new } = rekeyed;
-        let answer = account.record().seal_answer(&account.answer_key, key, &mut OsRng)?;
+        let record = account.record(self.allowance(&account, now).await?);
+        let answer = record.seal_answer(&account.answer_key, key, &mut OsRng)?;
         Ok((answer, is_new.then_some(account.id)))
     }
+
+    /// Makes an offer for the owner of an account that may give mailboxes.
+    ///
+    /// # Errors
+    /// [`AccountsError`].
+    pub async fn mint(&self, body: &[u8], now: UnixMillis) -> Result<(), AccountsError> {
+        let identity = self.identity.get();
+        let request = MintRequest::open(body, identity.retrieval_keys(), &identity.public())?;
+        check_terms(&request.terms)?;
+        let queue = Arc::clone(&self.queue);
+        Ok(to_the_end(async move { queue.mint(&request, now).await }).await??)
+    }
+
+    async fn allowance(
+        &self,
+        account: &Account,
+        now: UnixMillis,
+    ) -> Result<Option<Allowance>, AccountsError> {
+        if account.provider_total.is_none() {
+            return Ok(None);
+        }
+        Ok(self.queue.allowance(account.id, now).await?)
+    }
+}
+
+fn check_terms(terms: &MintTerms) -> Result<(), AccountsError> {
+    let is_good = terms.mailbox_bytes > 0
+        && terms.retention_seconds >= MIN_RETENTION.as_secs()
+        && (1..=MAX_OFFER_LIFE.as_secs()).contains(&terms.life_seconds);
+    if is_good { Ok(()) } else { Err(AccountsError::Terms) }
 }
 
 fn new_account(identity: &Identity) -> Result<NewAccount, AccountsError> {

@@ -18,15 +18,16 @@ use rand_core::OsRng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock::now,
     identity::{CurrentIdentity, IdentityError},
-    queue::{AccountChange, AccountUsage, OfferTerms, QueueError, QueueStats, QueueStore, Totals},
+    queue::{
+        AccountChange, AccountUsage, OfferTerms, QUOTA_MESSAGES, QueueError, QueueStats, QueueStore, Totals,
+    },
     size::ByteSize,
 };
 
 /// The most offers that are made at once: they fit into one change of the store.
 pub const MAX_OFFERS: u32 = 500;
-/// The most messages that an account may hold: what a person is behind after a year of a hundred a day, twice over.
-pub const QUOTA_MESSAGES: u64 = 100_000;
 
 /// The longest notice to an owner, in bytes.
 pub const MAX_NOTICE_BYTES: usize = 500;
@@ -45,11 +46,20 @@ pub struct OfferRequest {
     pub retention_days: u32,
     /// After how many days the offers can no longer be redeemed.
     pub expires_days: u32,
+    /// How much of the server the owners may give away in offers of their own; `None` for nothing.
+    #[serde(default)]
+    pub provider_total: Option<ByteSize>,
 }
 
 impl Default for OfferRequest {
     fn default() -> Self {
-        Self { count: 1, mailbox_quota: ByteSize(100_000_000), retention_days: 30, expires_days: 14 }
+        Self {
+            count: 1,
+            mailbox_quota: ByteSize(100_000_000),
+            retention_days: 30,
+            expires_days: 14,
+            provider_total: None,
+        }
     }
 }
 
@@ -83,6 +93,15 @@ pub struct AccountSummary {
     pub generation: u64,
     /// What its owner is told.
     pub notices: Vec<String>,
+    /// Bytes of quota that its owner may give away; `None` if it is no provider.
+    #[serde(default)]
+    pub provider_total_bytes: Option<u64>,
+    /// Bytes of quota that its owner has given away.
+    #[serde(default)]
+    pub given_bytes: u64,
+    /// The account of the provider whose offer it was made from; `None` for the operator.
+    #[serde(default)]
+    pub given_by: Option<AccountId>,
 }
 
 /// What is to be changed of an account; what is left out stays.
@@ -103,6 +122,9 @@ pub struct ChangeRequest {
     /// Told to the owner beside what is told already, at most [`MAX_NOTICE_BYTES`].
     #[serde(default)]
     pub notice: Option<String>,
+    /// How much of the server its owner may give away; nothing ends that.
+    #[serde(default)]
+    pub provider_total: Option<ByteSize>,
     /// Whether what was told before is taken back.
     #[serde(default)]
     pub clear_notices: bool,
@@ -211,7 +233,7 @@ impl<Q: QueueStore> Admin<Q> {
     /// # Errors
     /// [`AdminError::Queue`].
     pub async fn accounts(&self) -> Result<Vec<AccountSummary>, AdminError> {
-        Ok(self.queue.accounts().await?.iter().map(summary).collect())
+        Ok(self.queue.accounts(now()).await?.iter().map(summary).collect())
     }
 
     /// Describes one account.
@@ -219,7 +241,7 @@ impl<Q: QueueStore> Admin<Q> {
     /// # Errors
     /// [`AdminError`].
     pub async fn account(&self, request: AccountRequest) -> Result<AccountSummary, AdminError> {
-        let accounts = self.queue.accounts().await?;
+        let accounts = self.queue.accounts(now()).await?;
         let found = accounts.iter().find(|found| found.account.id == request.account);
         found.map(summary).ok_or(AdminError::NoSuchAccount)
     }
@@ -285,10 +307,15 @@ fn terms(request: &OfferRequest, now: UnixMillis) -> Result<OfferTerms, AdminErr
     if request.mailbox_quota.0 == 0 {
         return Err(AdminError::OutOfBounds("a mailbox without any room is of no use"));
     }
+    if request.provider_total.is_some_and(|total| total.0 == 0) {
+        return Err(AdminError::OutOfBounds("a provider needs something to give"));
+    }
     Ok(OfferTerms {
         quota: Quota { bytes: request.mailbox_quota.0, messages: QUOTA_MESSAGES },
         retention_seconds: DAY.saturating_mul(request.retention_days).as_secs(),
         expires: now.plus(DAY.saturating_mul(request.expires_days)),
+        provider_total: request.provider_total.map(|total| total.0),
+        given_by: None,
     })
 }
 
@@ -316,6 +343,7 @@ fn change(request: &ChangeRequest, before: AccountSummary) -> Result<AccountChan
         retention_seconds: request.retention_days.map(|days| DAY.saturating_mul(days).as_secs()),
         state: request.state,
         notices: Some(notices),
+        provider_total: request.provider_total.map(|total| total.0),
     })
 }
 
@@ -332,6 +360,9 @@ fn summary(found: &AccountUsage) -> AccountSummary {
         retention_seconds: account.retention_seconds,
         generation: account.generation,
         notices: account.notices.clone(),
+        provider_total_bytes: account.provider_total,
+        given_bytes: found.given_bytes,
+        given_by: account.given_by,
     }
 }
 

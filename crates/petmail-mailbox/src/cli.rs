@@ -4,10 +4,11 @@ mod account;
 mod administer;
 mod check;
 mod client;
+mod qr;
 mod transfer;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -48,6 +49,7 @@ Prints `ready URL` with the address that was bound. The same settings may stand 
 const OFFER_EXAMPLES: &str = "Examples:
   petmail-mailbox offer
   petmail-mailbox offer --mailbox-quota 2GB --retention 90 --expires 7 --count 10
+  petmail-mailbox offer --provider --provider-total 50GB
 
 Each offer becomes one mailbox, for whoever redeems it first. Give it to one person, over a private way.";
 
@@ -219,6 +221,9 @@ enum ServerCommand {
     },
 }
 
+/// What a provider may give unless it is said: a hundred mailboxes of the default size.
+const DEFAULT_PROVIDER_TOTAL: ByteSize = ByteSize(10_000_000_000);
+
 #[derive(Args, Clone, Copy, Debug)]
 struct OfferArgs {
     /// How much the mailbox may hold
@@ -233,6 +238,15 @@ struct OfferArgs {
     /// How many offers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_OFFERS)), default_value_t = 1)]
     count: u32,
+    /// Let the owner give mailboxes of this server to others, from its node
+    #[arg(long)]
+    provider: bool,
+    /// How much room a provider may give away, all together
+    #[arg(long, value_name = "SIZE", requires = "provider", default_value_t = DEFAULT_PROVIDER_TOTAL)]
+    provider_total: ByteSize,
+    /// Show a QR code as well, on standard error [default if standard output is a terminal]
+    #[arg(long)]
+    qr: bool,
 }
 
 impl Cli {
@@ -271,7 +285,7 @@ impl Common {
         match command {
             ServerCommand::Serve { settings: flags } => serve(basedir, settings(*flags)).await,
             ServerCommand::Offer(args) => {
-                operator(settings(Settings::default())).offer(&args.request()).await
+                operator(settings(Settings::default())).offer(&args.request(), args.shows_qr()).await
             }
             ServerCommand::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
             ServerCommand::Account(command) => command.run(operator(settings(Settings::default()))).await,
@@ -295,12 +309,17 @@ impl Common {
 }
 
 impl OfferArgs {
+    fn shows_qr(self) -> bool {
+        self.qr || (self.count == 1 && io::stdout().is_terminal())
+    }
+
     const fn request(self) -> OfferRequest {
         OfferRequest {
             count: self.count,
             mailbox_quota: self.mailbox_quota,
             retention_days: self.retention,
             expires_days: self.expires,
+            provider_total: if self.provider { Some(self.provider_total) } else { None },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP: maps requests to services and their results to answers. Decides nothing itself.
 //!
-//! Under the base URL's path: `GET server`, `POST redeem`, `rekey`, `deliver`, `list`, `fetch`, `delete`; at the root the
+//! Under the base URL's path: `GET server`, `POST redeem`, `rekey`, `mint`, `deliver`, `list`, `fetch`, `delete`; at the root the
 //! status page and `/healthz`. The administration's routes are in [`admin`], on a listener of their own.
 
 pub mod admin;
@@ -23,16 +23,18 @@ use axum::{
 };
 use data_encoding::BASE64;
 use futures::{Stream, stream};
-use petmail_net::clock;
 use petmail_proto::{
     base_url::BaseUrl,
     delivery::MAX_MSG_A_BYTES,
     retrieval::{DeleteRequest, FetchRequest, LIST_REQUEST_BYTES},
-    server::account::{REDEEM_REQUEST_BYTES, REKEY_REQUEST_BYTES},
-    time::UnixMillis,
+    server::{
+        account::{REDEEM_REQUEST_BYTES, REKEY_REQUEST_BYTES},
+        mint::MINT_REQUEST_BYTES,
+    },
 };
 
 pub use self::problem::Problem;
+pub(crate) use crate::clock::now;
 use crate::{
     measures,
     queue::{QueueStats, QueueStore},
@@ -56,12 +58,13 @@ type Shared<Q> = State<Arc<Services<Q>>>;
 type Body = Result<Bytes, BytesRejection>;
 
 /// Every path below the base URL's with what answers there. `docs/api/mailbox.openapi.json` describes the same ones.
-fn endpoints<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 7] {
+fn endpoints<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 8] {
     let limited = |limit: usize| DefaultBodyLimit::max(limit);
     [
         ("/server", get(server::<Q>)),
         ("/redeem", post(redeem::<Q>).layer(limited(REDEEM_REQUEST_BYTES))),
         ("/rekey", post(rekey::<Q>).layer(limited(REKEY_REQUEST_BYTES))),
+        ("/mint", post(mint::<Q>).layer(limited(MINT_REQUEST_BYTES))),
         ("/deliver", post(deliver::<Q>).layer(limited(MAX_MSG_A_BYTES))),
         ("/list", post(list::<Q>).layer(limited(LIST_REQUEST_BYTES))),
         ("/fetch", post(fetch::<Q>).layer(limited(FetchRequest::MAX_BYTES))),
@@ -101,10 +104,6 @@ pub(crate) fn base_path(url: &BaseUrl) -> String {
     rest.split_once('/').map(|(_, path)| format!("/{path}")).unwrap_or_default()
 }
 
-pub(crate) fn now() -> UnixMillis {
-    UnixMillis(clock::unix_ms())
-}
-
 async fn status_page() -> &'static str {
     "This is a Petmail mailbox server. It keeps encrypted messages for its users until they fetch them.\n"
 }
@@ -136,6 +135,11 @@ async fn rekey<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<
         services.retrieval().end_stream(&account);
     }
     Ok((OCTETS, answer).into_response())
+}
+
+async fn mint<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<StatusCode, Problem> {
+    services.accounts().mint(&body?, now()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn deliver<Q: QueueStore>(State(services): Shared<Q>, body: Body) -> Result<StatusCode, Problem> {

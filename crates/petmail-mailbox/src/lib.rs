@@ -9,6 +9,7 @@ pub mod admin;
 pub mod basedir;
 pub mod check;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod deliver;
 pub mod http;

@@ -14,7 +14,8 @@ use petmail_proto::{
     keys::RetrievalToken,
     retrieval::MessageNumber,
     server::{
-        account::{AccountId, Quota, RedeemRequest, RekeyRequest},
+        account::{AccountId, Allowance, Quota, RedeemRequest, RekeyRequest},
+        mint::MintRequest,
         offer::RedeemTokenHash,
     },
     time::UnixMillis,
@@ -31,6 +32,9 @@ pub use self::account::{
 pub use self::embedded::OfferRow as StoredOffer;
 use self::exported::Exported;
 
+/// The most messages that an account may hold: what a person is behind after a year of a hundred a day, twice over.
+pub const QUOTA_MESSAGES: u64 = 100_000;
+
 /// What an offer gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferTerms {
@@ -40,6 +44,10 @@ pub struct OfferTerms {
     pub retention_seconds: u64,
     /// When the offer can no longer be redeemed.
     pub expires: UnixMillis,
+    /// How many bytes of quota its owner may give away; `None` if it is to be no provider.
+    pub provider_total: Option<u64>,
+    /// Who gives; `None` for the operator.
+    pub given_by: Option<AccountId>,
 }
 
 /// Finds an account by its retrieval token: the token's SHA-256, so that a search takes no time that depends on it.
@@ -90,6 +98,8 @@ pub struct AccountUsage {
     pub account: Arc<Account>,
     /// What it holds now.
     pub usage: Usage,
+    /// Bytes of quota that it has given away.
+    pub given_bytes: u64,
 }
 
 /// An account after a request for new secrets.
@@ -200,6 +210,30 @@ pub enum RedeemError {
     Queue(#[from] QueueError),
 }
 
+/// Why an account's owner cannot make an offer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MintError {
+    /// No account has this owner.
+    #[error("the account is unknown")]
+    UnknownAccount,
+    /// The account gives no mailboxes, or is suspended.
+    #[error("the account may not give mailboxes")]
+    NotProvider,
+    /// More quota than the account may give, or too many offers are open.
+    #[error("the account has given away as much as it may")]
+    Exhausted,
+    /// Messages would be kept longer than those of the account that gives.
+    #[error("the account keeps messages for a shorter time itself")]
+    TooLong,
+    /// The offer is there already, with other terms or of another owner, or is redeemed.
+    #[error("the offer is there already")]
+    Taken,
+    /// The store failed.
+    #[error("cannot make an offer: {0}")]
+    Queue(#[from] QueueError),
+}
+
 /// Why an account's secrets are not replaced.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -243,6 +277,20 @@ pub trait QueueStore: Send + Sync + 'static {
         terms: OfferTerms,
     ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
+    /// Adds an offer by the owner of an account that may give mailboxes; the same request again changes nothing.
+    fn mint(
+        &self,
+        request: &MintRequest,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<(), MintError>> + Send;
+
+    /// Tells what an account may give away, and has given; `None` if it is no provider.
+    fn allowance(
+        &self,
+        account: AccountId,
+        now: UnixMillis,
+    ) -> impl Future<Output = Result<Option<Allowance>, QueueError>> + Send;
+
     /// Turns an offer into an account; the same owner again gets the account that it has.
     fn redeem(
         &self,
@@ -278,7 +326,8 @@ pub trait QueueStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Arc<Account>>, QueueError>> + Send;
 
     /// Lists all accounts, by id.
-    fn accounts(&self) -> impl Future<Output = Result<Vec<AccountUsage>, QueueError>> + Send;
+    fn accounts(&self, now: UnixMillis)
+    -> impl Future<Output = Result<Vec<AccountUsage>, QueueError>> + Send;
 
     /// Sums up what all accounts hold, for monitoring: far cheaper than listing them.
     fn totals(&self) -> impl Future<Output = Result<Totals, QueueError>> + Send;

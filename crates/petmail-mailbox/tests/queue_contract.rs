@@ -4,14 +4,18 @@
 use std::{path::Path, sync::Arc};
 
 use petmail_mailbox::queue::{
-    AccountChange, AccountSecrets, DeliverError, Delivered, NewAccount, NewSecrets, NewSlot, OfferTerms,
-    QueueStore, RedeemError, RekeyError, RetrievalId, Usage, embedded::EmbeddedQueue, exported::Exported,
+    AccountChange, AccountSecrets, DeliverError, Delivered, MintError, NewAccount, NewSecrets, NewSlot,
+    OfferTerms, QueueStore, RedeemError, RekeyError, RetrievalId, Usage, embedded::EmbeddedQueue,
+    exported::Exported,
 };
 use petmail_proto::{
     delivery::{Bucket, MsgADigest},
     keys::{AccountSecretKey, AccountSigningKey, RedeemToken, RetrievalToken, SymmetricKey},
     retrieval::MessageNumber,
-    server::account::{AccountId, AccountState, Quota, RedeemRequest, RekeyRequest},
+    server::{
+        account::{AccountId, AccountState, Allowance, Quota, RedeemRequest, RekeyRequest},
+        mint::{MintRequest, MintTerms},
+    },
     time::UnixMillis,
     token::{SlotElement, SlotId, TokenKeyId, TokenSecretKey},
 };
@@ -28,6 +32,8 @@ fn terms(bytes: u64, messages: u64) -> OfferTerms {
         quota: Quota { bytes, messages },
         retention_seconds: RETENTION_SECONDS,
         expires: UnixMillis(NOW.0 + 1_000),
+        provider_total: None,
+        given_by: None,
     }
 }
 
@@ -101,8 +107,57 @@ impl<Q: QueueStore> Made<Q> {
     }
 
     async fn usage(&self) -> Usage {
-        self.queue.accounts().await.unwrap()[0].usage
+        let accounts = self.queue.accounts(NOW).await.unwrap();
+        accounts.iter().find(|found| found.account.id == self.id).unwrap().usage
     }
+}
+
+fn mint(owner: &RedeemRequest, offer: &RedeemToken, mailbox_bytes: u64) -> MintRequest {
+    let terms = MintTerms { mailbox_bytes, retention_seconds: RETENTION_SECONDS, life_seconds: 1 };
+    MintRequest { owner: owner.owner, offer: offer.hash(), terms }
+}
+
+async fn providers_give_what_they_have(queue: impl QueueStore) {
+    let made = Made::new(queue, 1 << 20, 100).await;
+    let provider = &made.request;
+    let tokens: Vec<_> = (0..6).map(|_| RedeemToken::generate(&mut OsRng)).collect();
+    let allowance = async |at: u64| made.queue.allowance(made.id, UnixMillis(NOW.0 + at)).await.unwrap();
+    let minted =
+        async |offer: usize, bytes| made.queue.mint(&mint(provider, &tokens[offer], bytes), NOW).await;
+    assert!(matches!(minted(0, 1).await, Err(MintError::NotProvider)));
+    assert_eq!(allowance(0).await, None);
+    let change = AccountChange { provider_total: Some(100), ..AccountChange::default() };
+    made.queue.change(made.id, &change).await.unwrap().unwrap();
+    minted(0, 60).await.unwrap();
+    minted(0, 60).await.unwrap();
+    assert!(matches!(minted(0, 61).await, Err(MintError::Taken)));
+    assert!(matches!(minted(1, 41).await, Err(MintError::Exhausted)));
+    minted(1, 40).await.unwrap();
+    assert_eq!(allowance(0).await, Some(Allowance { total_bytes: 100, given_bytes: 100 }));
+    // An offer that nobody redeemed in time gives its share back.
+    let customer = request(&tokens[0]);
+    let account = made.queue.redeem(&customer, new_account(), NOW).await.unwrap();
+    assert_eq!((account.quota.bytes, account.given_by, account.provider_total), (60, Some(made.id), None));
+    assert_eq!(allowance(1_001).await, Some(Allowance { total_bytes: 100, given_bytes: 60 }));
+    // The operator's change of a customer counts, and so does its removal.
+    let quota = Some(Quota { bytes: 70, messages: 5 });
+    made.queue.change(account.id, &AccountChange { quota, ..AccountChange::default() }).await.unwrap();
+    assert_eq!(allowance(1_001).await.unwrap().given_bytes, 70);
+    made.queue.remove(account.id).await.unwrap();
+    assert_eq!(allowance(1_001).await.unwrap().given_bytes, 0);
+    // Nobody gives what only others have, or for longer, or while suspended, or as somebody else.
+    let stranger = mint(&request(&tokens[2]), &tokens[2], 1);
+    assert!(matches!(made.queue.mint(&stranger, NOW).await, Err(MintError::UnknownAccount)));
+    let mut long = mint(provider, &tokens[2], 1);
+    long.terms.retention_seconds += 1;
+    assert!(matches!(made.queue.mint(&long, NOW).await, Err(MintError::TooLong)));
+    let suspended = AccountChange { state: Some(AccountState::Suspended), ..AccountChange::default() };
+    made.queue.change(made.id, &suspended).await.unwrap();
+    assert!(matches!(minted(2, 1).await, Err(MintError::NotProvider)));
+    // The open offers of a provider end with its account.
+    made.queue.remove(made.id).await.unwrap();
+    let late = made.queue.redeem(&request(&tokens[1]), new_account(), NOW).await;
+    assert!(matches!(late, Err(RedeemError::UnknownOffer)));
 }
 
 async fn offers_become_accounts_once(queue: impl QueueStore) {
@@ -127,12 +182,12 @@ async fn offers_become_accounts_once(queue: impl QueueStore) {
     assert!(matches!(refused, Err(RedeemError::Expired)), "{refused:?}");
     let still = made.queue.redeem(&made.request, new_account(), late).await.unwrap();
     assert_eq!(still.id, made.id, "who has redeemed keeps the account");
-    assert_eq!(made.queue.accounts().await.unwrap().len(), 1);
+    assert_eq!(made.queue.accounts(NOW).await.unwrap().len(), 1);
 }
 
 async fn secrets_are_replaced_by_generation(queue: impl QueueStore) {
     let made = Made::new(queue, 1 << 20, 100).await;
-    let old = made.queue.accounts().await.unwrap()[0].account.clone();
+    let old = made.queue.accounts(NOW).await.unwrap()[0].account.clone();
     let old_id = RetrievalId::of(&old.secrets.retrieval_token);
     assert_eq!(made.queue.find(old_id).await.unwrap().unwrap().id, made.id);
     let answer_key = AccountSecretKey::generate(&mut OsRng).public_key();
@@ -193,7 +248,7 @@ async fn what_the_operator_changes_holds_at_once(queue: impl QueueStore) {
     };
     let changed = made.queue.change(made.id, &change).await.unwrap().unwrap();
     assert_eq!(
-        (changed.record().state, changed.record().notices),
+        (changed.record(None).state, changed.record(None).notices),
         (AccountState::Suspended, vec!["please pay".to_owned()])
     );
     assert_eq!(changed.quota.bytes, 1 << 20, "what is not said stays");
@@ -222,7 +277,7 @@ async fn a_removed_account_is_gone_with_all_it_held(queue: impl QueueStore) {
     }
     assert!(made.queue.remove(made.id).await.unwrap());
     assert!(!made.queue.remove(made.id).await.unwrap());
-    assert!(made.queue.accounts().await.unwrap().is_empty() && made.numbers().await.is_empty());
+    assert!(made.queue.accounts(NOW).await.unwrap().is_empty() && made.numbers().await.is_empty());
     assert!(matches!(made.deliver(1, SMALL).await, Err(DeliverError::UnknownSlot)));
     let refused = made.queue.redeem(&made.request, new_account(), NOW).await;
     assert!(matches!(refused, Err(RedeemError::UsedByAnother)), "its offer is used up: {refused:?}");
@@ -239,7 +294,7 @@ async fn a_former_slot_takes_little_and_not_for_long(queue: impl QueueStore) {
     let new = NewSecrets { secrets: secrets(), slot: Some(fresh.clone()) };
     let account = made.queue.rekey(&rekey, new, NOW).await.unwrap().account;
     assert!(account.token == fresh.token);
-    assert_eq!((account.slot_generation, account.record().slot), (3, 3));
+    assert_eq!((account.slot_generation, account.record(None).slot), (3, 3));
     let into = async |slot: SlotId, number: u8, length: usize, now: UnixMillis| {
         made.queue.deliver(&[slot], digest(number), vec![number; length], now).await
     };
@@ -423,6 +478,7 @@ macro_rules! contract {
 
 contract!(
     offers_become_accounts_once,
+    providers_give_what_they_have,
     secrets_are_replaced_by_generation,
     an_account_goes_to_another_key_for_good,
     what_the_operator_changes_holds_at_once,
@@ -472,7 +528,7 @@ async fn a_queue_that_moves_between_engines_is_the_same() {
         }
         queue.close().await;
         assert_eq!(everything(&next).await, before);
-        assert_eq!(next.accounts().await.unwrap()[0].usage, usage, "counted at once");
+        assert_eq!(next.accounts(NOW).await.unwrap()[0].usage, usage, "counted at once");
         next.close().await;
         // Files and rows are there, too, and not only what was counted.
         queue = Arc::new(open(dir.path(), engine).await);
@@ -495,7 +551,7 @@ async fn a_queue_that_moves_between_engines_is_the_same() {
 
 /// The slot that the account has now.
 async fn present_slot<Q: QueueStore>(made: &Made<Q>) -> SlotId {
-    made.queue.accounts().await.unwrap()[0].account.slot.slot_id()
+    made.queue.accounts(NOW).await.unwrap()[0].account.slot.slot_id()
 }
 
 /// A number that a deleted message had is remembered for as long as its digest: else the message that gets it again would
@@ -527,10 +583,21 @@ async fn an_embedded_queue_is_the_same_after_reopening() {
         let second = made.stored(2, LARGE).await;
         made.queue.delete(made.id, &[first]).await.unwrap();
         let usage = made.usage().await;
+        let provider = AccountChange { provider_total: Some(100), ..AccountChange::default() };
+        made.queue.change(made.id, &provider).await.unwrap();
+        let tokens: Vec<_> = (0..2).map(|_| RedeemToken::generate(&mut OsRng)).collect();
+        for token in &tokens {
+            made.queue.mint(&mint(&made.request, token, 10), NOW).await.unwrap();
+        }
+        made.queue.redeem(&request(&tokens[0]), new_account(), NOW).await.unwrap();
         made.queue.close().await;
         std::fs::write(dir.path().join("blobs").join("0".repeat(32)), b"orphan").unwrap();
         let queue = Arc::new(EmbeddedQueue::open(dir.path(), None).await.unwrap());
         let made = Made { queue, ..made };
+        let given = |allowance: Option<Allowance>| allowance.unwrap().given_bytes;
+        assert_eq!(given(made.queue.allowance(made.id, NOW).await.unwrap()), 20);
+        let late = UnixMillis(NOW.0 + 1_001);
+        assert_eq!(given(made.queue.allowance(made.id, late).await.unwrap()), 10);
         assert_eq!(made.usage().await, usage);
         assert_eq!(made.numbers().await, [second]);
         assert_eq!(made.deliver(1, SMALL).await.unwrap(), Delivered::Repeated);

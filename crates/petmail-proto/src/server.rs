@@ -5,4 +5,5 @@
 
 pub mod account;
 pub mod descriptor;
+pub mod mint;
 pub mod offer;

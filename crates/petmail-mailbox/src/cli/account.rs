@@ -23,18 +23,25 @@ pub(super) enum Account {
     },
     /// Change what an account may hold, and how long
     #[command(
-        after_help = "Examples:\n  petmail-mailbox account set ID --mailbox-quota 2GB --retention 60\n\n\
+        after_help = "Examples:\n  petmail-mailbox account set ID --mailbox-quota 2GB --retention 60\n  \
+        petmail-mailbox account set ID --provider-total 50GB\n\n\
         What is there stays, even if it is more; messages that are there keep their time."
     )]
     Set {
         #[command(flatten)]
         which: Which,
         /// How much the mailbox may hold
-        #[arg(long, value_name = "SIZE", required_unless_present = "retention")]
+        #[arg(long, value_name = "SIZE", required_unless_present_any = ["retention", "provider_total", "no_provider"])]
         mailbox_quota: Option<ByteSize>,
         /// How many days messages are kept
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
         retention: Option<u32>,
+        /// Let its owner give mailboxes of this server to others, of so much room all together
+        #[arg(long, value_name = "SIZE", conflicts_with = "no_provider")]
+        provider_total: Option<ByteSize>,
+        /// Let its owner give no more mailboxes; those that were given stay
+        #[arg(long)]
+        no_provider: bool,
     },
     /// Let an account take nothing more; its owner can still fetch and delete
     #[command(after_help = "Examples:\n  petmail-mailbox account suspend ID --notice 'please pay by Friday'")]
@@ -87,8 +94,14 @@ impl Account {
     pub(super) async fn run(self, operator: Operator) -> Result<(), Failure> {
         match self {
             Self::Show { which, json } => operator.account(which.request(), json).await,
-            Self::Set { which, mailbox_quota, retention } => {
-                let change = ChangeRequest { mailbox_quota, retention_days: retention, ..which.change() };
+            Self::Set { which, mailbox_quota, retention, provider_total, no_provider } => {
+                let provider_total = if no_provider { Some(ByteSize(0)) } else { provider_total };
+                let change = ChangeRequest {
+                    mailbox_quota,
+                    retention_days: retention,
+                    provider_total,
+                    ..which.change()
+                };
                 operator.change(&change).await
             }
             Self::Suspend { which, notice } => {
@@ -122,6 +135,7 @@ impl Which {
             retention_days: None,
             state: None,
             notice: None,
+            provider_total: None,
             clear_notices: false,
         }
     }

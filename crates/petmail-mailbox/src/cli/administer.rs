@@ -4,7 +4,7 @@ use petmail_net::program::{DirLock, Failure};
 use petmail_proto::{server::account::AccountState, token::TokenKeyId};
 use serde::Serialize;
 
-use super::{client::AdminClient, explain, print};
+use super::{client::AdminClient, explain, print, qr};
 use crate::{
     admin::{
         AccountRequest, AccountSummary, AdminError, ChangeRequest, OfferRequest, Offers, RotatedKeys, Status,
@@ -33,7 +33,7 @@ impl Operator {
         Self { basedir, settings }
     }
 
-    pub(super) async fn offer(self, request: &OfferRequest) -> Result<(), Failure> {
+    pub(super) async fn offer(self, request: &OfferRequest, show_qr: bool) -> Result<(), Failure> {
         let offers = match self.way().await? {
             Way::Running(client) => client.post::<_, Offers>("/offers", request).await?,
             Way::Stopped(mailbox) => {
@@ -43,7 +43,13 @@ impl Operator {
                 minted.map_err(Failure::failed)?
             }
         };
-        offers.offers.iter().try_for_each(|offer| print(format_args!("{offer}\n")))
+        for offer in &offers.offers {
+            if show_qr {
+                qr::show(offer)?;
+            }
+            print(format_args!("{offer}\n"))?;
+        }
+        Ok(())
     }
 
     pub(super) async fn accounts(self, json: bool) -> Result<(), Failure> {
@@ -175,6 +181,11 @@ fn account_text(account: &AccountSummary) -> String {
         account.retention_seconds / (24 * 3_600),
         account.created,
     );
+    if let Some(total) = account.provider_total_bytes {
+        let given = ByteSize(account.given_bytes);
+        text.push_str(&format!("gives     {given} of {} to others\n", ByteSize(total)));
+    }
+    text.extend(account.given_by.map(|provider| format!("given by  {provider}\n")));
     text.extend(account.notices.iter().map(|notice| format!("notice    {notice}\n")));
     text
 }

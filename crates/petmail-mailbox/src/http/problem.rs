@@ -10,7 +10,7 @@ use crate::{
     accounts::AccountsError,
     admin::AdminError,
     deliver::DeliveryError,
-    queue::{DeliverError, QueueError, RedeemError, RekeyError},
+    queue::{DeliverError, MintError, QueueError, RedeemError, RekeyError},
     retrieve::RetrieveError,
 };
 
@@ -41,6 +41,14 @@ pub enum Problem {
     UnknownAccount,
     /// A newer generation of secrets is in use.
     StaleGeneration,
+    /// The account gives no mailboxes.
+    NotProvider,
+    /// The account has given as much as it may.
+    GivenAll,
+    /// The terms of an offer are out of bounds.
+    Terms,
+    /// Another offer has this hash.
+    OfferTaken,
     /// A fetch or delete token is forged or too old.
     BadTicket,
     /// A list request of a known account, refused; only its owner can read why.
@@ -86,6 +94,16 @@ impl Problem {
             Self::StaleGeneration => {
                 (StatusCode::CONFLICT, "stale-generation", "newer secrets are in use already")
             }
+            Self::NotProvider => {
+                (StatusCode::FORBIDDEN, "not-provider", "this account may not give mailboxes")
+            }
+            Self::GivenAll => (StatusCode::CONFLICT, "given-all", "this account has given as much as it may"),
+            Self::Terms => (
+                StatusCode::BAD_REQUEST,
+                "terms",
+                "an offer gives some room, for a day at least, and not for longer than the account that gives",
+            ),
+            Self::OfferTaken => (StatusCode::CONFLICT, "offer-taken", "there is such an offer already"),
             Self::BadTicket => {
                 (StatusCode::FORBIDDEN, "bad-ticket", "a token is invalid or expired; list again")
             }
@@ -197,7 +215,14 @@ impl From<AccountsError> for Problem {
             AccountsError::Rekey(RekeyError::UnknownAccount) => Self::UnknownAccount,
             AccountsError::Rekey(RekeyError::StaleGeneration) => Self::StaleGeneration,
             AccountsError::Rekey(RekeyError::KeyInUse) => Self::KeyInUse,
-            AccountsError::Redeem(RedeemError::Queue(error))
+            AccountsError::Mint(MintError::UnknownAccount) => Self::UnknownAccount,
+            AccountsError::Mint(MintError::NotProvider) => Self::NotProvider,
+            AccountsError::Mint(MintError::Exhausted) => Self::GivenAll,
+            AccountsError::Mint(MintError::TooLong) | AccountsError::Terms => Self::Terms,
+            AccountsError::Mint(MintError::Taken) => Self::OfferTaken,
+            AccountsError::Queue(error)
+            | AccountsError::Mint(MintError::Queue(error))
+            | AccountsError::Redeem(RedeemError::Queue(error))
             | AccountsError::Rekey(RekeyError::Queue(error)) => error.into(),
             AccountsError::NoTokenKey | AccountsError::Interrupted(_) => internal(error),
         }
@@ -246,7 +271,11 @@ mod tests {
             Problem::OfferExpired => Some(Problem::KeyInUse),
             Problem::KeyInUse => Some(Problem::UnknownAccount),
             Problem::UnknownAccount => Some(Problem::StaleGeneration),
-            Problem::StaleGeneration => Some(Problem::BadTicket),
+            Problem::StaleGeneration => Some(Problem::NotProvider),
+            Problem::NotProvider => Some(Problem::GivenAll),
+            Problem::GivenAll => Some(Problem::Terms),
+            Problem::Terms => Some(Problem::OfferTaken),
+            Problem::OfferTaken => Some(Problem::BadTicket),
             Problem::BadTicket => Some(Problem::Refused(Vec::new())),
             Problem::Refused(_) => Some(Problem::Full),
             Problem::Full => Some(Problem::DiskFull),

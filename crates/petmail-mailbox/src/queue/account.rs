@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use petmail_proto::{
     keys::{AccountPublicKey, AccountVerifyingKey, RetrievalToken, SymmetricKey, stored_secret},
-    server::account::{AccountId, AccountRecord, AccountState, Quota, RekeyRequest},
+    server::account::{AccountId, AccountRecord, AccountState, Allowance, Quota, RekeyRequest},
     time::UnixMillis,
     token::{AccountToken, SlotElement, SlotId, TokenKeyId},
     wire::{self, Record, WireError},
@@ -59,6 +59,10 @@ pub struct Account {
     pub former_slots: Vec<FormerSlot>,
     /// What the operator has to say to the owner.
     pub notices: Vec<String>,
+    /// How many bytes of quota its owner may give away; `None` if it is no provider.
+    pub provider_total: Option<u64>,
+    /// Whose offer it was made from; `None` for the operator.
+    pub given_by: Option<AccountId>,
 }
 
 /// What the operator changes of an account; what is `None` stays.
@@ -72,6 +76,8 @@ pub struct AccountChange {
     pub state: Option<AccountState>,
     /// All that the operator has to say to the owner, at most [`MAX_NOTICES`](petmail_proto::server::account::MAX_NOTICES).
     pub notices: Option<Vec<String>>,
+    /// How many bytes of quota its owner may give away; 0 if it is to be no provider any more.
+    pub provider_total: Option<u64>,
 }
 
 /// A slot that was replaced. It takes little, and not for long.
@@ -93,7 +99,16 @@ pub enum WayIn {
     FormerSlot,
 }
 
-/// Version 1 of [`Account`].
+/// Version 2 of [`Account`].
+#[derive(Deserialize)]
+struct AccountV2 {
+    first: AccountV1,
+    slot_generation: u64,
+    former_slots: Vec<FormerSlot>,
+    notices: Vec<String>,
+}
+
+/// Version 1 of [`Account`], and the beginning of version 2.
 #[derive(Deserialize)]
 struct AccountV1 {
     id: AccountId,
@@ -112,13 +127,14 @@ struct AccountV1 {
 }
 
 impl Record for Account {
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
-        if version != 1 {
-            return Err(WireError::UnknownVersion { found: version, known: Self::VERSION });
-        }
-        let old: AccountV1 = wire::decode(body)?;
+        let AccountV2 { first: old, slot_generation, former_slots, notices } = match version {
+            1 => wire::decode::<AccountV1>(body)?.into(),
+            2 => wire::decode(body)?,
+            _ => return Err(WireError::UnknownVersion { found: version, known: Self::VERSION }),
+        };
         Ok(Self {
             id: old.id,
             owner: old.owner,
@@ -132,17 +148,25 @@ impl Record for Account {
             retention_seconds: old.retention_seconds,
             state: old.state,
             created: old.created,
-            slot_generation: 0,
-            former_slots: Vec::new(),
-            notices: Vec::new(),
+            slot_generation,
+            former_slots,
+            notices,
+            provider_total: None,
+            given_by: None,
         })
     }
 }
 
+impl From<AccountV1> for AccountV2 {
+    fn from(first: AccountV1) -> Self {
+        Self { first, slot_generation: 0, former_slots: Vec::new(), notices: Vec::new() }
+    }
+}
+
 impl Account {
-    /// Returns what its owner is told.
+    /// Returns what its owner is told, with what it may give away.
     #[must_use]
-    pub fn record(&self) -> AccountRecord {
+    pub fn record(&self, allowance: Option<Allowance>) -> AccountRecord {
         AccountRecord {
             account: self.id,
             generation: self.generation,
@@ -155,6 +179,7 @@ impl Account {
             retention_seconds: self.retention_seconds,
             notices: self.notices.clone(),
             state: self.state,
+            allowance,
         }
     }
 
@@ -177,12 +202,17 @@ impl Account {
     /// Returns the account with a change.
     #[must_use]
     pub fn changed(&self, change: &AccountChange) -> Self {
-        let AccountChange { quota, retention_seconds, state, notices } = change.clone();
+        let AccountChange { quota, retention_seconds, state, notices, provider_total } = change.clone();
+        let provider_total = match provider_total {
+            None => self.provider_total,
+            Some(total) => (total > 0).then_some(total),
+        };
         Self {
             quota: quota.unwrap_or(self.quota),
             retention_seconds: retention_seconds.unwrap_or(self.retention_seconds),
             state: state.unwrap_or(self.state),
             notices: notices.unwrap_or_else(|| self.notices.clone()),
+            provider_total,
             ..self.clone()
         }
     }
@@ -269,11 +299,13 @@ mod tests {
             slot_generation: 14,
             former_slots: vec![FormerSlot { slot: SlotElement::from_bytes([15; 32]), until: UnixMillis(16) }],
             notices: vec!["hi".to_owned()],
+            provider_total: Some(17),
+            given_by: Some(AccountId::from_bytes([18; 16])),
         }
     }
 
     /// The bytes of every version: a row of each begins with its number.
-    fn written() -> [Vec<u8>; 2] {
+    fn written() -> [Vec<u8>; 3] {
         let fields: [&[u8]; 7] =
             [&[1; 16], &[2; 32], &[3; 32], &4_u64.to_be_bytes(), &[5; 32], &[6; 32], &[7; 32]];
         let token_and_kid = [&[8; 64][..], &9_u32.to_be_bytes()].concat();
@@ -284,22 +316,34 @@ mod tests {
             [&14_u64.to_be_bytes()[..], &1_u64.to_be_bytes(), &[15; 32], &16_u64.to_be_bytes()].concat();
         let notices = [&1_u64.to_be_bytes()[..], &2_u64.to_be_bytes(), b"hi"].concat();
         let slots = [slots, notices].concat();
-        [[vec![0, 1], body.clone()].concat(), [vec![0, 2], body, slots].concat()]
+        let provider = [&[1][..], &17_u64.to_be_bytes(), &[1], &[18; 16]].concat();
+        [
+            [vec![0, 1], body.clone()].concat(),
+            [vec![0, 2], body.clone(), slots.clone()].concat(),
+            [vec![0, 3], body, slots, provider].concat(),
+        ]
     }
 
     #[test]
     fn the_bytes_of_all_versions_are_read() {
-        let [first, second] = written();
-        assert_eq!(account().encode_record().unwrap(), second);
-        assert_eq!(Account::decode_record(&second).unwrap().encode_record().unwrap(), second);
-        let migrated =
-            Account { slot_generation: 0, former_slots: Vec::new(), notices: Vec::new(), ..account() };
-        let read = Account::decode_record(&first).unwrap();
-        assert_eq!(read.encode_record().unwrap(), migrated.encode_record().unwrap());
-        assert!(Account::decode_record(&first[..first.len() - 1]).is_err());
-        assert!(Account::decode_record(&[first, vec![0]].concat()).is_err());
-        let newer = [vec![0, 3], second[2..].to_vec()].concat();
-        assert!(matches!(Account::decode_record(&newer), Err(WireError::UnknownVersion { found: 3, .. })));
+        let [first, second, third] = written();
+        assert_eq!(account().encode_record().unwrap(), third);
+        assert_eq!(Account::decode_record(&third).unwrap().encode_record().unwrap(), third);
+        let before_providers = Account { provider_total: None, given_by: None, ..account() };
+        let before_slots = Account {
+            slot_generation: 0,
+            former_slots: Vec::new(),
+            notices: Vec::new(),
+            ..before_providers.clone()
+        };
+        for (bytes, migrated) in [(first, before_slots), (second, before_providers)] {
+            let read = Account::decode_record(&bytes).unwrap();
+            assert_eq!(read.encode_record().unwrap(), migrated.encode_record().unwrap());
+            assert!(Account::decode_record(&bytes[..bytes.len() - 1]).is_err());
+            assert!(Account::decode_record(&[bytes, vec![0]].concat()).is_err());
+        }
+        let newer = [vec![0, 4], third[2..].to_vec()].concat();
+        assert!(matches!(Account::decode_record(&newer), Err(WireError::UnknownVersion { found: 4, .. })));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod check;
 mod entry;
 mod former;
+mod gifts;
 mod room;
 mod rows;
 mod transfer;
@@ -21,7 +22,8 @@ use petmail_proto::{
     keys::AccountVerifyingKey,
     retrieval::MessageNumber,
     server::{
-        account::{AccountId, AccountState, RedeemRequest, RekeyRequest},
+        account::{AccountId, AccountState, Allowance, Quota, RedeemRequest, RekeyRequest},
+        mint::MintRequest,
         offer::RedeemTokenHash,
     },
     time::UnixMillis,
@@ -36,13 +38,14 @@ pub(crate) use self::check::{Checked, check_queue};
 pub use self::rows::OfferRow;
 use self::{
     entry::{Entry, lock},
+    gifts::Gifts,
     room::Refusing,
     rows::{ACCOUNTS, BODIES, EXPIRY, KEYSPACES, MESSAGES, META, MessageRow, OFFERS, Place, REPLAYS},
 };
 use super::{
-    Account, AccountChange, AccountUsage, DeliverError, Delivered, NewAccount, NewSecrets, OfferTerms,
-    QueueError, QueueStats, QueueStore, RedeemError, RekeyError, Rekeyed, RetrievalId, Totals, Waiting,
-    WayIn, exported::Exported,
+    Account, AccountChange, AccountUsage, DeliverError, Delivered, MintError, NewAccount, NewSecrets,
+    OfferTerms, QUOTA_MESSAGES, QueueError, QueueStats, QueueStore, RedeemError, RekeyError, Rekeyed,
+    RetrievalId, Totals, Waiting, WayIn, exported::Exported,
 };
 
 /// How many rows are read at a time while memory is rebuilt.
@@ -74,6 +77,7 @@ struct Index {
     by_slot: HashMap<SlotId, Arc<Entry>>,
     by_token: HashMap<RetrievalId, Arc<Entry>>,
     by_owner: HashMap<AccountVerifyingKey, Arc<Entry>>,
+    gifts: HashMap<AccountId, Gifts>,
 }
 
 impl Index {
@@ -83,6 +87,9 @@ impl Index {
         self.by_slot.extend(account.slot_ids().map(|slot| (slot, Arc::clone(entry))));
         self.by_token.insert(RetrievalId::of(&account.secrets.retrieval_token), Arc::clone(entry));
         self.by_owner.insert(account.owner, Arc::clone(entry));
+        if let Some(provider) = account.given_by {
+            self.gifts.entry(provider).or_default().add_customer(account.id);
+        }
     }
 
     fn remove(&mut self, account: &Account) {
@@ -90,6 +97,15 @@ impl Index {
         account.slot_ids().for_each(|slot| drop(self.by_slot.remove(&slot)));
         self.by_token.remove(&RetrievalId::of(&account.secrets.retrieval_token));
         self.by_owner.remove(&account.owner);
+        if let Some(gifts) = account.given_by.and_then(|provider| self.gifts.get_mut(&provider)) {
+            gifts.remove_customer(&account.id);
+        }
+    }
+
+    /// Bytes of quota that an account has given away.
+    fn given_bytes(&self, provider: &AccountId, now: UnixMillis) -> u64 {
+        let quota = |id: &AccountId| self.by_id.get(id).map_or(0, |entry| entry.account().quota.bytes);
+        self.gifts.get(provider).map_or(0, |gifts| gifts.bytes(now, quota))
     }
 }
 
@@ -123,6 +139,7 @@ impl EmbeddedQueue {
             refusing: Refusing::default(),
         };
         queue.load_accounts().await?;
+        queue.load_gifts().await?;
         queue.load_messages().await?;
         queue.load_numbers().await?;
         Ok(queue)
@@ -143,6 +160,24 @@ impl EmbeddedQueue {
             for (_, bytes) in rows {
                 let account = Account::decode_record(&bytes).map_err(QueueError::new)?;
                 index.add(&Arc::new(Entry::new(account)));
+            }
+        }
+    }
+
+    /// Notes the open offers of providers; those of the operator need no counting.
+    async fn load_gifts(&self) -> Result<(), QueueError> {
+        let mut from = Vec::new();
+        loop {
+            let rows = self.scan(OFFERS, from).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            from = after_key(last);
+            let mut index = self.index_mut();
+            for (key, bytes) in &rows {
+                let OfferRow { terms, redeemed } = OfferRow::decode_record(bytes).map_err(QueueError::new)?;
+                if let (Some(provider), None) = (terms.given_by, redeemed) {
+                    let offer = rows::parse_offer_key(key)?;
+                    index.gifts.entry(provider).or_default().open(offer, terms.quota.bytes, terms.expires);
+                }
             }
         }
     }
@@ -332,6 +367,52 @@ impl QueueStore for EmbeddedQueue {
         self.commit(offers.iter().fold(Batch::new(), add)).await
     }
 
+    async fn mint(&self, request: &MintRequest, now: UnixMillis) -> Result<(), MintError> {
+        let MintRequest { owner, offer, terms: asked } = request;
+        let _one_at_a_time = self.changing.lock().await;
+        let entry = self.index().by_owner.get(owner).cloned().ok_or(MintError::UnknownAccount)?;
+        let provider = entry.account();
+        let total = provider.provider_total.filter(|_| provider.state == AccountState::Active);
+        let total = total.ok_or(MintError::NotProvider)?;
+        let terms = OfferTerms {
+            quota: Quota { bytes: asked.mailbox_bytes, messages: QUOTA_MESSAGES },
+            retention_seconds: asked.retention_seconds,
+            expires: now.plus(std::time::Duration::from_secs(asked.life_seconds)),
+            provider_total: None,
+            given_by: Some(provider.id),
+        };
+        if let Some(row) = self.get(OFFERS, offer.as_bytes()).await? {
+            let known = OfferRow::decode_record(&row).map_err(QueueError::new)?.terms;
+            let is_same = known == OfferTerms { expires: known.expires, ..terms };
+            return if is_same { Ok(()) } else { Err(MintError::Taken) };
+        }
+        if asked.retention_seconds > provider.retention_seconds {
+            return Err(MintError::TooLong);
+        }
+        {
+            let mut index = self.index_mut();
+            let given = index.given_bytes(&provider.id, now);
+            let gifts = index.gifts.entry(provider.id).or_default();
+            gifts.expire(now);
+            if gifts.is_crowded() || given.saturating_add(asked.mailbox_bytes) > total {
+                return Err(MintError::Exhausted);
+            }
+        }
+        self.check_room_for(0).await?;
+        let row = OfferRow { terms, redeemed: None }.encode_record().map_err(QueueError::new)?;
+        self.commit(Batch::new().put(OFFERS, *offer.as_bytes(), row)).await?;
+        let mut index = self.index_mut();
+        index.gifts.entry(provider.id).or_default().open(*offer, asked.mailbox_bytes, terms.expires);
+        Ok(())
+    }
+
+    async fn allowance(&self, account: AccountId, now: UnixMillis) -> Result<Option<Allowance>, QueueError> {
+        let index = self.index();
+        let total = index.by_id.get(&account).and_then(|entry| entry.account().provider_total);
+        let given_bytes = index.given_bytes(&account, now);
+        Ok(total.map(|total_bytes| Allowance { total_bytes, given_bytes }))
+    }
+
     async fn redeem(
         &self,
         request: &RedeemRequest,
@@ -357,7 +438,11 @@ impl QueueStore for EmbeddedQueue {
             .put(ACCOUNTS, *account.id.as_bytes(), account.encode_record().map_err(QueueError::new)?);
         self.commit(batch).await?;
         let entry = Arc::new(Entry::new(account));
-        self.index_mut().add(&entry);
+        let mut index = self.index_mut();
+        if let Some(gifts) = offer.terms.given_by.and_then(|provider| index.gifts.get_mut(&provider)) {
+            gifts.close(&request.offer);
+        }
+        index.add(&entry);
         Ok(entry.account())
     }
 
@@ -427,7 +512,11 @@ impl QueueStore for EmbeddedQueue {
             }
             self.delete_from(&entry, &numbers, Batch::new()).await?;
         }
-        self.commit(Batch::new().delete(ACCOUNTS, *account.as_bytes())).await?;
+        // What it has given stays; its open offers end with it.
+        let gifts = self.index_mut().gifts.remove(&account).unwrap_or_default();
+        let batch = Batch::new().delete(ACCOUNTS, *account.as_bytes());
+        let forget = |batch: Batch, offer: &RedeemTokenHash| batch.delete(OFFERS, *offer.as_bytes());
+        self.commit(gifts.open_offers().fold(batch, forget)).await?;
         Ok(true)
     }
 
@@ -435,10 +524,14 @@ impl QueueStore for EmbeddedQueue {
         Ok(self.index().by_token.get(&token).map(|entry| entry.account()))
     }
 
-    async fn accounts(&self) -> Result<Vec<AccountUsage>, QueueError> {
+    async fn accounts(&self, now: UnixMillis) -> Result<Vec<AccountUsage>, QueueError> {
         let index = self.index();
-        let usage = |entry: &Arc<Entry>| AccountUsage { account: entry.account(), usage: entry.usage() };
-        Ok(index.by_id.values().map(usage).collect())
+        let usage = |(id, entry): (&AccountId, &Arc<Entry>)| AccountUsage {
+            account: entry.account(),
+            usage: entry.usage(),
+            given_bytes: index.given_bytes(id, now),
+        };
+        Ok(index.by_id.iter().map(usage).collect())
     }
 
     async fn totals(&self) -> Result<Totals, QueueError> {
@@ -615,6 +708,8 @@ fn open_account(request: &RedeemRequest, new: NewAccount, terms: OfferTerms, now
         slot_generation: 0,
         former_slots: Vec::new(),
         notices: Vec::new(),
+        provider_total: terms.provider_total,
+        given_by: terms.given_by,
     }
 }
 

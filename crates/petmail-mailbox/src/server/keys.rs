@@ -20,7 +20,7 @@ impl<Q: QueueStore> Services<Q> {
     /// [`AdminError`]; [`AdminError::TooManyKeys`] says when it works again.
     pub async fn rotate_keys(&self, now: UnixMillis) -> Result<RotatedKeys, AdminError> {
         let _one_at_a_time = self.replacing_keys.lock().await;
-        let accounts = self.queue.accounts().await?;
+        let accounts = self.queue.accounts(now).await?;
         let longest = accounts.iter().map(|found| found.account.retention_seconds).max().unwrap_or_default();
         let end = now.plus(Duration::from_secs(longest).max(DESCRIPTOR_LIFE));
         let rotated = self.identity.get().rotated(now, end, &mut OsRng).map_err(refusal)?;

@@ -1,10 +1,14 @@
 //! Offers, accounts and their keys.
 
-use petmail_mailbox::admin::OfferRequest;
+use petmail_mailbox::{admin::OfferRequest, size::ByteSize};
 use petmail_proto::{
     delivery::Bucket,
     keys::RedeemToken,
-    server::account::{AccountKeys, AccountRecord},
+    server::{
+        account::{AccountKeys, AccountRecord, Allowance},
+        mint::MintTerms,
+        offer::Offer,
+    },
 };
 use rand_core::OsRng;
 use reqwest::StatusCode;
@@ -47,7 +51,7 @@ async fn offers_that_are_not_ours_or_too_old_give_nothing() {
     let long_ago = petmail_proto::time::UnixMillis(now().0 - 2 * 24 * 3_600_000);
     let request = OfferRequest { expires_days: 1, ..OfferRequest::default() };
     let old = server.services.admin().mint_offers(&request, long_ago).await.unwrap();
-    let old: petmail_proto::server::offer::Offer = old.offers[0].parse().unwrap();
+    let old: Offer = old.offers[0].parse().unwrap();
     let body = redeem_body(&keys, &old.token, &old, &descriptor);
     let response = post(server.url("redeem"), body).await;
     assert_eq!(response.status(), StatusCode::GONE);
@@ -139,5 +143,50 @@ async fn a_new_slot_leaves_the_old_one_restricted() {
         StatusCode::INSUFFICIENT_STORAGE,
         "32 a day, and a restart forgives none that is stored"
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_provider_makes_offers_that_others_redeem() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::start(dir.path()).await;
+    let total = ByteSize(1_000);
+    let offer = server
+        .offer(OfferRequest { provider_total: Some(total), retention_days: 3, ..OfferRequest::default() })
+        .await;
+    let provider = Owner::redeem(&server.base, &offer).await;
+    let allowance = provider.record.allowance;
+    assert_eq!(allowance, Some(Allowance { total_bytes: 1_000, given_bytes: 0 }));
+    let token = RedeemToken::generate(&mut OsRng);
+    let day = 24 * 3_600;
+    let good = MintTerms { mailbox_bytes: 600, retention_seconds: 3 * day, life_seconds: day };
+    let mint = async |keys: &AccountKeys, token: &RedeemToken, terms: MintTerms| {
+        let Owner { offer, descriptor, .. } = &provider;
+        let key = &descriptor.retrieval_key;
+        let body = keys.seal_mint(token.hash(), terms, &offer.identity, key, &mut OsRng).unwrap();
+        post(server.url("mint"), body).await.status()
+    };
+    assert_eq!(mint(&provider.keys, &token, good).await, StatusCode::NO_CONTENT);
+    // The answer was lost: the same again.
+    assert_eq!(mint(&provider.keys, &token, good).await, StatusCode::NO_CONTENT);
+    let other = RedeemToken::generate(&mut OsRng);
+    let bad = [
+        (MintTerms { mailbox_bytes: 401, ..good }, StatusCode::CONFLICT),
+        (MintTerms { mailbox_bytes: 0, ..good }, StatusCode::BAD_REQUEST),
+        (MintTerms { retention_seconds: 4 * day, ..good }, StatusCode::BAD_REQUEST),
+        (MintTerms { retention_seconds: day - 1, ..good }, StatusCode::BAD_REQUEST),
+        (MintTerms { life_seconds: 0, ..good }, StatusCode::BAD_REQUEST),
+        (MintTerms { life_seconds: u64::MAX, ..good }, StatusCode::BAD_REQUEST),
+    ];
+    for (terms, status) in bad {
+        assert_eq!(mint(&provider.keys, &other, terms).await, status, "{terms:?}");
+    }
+    let stranger = AccountKeys::generate(&mut OsRng);
+    assert_eq!(mint(&stranger, &other, good).await, StatusCode::FORBIDDEN);
+    let given = Offer { token, ..provider.offer.clone() };
+    let customer = Owner::redeem(&server.base, &given).await;
+    assert_eq!((customer.record.quota.bytes, customer.record.allowance), (600, None));
+    let small = MintTerms { mailbox_bytes: 1, ..good };
+    assert_eq!(mint(&customer.keys, &other, small).await, StatusCode::FORBIDDEN);
     server.stop().await;
 }

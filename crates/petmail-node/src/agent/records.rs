@@ -269,7 +269,7 @@ pub(crate) struct Rekeying {
 }
 
 impl Record for Mailbox {
-    const VERSION: u16 = 3;
+    const VERSION: u16 = 4;
 
     fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
         migrate::mailbox(version, body)

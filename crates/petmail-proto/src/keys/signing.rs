@@ -22,6 +22,8 @@ pub enum SigningContext {
     Redeem,
     /// An account's owner replaces its retrieval token and symmetric key.
     Rekey,
+    /// An account's owner makes an offer of its server.
+    Mint,
 }
 
 impl SigningContext {
@@ -34,6 +36,7 @@ impl SigningContext {
             Self::Descriptor => "petmail.org/v1/server",
             Self::Redeem => "petmail.org/v1/redeem",
             Self::Rekey => "petmail.org/v1/rekey",
+            Self::Mint => "petmail.org/v1/mint",
         }
     }
 

@@ -58,6 +58,15 @@ pub enum AccountState {
     Suspended,
 }
 
+/// How much an owner may give away in offers of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    /// Bytes of mailbox quota, all together.
+    pub total_bytes: u64,
+    /// Bytes that accounts made from such offers have, or can still get from them.
+    pub given_bytes: u64,
+}
+
 /// What a server tells an account's owner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccountRecord {
@@ -87,6 +96,9 @@ pub struct AccountRecord {
     pub notices: Vec<String>,
     /// What the account may do.
     pub state: AccountState,
+    /// What its owner may give away; `None` if it is no provider.
+    #[serde(default)]
+    pub allowance: Option<Allowance>,
 }
 
 /// Why a request or an answer about an account is refused.
@@ -330,7 +342,7 @@ impl AccountRecord {
     }
 }
 
-fn open_sealed<'k>(
+pub(super) fn open_sealed<'k>(
     bytes: &[u8],
     keys: &'k [RetrievalSecretKey],
 ) -> Result<(zeroize::Zeroizing<Vec<u8>>, &'k RetrievalSecretKey), AccountError> {

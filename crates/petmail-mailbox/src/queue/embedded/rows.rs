@@ -3,7 +3,10 @@
 use petmail_proto::{
     delivery::MsgADigest,
     retrieval::MessageNumber,
-    server::{account::AccountId, offer::RedeemTokenHash},
+    server::{
+        account::{AccountId, Quota},
+        offer::RedeemTokenHash,
+    },
     time::UnixMillis,
     wire::{self, Reader, Record, WireError},
 };
@@ -38,8 +41,26 @@ pub struct OfferRow {
     pub redeemed: Option<AccountId>,
 }
 
+/// Version 1 of [`OfferRow`].
+#[derive(Deserialize)]
+struct OfferRowV1 {
+    quota: Quota,
+    retention_seconds: u64,
+    expires: UnixMillis,
+    redeemed: Option<AccountId>,
+}
+
 impl Record for OfferRow {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        if version != 1 {
+            return Err(WireError::UnknownVersion { found: version, known: Self::VERSION });
+        }
+        let OfferRowV1 { quota, retention_seconds, expires, redeemed } = wire::decode(body)?;
+        let terms = OfferTerms { quota, retention_seconds, expires, provider_total: None, given_by: None };
+        Ok(Self { terms, redeemed })
+    }
 }
 
 /// A message that waits.
@@ -153,6 +174,32 @@ mod tests {
         bytes[1] = 3;
         let newer = Err(WireError::UnknownVersion { found: 3, known: 2 });
         assert_eq!(MessageRow::decode_record(&bytes), newer);
+    }
+
+    #[test]
+    fn the_bytes_of_all_versions_of_an_offer_are_read() {
+        let terms = OfferTerms {
+            quota: Quota { bytes: 1, messages: 2 },
+            retention_seconds: 3,
+            expires: UnixMillis(4),
+            provider_total: None,
+            given_by: None,
+        };
+        let old = OfferRow { terms, redeemed: Some(AccountId::from_bytes([5; 16])) };
+        let numbers = [1_u64, 2, 3, 4].map(u64::to_be_bytes).concat();
+        let redeemed = [&[1][..], &[5; 16]].concat();
+        let first = [&[0, 1][..], &numbers, &redeemed].concat();
+        assert_eq!(OfferRow::decode_record(&first).unwrap(), old);
+        let given_by = Some(AccountId::from_bytes([7; 16]));
+        let terms = OfferTerms { provider_total: Some(6), given_by, ..terms };
+        let provider = [&[1][..], &6_u64.to_be_bytes(), &[1], &[7; 16]].concat();
+        let second = [&[0, 2][..], &numbers, &provider, &redeemed].concat();
+        let row = OfferRow { terms, ..old };
+        assert_eq!(row.encode_record().unwrap(), second);
+        assert_eq!(OfferRow::decode_record(&second).unwrap(), row);
+        let newer = [&[0, 3][..], &second[2..]].concat();
+        let refused = Err(WireError::UnknownVersion { found: 3, known: 2 });
+        assert_eq!(OfferRow::decode_record(&newer), refused);
     }
 
     #[test]

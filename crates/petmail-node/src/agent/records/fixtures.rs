@@ -11,7 +11,7 @@ use petmail_proto::{
         ReceiverPublicKey, ReceiverSecretKey, RetrievalToken, SealSeed, SymmetricKey, TransportId,
     },
     outbox::{Deposit, Kind},
-    server::account::{AccountId, AccountState, Quota},
+    server::account::{AccountId, AccountState, Allowance, Quota},
     token::{AccountToken, SenderToken, TokenKeyId},
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
@@ -20,10 +20,11 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// One line a record: its name and its bytes in hex, as written by each version. Bytes of a file never change.
-const WRITTEN: [(u16, &str); 3] = [
+const WRITTEN: [(u16, &str); 4] = [
     (1, include_str!("../../../tests/fixtures/records-v1.txt")),
     (2, include_str!("../../../tests/fixtures/records-v2.txt")),
     (3, include_str!("../../../tests/fixtures/records-v3.txt")),
+    (4, include_str!("../../../tests/fixtures/records-v4.txt")),
 ];
 
 fn written(version: u16, name: &str) -> Vec<u8> {
@@ -219,6 +220,7 @@ fn mailbox() {
         retention_seconds: 9,
         notices: vec!["news".to_owned()],
         state: AccountState::Active,
+        allowance: None,
     };
     let mailbox = |account| Mailbox {
         id: 10,
@@ -240,12 +242,15 @@ fn mailbox() {
     check("mailbox-unredeemed", &mailbox(None));
     migrates("mailbox-unredeemed", 1, &mailbox(None));
     migrates("mailbox-unredeemed", 2, &mailbox(None));
+    migrates("mailbox-unredeemed", 3, &mailbox(None));
     check("mailbox", &mailbox(Some(account.clone())));
     migrates("mailbox", 1, &mailbox(Some(account.clone())));
     migrates("mailbox", 2, &mailbox(Some(account.clone())));
+    migrates("mailbox", 3, &mailbox(Some(account.clone())));
     let left = Mailbox { leaving: Some(UnixMillis(16)), ..mailbox(Some(account.clone())) };
     check("mailbox-left", &left);
     migrates("mailbox-left", 2, &left);
+    migrates("mailbox-left", 3, &left);
     let rekeying = |signing, new_slot| {
         let answers = AccountSecretKey::from_bytes([18; 32]);
         let keys = AccountKeys { signing: AccountSigningKey::from_bytes([signing; 32]), answers };
@@ -254,9 +259,15 @@ fn mailbox() {
     };
     migrates("mailbox-rekeying", 2, &rekeying(12, false));
     check("mailbox-rekeying", &rekeying(19, true));
-    let record = AccountRecord { slot: 20, ..account.record };
+    migrates("mailbox-rekeying", 3, &rekeying(19, true));
+    let record = AccountRecord { slot: 20, ..account.record.clone() };
     let read_at = UnixMillis(21);
-    check("mailbox-other-slot", &Mailbox { read_at, ..mailbox(Some(Account { record, ..account })) });
+    let other_slot = Mailbox { read_at, ..mailbox(Some(Account { record, ..account.clone() })) };
+    check("mailbox-other-slot", &other_slot);
+    migrates("mailbox-other-slot", 3, &other_slot);
+    let allowance = Some(Allowance { total_bytes: 22, given_bytes: 23 });
+    let record = AccountRecord { allowance, ..account.record };
+    check("mailbox-provider", &mailbox(Some(Account { record, ..account })));
 }
 
 fn windows() -> Windows {

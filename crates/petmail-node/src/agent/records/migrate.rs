@@ -134,6 +134,48 @@ struct MailboxV2 {
     rekeying: Option<RekeyingV2>,
 }
 
+/// Version 3 of an account's record, in [`MailboxV3`].
+#[derive(Deserialize)]
+struct AccountRecordV3 {
+    account: AccountId,
+    generation: u64,
+    #[serde(with = "stored_secret")]
+    retrieval_token: RetrievalToken,
+    #[serde(with = "stored_secret")]
+    symmetric_key: SymmetricKey,
+    token: AccountToken,
+    kid: TokenKeyId,
+    slot: u64,
+    quota: Quota,
+    retention_seconds: u64,
+    notices: Vec<String>,
+    state: AccountState,
+}
+
+/// Version 3 of [`Account`].
+#[derive(Deserialize)]
+struct AccountV3 {
+    record: AccountRecordV3,
+    token_key: TokenPublicKey,
+}
+
+/// Version 3 of [`Mailbox`].
+#[derive(Deserialize)]
+struct MailboxV3 {
+    id: u32,
+    url: BaseUrl,
+    server: ServerIdentityKey,
+    pin: Option<CertificatePin>,
+    is_local: bool,
+    keys: AccountKeys,
+    #[serde(with = "stored_secret")]
+    redeem_token: RedeemToken,
+    account: Option<AccountV3>,
+    leaving: Option<UnixMillis>,
+    rekeying: Option<Rekeying>,
+    read_at: UnixMillis,
+}
+
 /// Version 2 of [`Rekeying`].
 #[derive(Deserialize)]
 struct RekeyingV2 {
@@ -187,9 +229,9 @@ struct MessageV1 {
     state: Stage,
 }
 
-impl From<AccountV1> for Account {
+impl From<AccountV1> for AccountV3 {
     fn from(AccountV1 { record, token_key }: AccountV1) -> Self {
-        let record = AccountRecord {
+        let record = AccountRecordV3 {
             account: record.account,
             generation: record.generation,
             retrieval_token: record.retrieval_token,
@@ -203,6 +245,39 @@ impl From<AccountV1> for Account {
             state: record.state,
         };
         Self { record, token_key }
+    }
+}
+
+impl From<AccountV3> for Account {
+    fn from(AccountV3 { record, token_key }: AccountV3) -> Self {
+        let record = AccountRecord {
+            account: record.account,
+            generation: record.generation,
+            retrieval_token: record.retrieval_token,
+            symmetric_key: record.symmetric_key,
+            token: record.token,
+            kid: record.kid,
+            slot: record.slot,
+            quota: record.quota,
+            retention_seconds: record.retention_seconds,
+            notices: record.notices,
+            state: record.state,
+            allowance: None,
+        };
+        Self { record, token_key }
+    }
+}
+
+impl From<MailboxV2> for MailboxV3 {
+    fn from(MailboxV2 { first, leaving, rekeying }: MailboxV2) -> Self {
+        let MailboxV1 { id, url, server, pin, is_local, keys, redeem_token, account } = first;
+        let rekeying = rekeying.map(|RekeyingV2 { generation, answers }| {
+            let keys = AccountKeys { answers, ..keys.clone() };
+            Rekeying { generation, keys, new_slot: false }
+        });
+        let account = account.map(AccountV3::from);
+        let read_at = UnixMillis::default();
+        Self { id, url, server, pin, is_local, keys, redeem_token, account, leaving, rekeying, read_at }
     }
 }
 
@@ -274,19 +349,25 @@ pub(super) fn invitation(version: u16, body: &[u8]) -> Result<InvitationRow, Wir
 }
 
 pub(super) fn mailbox(version: u16, body: &[u8]) -> Result<Mailbox, WireError> {
-    let MailboxV2 { first, leaving, rekeying } = match version {
-        1 => wire::decode::<MailboxV1>(body)?.into(),
-        2 => wire::decode(body)?,
+    let old = match version {
+        1 => MailboxV2::from(wire::decode::<MailboxV1>(body)?).into(),
+        2 => wire::decode::<MailboxV2>(body)?.into(),
+        3 => wire::decode(body)?,
         _ => return Err(WireError::UnknownVersion { found: version, known: Mailbox::VERSION }),
     };
-    let MailboxV1 { id, url, server, pin, is_local, keys, redeem_token, account } = first;
-    let rekeying = rekeying.map(|RekeyingV2 { generation, answers }| {
-        let keys = AccountKeys { answers, ..keys.clone() };
-        Rekeying { generation, keys, new_slot: false }
-    });
-    let account = account.map(Account::from);
-    let read_at = UnixMillis::default();
-    Ok(Mailbox { id, url, server, pin, is_local, keys, redeem_token, account, leaving, rekeying, read_at })
+    Ok(Mailbox {
+        id: old.id,
+        url: old.url,
+        server: old.server,
+        pin: old.pin,
+        is_local: old.is_local,
+        keys: old.keys,
+        redeem_token: old.redeem_token,
+        account: old.account.map(Account::from),
+        leaving: old.leaving,
+        rekeying: old.rekeying,
+        read_at: old.read_at,
+    })
 }
 
 fn homes(mailboxes: Vec<u32>) -> Vec<Home> {

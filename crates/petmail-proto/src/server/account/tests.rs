@@ -31,6 +31,7 @@ fn record(rng: &mut ChaCha20Rng) -> AccountRecord {
         retention_seconds: 86_400,
         notices: vec![],
         state: AccountState::Active,
+        allowance: None,
     }
 }
 

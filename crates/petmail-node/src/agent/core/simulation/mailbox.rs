@@ -112,6 +112,7 @@ impl MailServer {
                 retention_seconds: retention.as_secs(),
                 notices: Vec::new(),
                 state: AccountState::Active,
+                allowance: None,
             };
             Held {
                 owner: mailbox.keys.signing.verifying_key(),
