@@ -1,4 +1,4 @@
-//! Redeeming and rekeying: requests that anybody may post, and answers of a hostile server.
+//! Redeeming, rekeying and minting: requests that anybody may post, and answers of a hostile server.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -10,8 +10,9 @@ use petmail_proto::{
         AccountSecretKey, RedeemToken, RetrievalSecretKey, RetrievalToken, ServerIdentityKey,
         ServerSigningKey, SymmetricKey,
     },
-    server::account::{
-        AccountId, AccountKeys, AccountRecord, AccountState, Quota, RedeemRequest, RekeyRequest,
+    server::{
+        account::{AccountId, AccountKeys, AccountRecord, AccountState, Quota, RedeemRequest, RekeyRequest},
+        mint::{MintRequest, MintTerms},
     },
     token::{SlotElement, TokenKeyId, TokenSecretKey},
 };
@@ -24,6 +25,7 @@ struct Setting {
     account: AccountKeys,
     redeem: Vec<u8>,
     rekey: Vec<u8>,
+    mint: Vec<u8>,
     record: Vec<u8>,
 }
 
@@ -35,19 +37,24 @@ static SETTING: LazyLock<Setting> = LazyLock::new(|| {
     let public = key.public_key();
     let redeem = account.seal_redeem(&RedeemToken::generate(&mut rng), &server, &public, &mut rng);
     let rekey = account.seal_rekey(1, &AccountKeys::generate(&mut rng), true, &server, &public, &mut rng);
+    let terms = MintTerms { mailbox_bytes: 1, retention_seconds: 2, life_seconds: 3 };
+    let offer = RedeemToken::generate(&mut rng).hash();
+    let mint = account.seal_mint(offer, terms, &server, &public, &mut rng);
     let record = serde_json::to_vec(&record(&mut rng)).expect("a record has a JSON form");
-    let [redeem, rekey] = [redeem, rekey].map(|request| request.expect("a good key"));
-    Setting { server, keys: [key], account, redeem, rekey, record }
+    let [redeem, rekey, mint] = [redeem, rekey, mint].map(|request| request.expect("a good key"));
+    Setting { server, keys: [key], account, redeem, rekey, mint, record }
 });
 
 fuzz_target!(|data: &[u8]| {
-    let Setting { server, keys, account, redeem, rekey, record } = &*SETTING;
+    let Setting { server, keys, account, redeem, rekey, mint, record } = &*SETTING;
     let [key] = keys;
     let redeems = |bytes: &[u8]| RedeemRequest::open(bytes, keys, server).is_ok();
     let rekeys = |bytes: &[u8]| RekeyRequest::open(bytes, keys, server).is_ok();
-    assert!(!redeems(data) && !rekeys(data));
+    let mints = |bytes: &[u8]| MintRequest::open(bytes, keys, server).is_ok();
+    assert!(!redeems(data) && !rekeys(data) && !mints(data));
     request(redeem, data, key, redeems);
     request(rekey, data, key, rekeys);
+    request(mint, data, key, mints);
     answer(record, data, key, &account.answers);
 });
 

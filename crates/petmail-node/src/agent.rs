@@ -22,19 +22,27 @@ use std::{
     time::Duration,
 };
 
-use petmail_proto::{invitation::machine::Effect, server::offer::Offer as MailboxOffer, time::UnixMillis};
+use petmail_proto::{
+    invitation::machine::Effect,
+    keys::RedeemToken,
+    server::offer::{Offer as MailboxOffer, OfferText},
+    time::UnixMillis,
+};
 use petmail_store::{CommitError, Keyspace};
 use rand_core::OsRng;
 use tokio::sync::{Mutex, Notify, broadcast};
 
 use self::{
-    core::{Core, Profile, Step},
+    core::{Core, OfferSource, Profile, Step, Wish},
     error::{CommandError, Fault},
     health::Health,
     records::{AGENT, Account, Mailbox, Message, MessageKey, RESTORED_KEY},
 };
 use crate::{
-    api::types::{Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView, SendRequest},
+    api::types::{
+        Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView, OfferMailboxRequest,
+        SendRequest,
+    },
     db::{Db, Write},
     network::Network,
 };
@@ -237,14 +245,55 @@ impl Agent {
     /// # Errors
     /// If the request makes no sense, or no nameplate comes in time; nothing is left of it then.
     pub async fn invite(&self, request: InviteRequest) -> Result<InvitationView, CommandError> {
+        let InviteRequest { petname, code, wants_mailbox } = request;
+        if wants_mailbox && code.is_none() {
+            return Err(CommandError::new(
+                Fault::BadRequest,
+                "a mailbox comes with the code of whoever gives it",
+                "ask them for the code that offer-mailbox prints",
+            ));
+        }
+        let wish = if wants_mailbox { Wish::Mailbox } else { Wish::Contact };
+        self.start_invitation(petname, code, wish).await
+    }
+
+    /// Makes an offer of one of the node's mailbox servers, and an invitation that brings it: whoever uses the code gets a
+    /// contact and a mailbox.
+    ///
+    /// # Errors
+    /// If no mailbox here lets its owner give so much, its server cannot be reached, or no nameplate comes in time; an offer
+    /// that was made then counts until it expires.
+    pub async fn offer_mailbox(&self, request: OfferMailboxRequest) -> Result<InvitationView, CommandError> {
+        self.check_room()?;
+        let (provider, terms) = {
+            let core = self.0.core.lock().await;
+            core.check_open_invitations()?;
+            core.provider(&request)?
+        };
+        let token = RedeemToken::generate(&mut OsRng);
+        self.0.network.mint(&provider, token.hash(), terms).await?;
+        if let Err(error) = self.refresh_account(&provider).await {
+            tracing::debug!(%error, "what is left to give will be known later");
+        }
+        let Mailbox { url, server, pin, .. } = provider;
+        let offer = OfferText::of(&MailboxOffer { url, identity: server, pin, token });
+        self.start_invitation(Some(request.petname), None, Wish::GiveMailbox(offer)).await
+    }
+
+    async fn start_invitation(
+        &self,
+        petname: Option<String>,
+        code: Option<String>,
+        wish: Wish,
+    ) -> Result<InvitationView, CommandError> {
         self.check_room()?;
         let mut events = self.subscribe();
-        let InviteRequest { petname, code } = request;
+        let has_code = code.is_some();
         let start = |core: &mut Core, step: &mut Step, now| {
-            core.invite(step, petname.as_deref(), code.as_deref(), now, &mut OsRng)
+            core.invite(step, (petname.as_deref(), code.as_deref()), wish, now, &mut OsRng)
         };
         let id = self.step(start).await?;
-        if code.is_some() {
+        if has_code {
             return self.0.core.lock().await.invitation_view(id);
         }
         let ready = tokio::time::timeout(NAMEPLATE_TIMEOUT, async {
@@ -302,20 +351,25 @@ impl Agent {
                 "an offer begins with PETMAIL-OFFER: and is printed by `petmail-mailbox offer`",
             )
         })?;
-        self.redeem(offer, false).await
+        self.redeem(offer, OfferSource::Person).await
     }
 
     /// Redeems an offer of any server, or of the one inside this node.
     pub(crate) async fn redeem(
         &self,
         offer: MailboxOffer,
-        is_local: bool,
+        source: OfferSource,
     ) -> Result<MailboxView, CommandError> {
         self.check_room()?;
-        let id = self.step(|core, step, _| core.begin_redeem(step, offer, is_local, &mut OsRng)).await?;
+        let id = self.step(|core, step, _| core.begin_redeem(step, offer, source, &mut OsRng)).await?;
         let mailbox = self.mailbox(id).await?;
-        if mailbox.account.is_none() {
-            self.finish_redeem(&mailbox).await?;
+        if mailbox.account.is_none()
+            && let Err(error) = self.finish_redeem(&mailbox).await
+        {
+            if error.fault == Fault::Conflict {
+                self.abandon_redeem(id).await?;
+            }
+            return Err(error);
         }
         self.mailboxes().await.into_iter().find(|view| view.id == id).ok_or_else(|| {
             CommandError::new(Fault::Conflict, "the mailbox was removed meanwhile", "accept the offer again")
@@ -325,15 +379,15 @@ impl Agent {
     /// Redeems an offer that was noted before, with the keys that were noted with it. Only a refusal ends it: after
     /// anything else the server may have made the account, and gives it to these keys alone.
     pub(crate) async fn finish_redeem(&self, mailbox: &Mailbox) -> Result<(), CommandError> {
-        match self.0.network.redeem(mailbox).await {
-            Ok(account) => self.redeemed(mailbox.id, account).await,
-            Err(refused) => {
-                if refused.fault == Fault::Conflict {
-                    self.abandon_redeem(mailbox.id).await?;
-                }
-                Err(refused)
-            }
-        }
+        let account = self.0.network.redeem(mailbox).await?;
+        self.redeemed(mailbox.id, account).await
+    }
+
+    /// Notes that an offer was refused for good, where nobody waits for the answer.
+    pub(crate) async fn offer_refused(&self, id: u32, reason: String) -> Result<(), CommandError> {
+        self.step(|core, step, _| core.refuse_offer(step, id, reason)).await?;
+        self.show_mailbox(id).await;
+        Ok(())
     }
 
     /// Leaves a mailbox: contacts are told to write elsewhere.
@@ -358,6 +412,7 @@ impl Agent {
     async fn redeemed(&self, id: u32, account: Account) -> Result<(), CommandError> {
         self.step(|core, step, _| core.finish_redeem(step, id, account)).await?;
         self.0.mailboxes_changed.notify_one();
+        self.show_mailbox(id).await;
         self.tell_contacts().await
     }
 

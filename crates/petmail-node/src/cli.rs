@@ -79,6 +79,7 @@ enum Command {
     Invitations(invite::Invitations),
     CancelInvitation(invite::CancelInvitation),
     AcceptMailbox(mailboxes::AcceptMailbox),
+    OfferMailbox(mailboxes::OfferMailbox),
     Mailboxes(mailboxes::Mailboxes),
     #[command(subcommand)]
     Mailbox(mailboxes::Mailbox),
@@ -119,6 +120,7 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::Invitations(command) => command.run(&resolve(basedir)?),
         Command::CancelInvitation(command) => command.run(&resolve(basedir)?),
         Command::AcceptMailbox(command) => command.run(&resolve(basedir)?),
+        Command::OfferMailbox(command) => command.run(&resolve(basedir)?),
         Command::Mailboxes(command) => command.run(&resolve(basedir)?),
         Command::Mailbox(command) => command.run(&resolve(basedir)?),
         Command::Addressbook(command) => command.run(&resolve(basedir)?),

@@ -1,6 +1,6 @@
 //! The mailbox that runs inside the node, for people with a reachable address.
 //!
-//! It is an ordinary mailbox server in the folder `mailbox` of the basedir, with one account: the node's own. The node
+//! It is an ordinary mailbox server in the folder `mailbox` of the basedir, with the node's own account, and those that its owner gives to others. The node
 //! reaches it at the address where it listens, its contacts at the host name that the owner gave.
 
 use std::{
@@ -22,10 +22,16 @@ use petmail_net::{CancellationToken, clock};
 use petmail_proto::{base_url::BaseUrl, time::UnixMillis};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::{agent::Agent, config};
+use crate::{
+    agent::{Agent, core::OfferSource},
+    config,
+};
 
 /// What the owner's own account may hold: the disk is the owner's.
 const QUOTA: ByteSize = ByteSize(10_000_000_000);
+
+/// What the owner may give to others with `offer-mailbox`, all together.
+const GIVEN_AWAY: ByteSize = ByteSize(10_000_000_000);
 
 /// A mailbox that accepts connections; it ends when it is told to.
 #[derive(Debug)]
@@ -76,11 +82,18 @@ impl LocalMailbox {
         if agent.has_local_mailbox().await {
             return Ok(());
         }
-        let request = OfferRequest { mailbox_quota: QUOTA, ..OfferRequest::default() };
+        let request = OfferRequest {
+            mailbox_quota: QUOTA,
+            provider_total: Some(GIVEN_AWAY),
+            ..OfferRequest::default()
+        };
         let now = UnixMillis(clock::unix_ms());
         let offers = self.services.admin().mint_offers(&request, now).await?.offers;
         let offer = offers.first().context("the local mailbox made no offer")?.parse()?;
-        agent.redeem(offer, true).await.context("the node could not get its account at the local mailbox")?;
+        agent
+            .redeem(offer, OfferSource::ThisNode)
+            .await
+            .context("the node could not get its account at the local mailbox")?;
         Ok(())
     }
 

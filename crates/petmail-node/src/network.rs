@@ -30,6 +30,8 @@ use petmail_proto::{
     server::{
         account::{AccountRecord, MAX_ACCOUNT_RECORD_BYTES},
         descriptor::{Descriptor, MAX_DESCRIPTOR_BYTES},
+        mint::MintTerms,
+        offer::RedeemTokenHash,
     },
     time::UnixMillis,
     token::TokenKeyId,
@@ -187,6 +189,51 @@ impl Network {
             status => return Err(NetworkError::Nonsense(format!("status {status}"))),
         }
         open_account(&answer.body, &descriptor, &mailbox.keys.answers)
+    }
+
+    /// Makes an offer for somebody else, out of what an account may give.
+    pub(crate) async fn mint(
+        &self,
+        mailbox: &Mailbox,
+        offer: RedeemTokenHash,
+        terms: MintTerms,
+    ) -> Result<(), CommandError> {
+        let conflict = |problem: &str, hint: &str| Err(CommandError::new(Fault::Conflict, problem, hint));
+        match self.try_mint(mailbox, offer, terms).await {
+            Ok(204) => Ok(()),
+            Ok(400) => conflict(
+                "the mailbox server gives no mailbox of this size for so long",
+                "messages cannot be kept for longer than in your own mailbox there; choose less",
+            ),
+            Ok(403 | 404) => conflict(
+                "the operator of the mailbox server lets you give no mailboxes, or no more",
+                "ask the operator",
+            ),
+            Ok(409) => conflict(
+                "that is more than you may still give; offers that nobody has used count until they expire",
+                "choose a smaller mailbox, or ask the operator for more",
+            ),
+            Ok(status) => unavailable(&NetworkError::Refused(refusal_text(status))),
+            Err(error) => unavailable(&error),
+        }
+    }
+
+    async fn try_mint(
+        &self,
+        mailbox: &Mailbox,
+        offer: RedeemTokenHash,
+        terms: MintTerms,
+    ) -> Result<u16, NetworkError> {
+        let server = Server::of_mailbox(mailbox);
+        let descriptor = self.own_descriptor(mailbox, server).await?;
+        let request = mailbox
+            .keys
+            .seal_mint(offer, terms, &mailbox.server, &descriptor.retrieval_key, &mut OsRng)
+            .map_err(|error| NetworkError::Nonsense(error.to_string()))?;
+        let (owner, target) = (retrieval_owner(mailbox), self.target(server)?);
+        let answer =
+            self.retrieval.post(owner, &target, "mint", request.into(), MAX_EMPTY_ANSWER_BYTES).await?;
+        Ok(answer.status)
     }
 
     /// Asks how an account is: for the secrets that it has.
@@ -455,6 +502,11 @@ impl Network {
         let pins = server.pin.map(|pin| petmail_net::tls::Pin::from_bytes(*pin.as_bytes()));
         Ok(Target::new(url, pins.into_iter().collect()))
     }
+}
+
+fn unavailable(error: &NetworkError) -> Result<(), CommandError> {
+    let hint = "try again when the mailbox server can be reached";
+    Err(CommandError::new(Fault::Unavailable, error.to_string(), hint))
 }
 
 /// Opens what a server gave for an offer, or for a request for new secrets.

@@ -19,6 +19,7 @@ use petmail_proto::{
     server::{
         account::{AccountId, AccountKeys, AccountRecord, RedeemRequest, RekeyRequest},
         descriptor::Descriptor,
+        mint::{MintRequest, MintTerms},
         offer::Offer,
     },
     time::UnixMillis,
@@ -215,6 +216,14 @@ fn accounts() {
     assert_eq!((request.generation, request.answer_key), (3, new.answers.public_key()));
     assert_eq!((request.new_owner, request.new_slot), (new.signing.verifying_key(), true));
     vectors.check_refused("rekey_refused", |bytes| RekeyRequest::open(bytes, &keys, &server));
+
+    let rng = &mut Recorded::new(&[&vectors.bytes("mint_ephemeral")]);
+    let terms = MintTerms { mailbox_bytes: 60, retention_seconds: 70, life_seconds: 80 };
+    let bytes = owner.seal_mint(token.hash(), terms, &server, &public, rng).unwrap();
+    assert_eq!(bytes, vectors.bytes("mint_request"));
+    let request = MintRequest::open(&bytes, &keys, &server).unwrap();
+    assert_eq!((request.owner, request.terms), (owner.signing.verifying_key(), terms));
+    vectors.check_refused("mint_refused", |bytes| MintRequest::open(bytes, &keys, &server));
 
     let answer = vectors.bytes("answer");
     let record = AccountRecord::open_answer(&answer, &public, &owner.answers).unwrap();

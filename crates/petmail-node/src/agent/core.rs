@@ -12,6 +12,7 @@ pub(super) mod invite;
 mod keys;
 pub(super) mod mailboxes;
 mod offer;
+mod provider;
 mod reading;
 mod receive;
 mod reset;
@@ -41,6 +42,8 @@ use rand_core::CryptoRngCore;
 use self::turns::Turns;
 pub(crate) use self::{
     invite::Invite,
+    invite::Wish,
+    mailboxes::OfferSource,
     offer::{Ended, Offer, Packets},
     receive::Arrival,
 };

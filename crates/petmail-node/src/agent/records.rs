@@ -255,6 +255,10 @@ pub(crate) struct Mailbox {
     pub(crate) rekeying: Option<Rekeying>,
     /// When it was last known to be read, to the hour.
     pub(crate) read_at: UnixMillis,
+    /// The invitation that brought its offer; `None` if the person had it.
+    pub(crate) invitation: Option<u32>,
+    /// Why the server gave nothing for the offer; it is not asked again.
+    pub(crate) refused: Option<String>,
 }
 
 /// A request that replaces an account's secrets: repeated until it is answered.

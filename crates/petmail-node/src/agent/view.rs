@@ -14,8 +14,8 @@ use super::{
     records::{Contact, Failure, Mailbox, Message, MessageKey, Stage, Trust, Way},
 };
 use crate::api::types::{
-    ContactState, ContactView, Direction, InvitationState, InvitationView, MailboxView, MessageState,
-    MessageView, RendezvousView,
+    ContactState, ContactView, Direction, GivesView, InvitationState, InvitationView, MailboxView,
+    MessageState, MessageView, RendezvousView,
 };
 
 /// Converts a time; what lies outside the calendar's range becomes the epoch.
@@ -190,7 +190,11 @@ fn waiting_reason(peer: &Peer, now: UnixMillis) -> String {
 pub(crate) fn mailbox(mailbox: &Mailbox, health: Option<&Result<(), String>>) -> MailboxView {
     let account = mailbox.account.as_ref().map(|account| &account.record);
     let reason = match (account, health) {
-        (None, _) => Some("its offer is not redeemed yet; accept it again, or restart the node".to_owned()),
+        (None, _) if mailbox.refused.is_some() => mailbox.refused.as_ref().map(|reason| {
+            format!("{reason}; remove it with mailbox remove {} and ask for another offer", mailbox.id)
+        }),
+        (None, Some(Err(reason))) => Some(format!("its offer is not redeemed yet: {reason}")),
+        (None, _) => Some("its offer is being redeemed".to_owned()),
         (Some(_), Some(Ok(()))) => None,
         (Some(_), Some(Err(reason))) => Some(reason.clone()),
         (Some(_), None) => Some("connecting".to_owned()),
@@ -207,6 +211,13 @@ pub(crate) fn mailbox(mailbox: &Mailbox, health: Option<&Result<(), String>>) ->
         suspended: account.is_some_and(|account| account.state == AccountState::Suspended),
         notices: account.map_or_else(Vec::new, |account| account.notices.clone()),
         local: mailbox.is_local,
+        redeemed: account.is_some(),
+        refused: mailbox.refused.is_some(),
+        invitation: mailbox.invitation,
+        gives: account.and_then(|account| account.allowance).map(|allowance| GivesView {
+            total_bytes: allowance.total_bytes,
+            given_bytes: allowance.given_bytes,
+        }),
     }
 }
 

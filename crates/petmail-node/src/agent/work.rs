@@ -138,7 +138,8 @@ impl Agent {
     /// Returns offers that were not redeemed before the node stopped.
     pub(crate) async fn unfinished_offers(&self) -> Vec<Mailbox> {
         let core = self.0.core.lock().await;
-        core.mailboxes.values().filter(|mailbox| mailbox.account.is_none()).cloned().collect()
+        let is_open = |mailbox: &&Mailbox| mailbox.account.is_none() && mailbox.refused.is_none();
+        core.mailboxes.values().filter(is_open).cloned().collect()
     }
 
     /// Returns a mailbox.

@@ -22,7 +22,8 @@ use super::{
     types::{
         AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, FetchQuery,
         InvitationView, InviteRequest, MailboxRequest, MailboxView, MessageQuery, MessageRequest,
-        MessageView, NoArguments, RenameRequest, ResetKeysRequest, ResetKeysView, SendRequest, StatusView,
+        MessageView, NoArguments, OfferMailboxRequest, RenameRequest, ResetKeysRequest, ResetKeysView,
+        SendRequest, StatusView,
     },
 };
 
@@ -32,7 +33,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 25] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 26] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/v1/status", post(status)),
@@ -41,6 +42,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 25] {
         ("/api/v1/invitations", post(invitations)),
         ("/api/v1/cancel-invitation", post(cancel_invitation)),
         ("/api/v1/accept-mailbox", post(accept_mailbox)),
+        ("/api/v1/offer-mailbox", post(offer_mailbox)),
         ("/api/v1/mailboxes", post(mailboxes)),
         ("/api/v1/mailbox/remove", post(remove_mailbox)),
         ("/api/v1/addressbook", post(addressbook)),
@@ -112,6 +114,14 @@ async fn accept_mailbox(
     Arguments(request): Arguments<AcceptMailboxRequest>,
 ) -> Answer<MailboxView> {
     Ok(Json(shared.agent.accept_mailbox(request.offer.trim()).await?))
+}
+
+async fn offer_mailbox(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<OfferMailboxRequest>,
+) -> Answer<InvitationView> {
+    check_petname(&request.petname)?;
+    Ok(Json(shared.agent.offer_mailbox(request).await?))
 }
 
 async fn mailboxes(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {

@@ -114,6 +114,27 @@ pub struct MailboxView {
     /// What its operator has to say.
     #[serde(default)]
     pub notices: Vec<String>,
+    /// Whether its offer is redeemed.
+    #[serde(default)]
+    pub redeemed: bool,
+    /// Whether its offer was refused for good; the reason says why.
+    #[serde(default)]
+    pub refused: bool,
+    /// The invitation that brought its offer, if one did.
+    #[serde(default)]
+    pub invitation: Option<u32>,
+    /// How much of the server can be given to others with `offer-mailbox`; absent if nothing.
+    #[serde(default)]
+    pub gives: Option<GivesView>,
+}
+
+/// What a provider may give to others, and has given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivesView {
+    /// Bytes of mailboxes, all together.
+    pub total_bytes: u64,
+    /// Bytes of those that were given, and of offers that are open.
+    pub given_bytes: u64,
 }
 
 /// A message, in or out.
@@ -288,6 +309,23 @@ pub struct InviteRequest {
     pub petname: Option<String>,
     /// The other person's code; without it a new code is made.
     pub code: Option<String>,
+    /// Whether the other person gives a mailbox too; only with a code.
+    #[serde(default)]
+    pub wants_mailbox: bool,
+}
+
+/// Which mailbox to give to whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfferMailboxRequest {
+    /// The name that the contact will get here.
+    pub petname: String,
+    /// How many bytes the mailbox may hold; 100 MB if nothing is said.
+    #[serde(default)]
+    pub mailbox_quota: Option<u64>,
+    /// How many days messages are kept there; as long as in one's own mailbox if nothing is said.
+    #[serde(default)]
+    pub retention_days: Option<u32>,
 }
 
 /// Which messages to list.

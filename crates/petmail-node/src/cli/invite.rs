@@ -67,7 +67,7 @@ struct Listed {
 impl Invite {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
         let code = self.code.map(|code| argument_or_stdin(code, MAX_CODE_BYTES)).transpose()?;
-        let request = InviteRequest { petname: self.petname, code };
+        let request = InviteRequest { petname: self.petname, code, wants_mailbox: false };
         block_on(async {
             let client = Client::find(basedir)?;
             if !self.wait {
@@ -89,11 +89,18 @@ async fn begin(client: &Client, request: &InviteRequest) -> Result<InvitationVie
         note(NO_MAILBOX);
     }
     let invitation: InvitationView = client.call("invite", request).await?;
-    if let (None, Some(code)) = (&request.code, &invitation.code) {
-        print(&format!("{}\n", one_line(code)))?;
-        explain_code(&invitation, &status.rendezvous.url);
+    if request.code.is_none() {
+        print_code(&invitation, &status.rendezvous.url)?;
     }
     Ok(invitation)
+}
+
+/// Prints the code of an invitation that has just been made, alone on a line.
+pub(super) fn print_code(invitation: &InvitationView, rendezvous: &str) -> Result<(), Failure> {
+    let Some(code) = &invitation.code else { return Ok(()) };
+    print(&format!("{}\n", one_line(code)))?;
+    explain_code(invitation, rendezvous);
+    Ok(())
 }
 
 fn explain_code(invitation: &InvitationView, rendezvous: &str) {
@@ -134,7 +141,7 @@ async fn look_up(client: &Client, id: u32) -> Result<InvitationView, Failure> {
         .ok_or_else(|| Failure::failed("the invitation is gone"))
 }
 
-fn tell_begin(invitation: &InvitationView, code_was_given: bool) -> Result<(), Failure> {
+pub(super) fn tell_begin(invitation: &InvitationView, code_was_given: bool) -> Result<(), Failure> {
     if !code_was_given {
         return Ok(());
     }
@@ -142,7 +149,7 @@ fn tell_begin(invitation: &InvitationView, code_was_given: bool) -> Result<(), F
     print(&format!("{}\n", state_word(invitation.state)))
 }
 
-fn tell_end(invitation: &InvitationView, code_was_given: bool) -> Result<(), Failure> {
+pub(super) fn tell_end(invitation: &InvitationView, code_was_given: bool) -> Result<(), Failure> {
     let state = state_word(invitation.state);
     if invitation.state != InvitationState::Confirmed {
         let reason = invitation.reason.as_deref().unwrap_or("no reason is known");
@@ -196,7 +203,7 @@ fn row(invitation: &InvitationView) -> [String; 6] {
     ]
 }
 
-fn has_ended(state: InvitationState) -> bool {
+pub(super) fn has_ended(state: InvitationState) -> bool {
     match state {
         InvitationState::Waiting | InvitationState::Exchanging | InvitationState::Pending => false,
         InvitationState::Confirmed

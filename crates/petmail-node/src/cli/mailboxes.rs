@@ -1,29 +1,65 @@
 //! `accept-mailbox`, `mailboxes` and `mailbox remove`.
 
 use clap::{Args, Subcommand};
+use petmail_mailbox::size::ByteSize;
 use petmail_net::program::Failure;
+use petmail_proto::server::offer::OFFER_PREFIX;
 
 use super::{
     block_on,
-    client::{Client, Mailboxes as Listed, NO_MAILBOX},
+    client::{Client, Events, Mailboxes as Listed, NO_MAILBOX},
+    invite::{has_ended, print_code, tell_begin, tell_end},
     send::argument_or_stdin,
     terminal::{local_time, note, one_line, print, print_json_lines, table},
 };
 use crate::{
-    api::types::{AcceptMailboxRequest, MailboxRequest, MailboxView},
+    api::types::{
+        AcceptMailboxRequest, Event, GivesView, InvitationView, InviteRequest, MailboxRequest, MailboxView,
+        OfferMailboxRequest, StatusView,
+    },
     basedir::Basedir,
 };
 
 /// Longest offer in bytes, far above any real one.
 const MAX_OFFER_BYTES: usize = 4096;
 
-/// Redeem an offer from a mailbox server, so that messages can come in
+/// Get a mailbox, so that messages can come in: by an offer, or by the code of somebody who gives you one
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  petmail-node -d n1 accept-mailbox OFFER\n  \
-    petmail-node -d n1 accept-mailbox - < offer.txt")]
+#[command(
+    after_help = "With an offer it returns once the mailbox is there. With a code, whoever gave it becomes a contact as well.\n\n\
+    Examples:\n  petmail-node -d n1 accept-mailbox OFFER\n  \
+    petmail-node -d n1 accept-mailbox - < offer.txt\n  \
+    petmail-node -d n1 accept-mailbox 4-purple-sausages-tonight --petname carol --wait"
+)]
 pub(super) struct AcceptMailbox {
-    /// The offer, as the server's operator gave it; `-` reads it from standard input
-    offer: String,
+    /// The offer, as the server's operator gave it, or the code; `-` reads it from standard input
+    #[arg(value_name = "CODE-OR-OFFER")]
+    code_or_offer: String,
+    /// With a code: the name that the contact will get here; it is never sent to anyone
+    #[arg(long, value_name = "NAME")]
+    petname: Option<String>,
+    /// With a code: return only once the mailbox is there
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Give somebody a mailbox: prints a code for their `accept-mailbox`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Whoever uses the code first gets the mailbox, and becomes a contact. It works if the operator of your mailbox \
+    server lets you give mailboxes, or if the server is inside your node.\n\n\
+    Examples:\n  petmail-node -d n1 offer-mailbox dave\n  \
+    petmail-node -d n1 offer-mailbox dave --mailbox-quota 500MB --retention 14"
+)]
+pub(super) struct OfferMailbox {
+    /// The name that the contact will get here; it is never sent to anyone
+    petname: String,
+    /// How much the mailbox may hold [default: 100 MB]
+    #[arg(long, value_name = "SIZE")]
+    mailbox_quota: Option<ByteSize>,
+    /// How many days messages are kept there [default: as many as in your own mailbox]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    retention: Option<u32>,
 }
 
 /// List the mailboxes
@@ -73,11 +109,92 @@ impl Mailbox {
 
 impl AcceptMailbox {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
-        let offer = argument_or_stdin(self.offer, MAX_OFFER_BYTES)?;
-        let request = AcceptMailboxRequest { offer };
-        let mailbox: MailboxView =
-            block_on(async { Client::find(basedir)?.call("accept-mailbox", &request).await })?;
-        print(&format!("mailbox {} at {}\n", mailbox.id, one_line(&mailbox.url)))
+        let given = argument_or_stdin(self.code_or_offer, MAX_OFFER_BYTES)?;
+        if is_offer(&given) {
+            if self.petname.is_some() {
+                note("note: an offer brings no contact, so --petname is left aside");
+            }
+            return redeem(basedir, given);
+        }
+        let request = InviteRequest { petname: self.petname, code: Some(given), wants_mailbox: true };
+        block_on(async {
+            let client = Client::find(basedir)?;
+            if !self.wait {
+                let invitation: InvitationView = client.call("invite", &request).await?;
+                return tell_begin(&invitation, true);
+            }
+            // First the stream, then the invitation: no change can be missed.
+            let mut events = client.events().await?;
+            let invitation: InvitationView = client.call("invite", &request).await?;
+            wait_for_mailbox(&client, &mut events, invitation).await
+        })
+    }
+}
+
+/// Tells an offer from a code; what is neither is taken for the one that it looks like, to say what is wrong with it.
+fn is_offer(given: &str) -> bool {
+    let start = given.trim_start().get(..OFFER_PREFIX.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(OFFER_PREFIX))
+}
+
+fn redeem(basedir: &Basedir, offer: String) -> Result<(), Failure> {
+    let request = AcceptMailboxRequest { offer };
+    let mailbox: MailboxView =
+        block_on(async { Client::find(basedir)?.call("accept-mailbox", &request).await })?;
+    tell_mailbox(&mailbox)
+}
+
+fn tell_mailbox(mailbox: &MailboxView) -> Result<(), Failure> {
+    print(&format!("mailbox {} at {}\n", mailbox.id, one_line(&mailbox.url)))
+}
+
+/// Waits until the invitation has brought a mailbox, and the mailbox is there.
+async fn wait_for_mailbox(
+    client: &Client,
+    events: &mut Events,
+    invitation: InvitationView,
+) -> Result<(), Failure> {
+    let id = invitation.id;
+    let mut reason = None;
+    let mut state = invitation;
+    loop {
+        let Listed { mailboxes } = client.ask("mailboxes").await?;
+        if let Some(mailbox) = mailboxes.into_iter().find(|mailbox| mailbox.invitation == Some(id)) {
+            if mailbox.redeemed {
+                note("whoever gave it is a contact now; see `addressbook`");
+                return tell_mailbox(&mailbox);
+            }
+            let now = mailbox.reason.as_deref().map(one_line);
+            if mailbox.refused {
+                return Err(Failure::failed(now.unwrap_or_default()));
+            }
+            if now != reason {
+                now.iter().for_each(|text| note(text));
+                reason = now;
+            }
+        } else if has_ended(state.state) {
+            return tell_end(&state, true);
+        }
+        match events.next().await? {
+            Event::Invitation(changed) if changed.id == id => state = changed,
+            _ => {}
+        }
+    }
+}
+
+impl OfferMailbox {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let request = OfferMailboxRequest {
+            petname: self.petname,
+            mailbox_quota: self.mailbox_quota.map(|quota| quota.0),
+            retention_days: self.retention,
+        };
+        block_on(async {
+            let client = Client::find(basedir)?;
+            let invitation: InvitationView = client.call("offer-mailbox", &request).await?;
+            let status: StatusView = client.ask("status").await?;
+            print_code(&invitation, &status.rendezvous.url)
+        })
     }
 }
 
@@ -101,7 +218,13 @@ fn remark(mailbox: &MailboxView) -> String {
         (Some(until), _) => format!("removed; looked into until {}", local_time(*until)),
         (None, Some(reason)) => reason.clone(),
         (None, None) if mailbox.suspended => "suspended by its operator: takes nothing more".to_owned(),
-        (None, None) => if mailbox.local { "in this node" } else { "" }.to_owned(),
+        (None, None) => {
+            let place = mailbox.local.then(|| "in this node".to_owned());
+            let gives = mailbox.gives.map(|GivesView { total_bytes, given_bytes }| {
+                format!("you have given {} of {} to others", ByteSize(given_bytes), ByteSize(total_bytes))
+            });
+            place.into_iter().chain(gives).collect::<Vec<_>>().join("; ")
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Keeps the event stream of every mailbox open, takes in what it brings, and deletes it there afterwards.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use data_encoding::BASE64;
 use futures::StreamExt;
@@ -35,10 +38,13 @@ const MAX_TAKEN_IN: usize = 8;
 pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
     let mut streams = JoinSet::new();
     let mut known = BTreeMap::new();
-    for mailbox in agent.unfinished_offers().await {
-        streams.spawn(finish_redeem(agent.clone(), mailbox, shutdown.clone()));
-    }
+    let mut redeeming = BTreeSet::new();
     loop {
+        for mailbox in agent.unfinished_offers().await {
+            if redeeming.insert(mailbox.id) {
+                streams.spawn(finish_redeem(agent.clone(), mailbox, shutdown.clone()));
+            }
+        }
         // With new secrets the stream is opened anew.
         let present = agent.redeemed_mailboxes().await;
         known.retain(|mailbox, stream: &mut AbortHandle| {
@@ -65,9 +71,18 @@ async fn finish_redeem(agent: Agent, mailbox: Mailbox, shutdown: CancellationTok
         match agent.finish_redeem(&mailbox).await {
             Ok(()) => return,
             Err(error) if error.fault == Fault::Conflict => {
-                return tracing::warn!(mailbox = mailbox.id, %error, "an offer is given up");
+                tracing::warn!(mailbox = mailbox.id, %error, "an offer is refused");
+                return match agent.offer_refused(mailbox.id, error.to_string()).await {
+                    Ok(()) => {}
+                    Err(error) => tracing::error!(%error, "a refused offer cannot be noted"),
+                };
             }
-            Err(error) => tracing::warn!(mailbox = mailbox.id, %error, "an offer is not redeemed yet"),
+            Err(error) => {
+                tracing::debug!(mailbox = mailbox.id, %error, "an offer is not redeemed yet");
+                if let Err(error) = agent.set_mailbox_health(mailbox.id, Err(error.to_string())).await {
+                    tracing::error!(%error, "the state of a mailbox cannot be noted");
+                }
+            }
         }
         if !pause(failures, MAX_PAUSE, &shutdown).await {
             return;

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     channel::record::{ChannelRecord, RecordError},
     keys::{ChannelSigningKey, ChannelVerifyingKey, SigningContext, macros::public_bytes},
+    server::offer::OfferText,
     wire::{Reader, WireError, Writer},
 };
 
@@ -72,7 +73,7 @@ pub struct Introduction {
     pub purpose: Purpose,
     /// A mailbox offer; at most [`MAX_OFFER_BYTES`]. To be redeemed only when the receiving person asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offer: Option<String>,
+    pub offer: Option<OfferText>,
 }
 
 /// An introduction as its author signed it.
@@ -206,7 +207,7 @@ impl Introduction {
         if self.name.len() > MAX_NAME_BYTES || self.name.chars().any(char::is_control) {
             return Err(IntroductionError::Name);
         }
-        if self.offer.as_ref().is_some_and(|offer| offer.len() > MAX_OFFER_BYTES) {
+        if self.offer.as_ref().is_some_and(|offer| offer.length() > MAX_OFFER_BYTES) {
             return Err(IntroductionError::Offer);
         }
         Ok(self.channel.check()?)

@@ -25,7 +25,7 @@ use crate::{keys::ChannelSigningKey, time::UnixMillis};
 
 use super::{
     code::{BurntCode, Code, WordCount},
-    introduction::{Introduction, IntroductionError, IntroductionPacket, Unverified},
+    introduction::{Introduction, IntroductionError, IntroductionPacket, Purpose, Unverified},
     pake::PakeSecret,
     stretch::StretchedCode,
     wormhole::{ClientMessage, HashcashChallenge, Mood, Nameplate, ServerMessage, Side, Welcome},
@@ -208,6 +208,12 @@ impl Invitation {
     #[must_use]
     pub const fn record(&self) -> &InvitationRecord {
         &self.record
+    }
+
+    /// What this side takes the other to be.
+    #[must_use]
+    pub fn purpose(&self) -> Purpose {
+        self.record.local.purpose
     }
 
     /// How the invitation stands.

@@ -9,8 +9,10 @@
 use core::{fmt, str::FromStr};
 
 use data_encoding::BASE32_NOPAD;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
     base_url::{BaseUrl, MAX_BASE_URL_BYTES},
@@ -37,6 +39,39 @@ impl RedeemToken {
     #[must_use]
     pub fn hash(&self) -> RedeemTokenHash {
         RedeemTokenHash::from_bytes(Sha256::digest(self.expose_bytes()).into())
+    }
+}
+
+/// An offer as text, on its way to whoever redeems it. Shown by nobody's `Debug`, and wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(transparent)]
+pub struct OfferText(String);
+
+impl OfferText {
+    /// Writes an offer.
+    #[must_use]
+    pub fn of(offer: &Offer) -> Self {
+        Self(offer.expose_text())
+    }
+
+    /// Returns its length, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes it apart.
+    ///
+    /// # Errors
+    /// [`OfferError`].
+    pub fn parse(&self) -> Result<Offer, OfferError> {
+        self.0.parse()
+    }
+}
+
+impl fmt::Debug for OfferText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OfferText(redacted)")
     }
 }
 

@@ -9,7 +9,8 @@ use petmail_proto::{
         stretch::StretchedCode,
         wormhole::ClientMessage,
     },
-    keys::{ChannelSigningKey, CidKey, ReceiverSecretKey, ServerSigningKey, TransportId},
+    keys::{ChannelSigningKey, CidKey, ReceiverSecretKey, RedeemToken, ServerSigningKey, TransportId},
+    server::offer::{Offer, OfferText},
     time::UnixMillis,
     token::{SlotElement, TokenKeyId, TokenSecretKey},
     wire::Record,
@@ -68,7 +69,17 @@ pub(crate) fn introduction(
         transports: Transports { serial: 1, list },
         suites: vec!["c1".into()],
     };
-    (Introduction { channel, name: name.into(), purpose, offer: None }, signing_key)
+    let offer = (purpose == Purpose::MailboxProvider).then(|| offer(rng));
+    (Introduction { channel, name: name.into(), purpose, offer }, signing_key)
+}
+
+fn offer(rng: &mut ChaCha20Rng) -> OfferText {
+    OfferText::of(&Offer {
+        url: "https://mail.example.org".parse().unwrap(),
+        identity: ServerSigningKey::generate(rng).verifying_key(),
+        pin: None,
+        token: RedeemToken::generate(rng),
+    })
 }
 
 fn transport_record(rng: &mut ChaCha20Rng) -> TransportRecord {

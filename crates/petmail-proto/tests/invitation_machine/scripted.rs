@@ -497,7 +497,7 @@ fn terms_are_checked() {
 fn the_largest_record_fits_the_store() {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let (mut own, signing_key) = introduction(&"n".repeat(256), Purpose::Contact, true, &mut rng);
-    own.offer = Some("o".repeat(2048));
+    own.offer = Some(serde_json::from_value("o".repeat(2048).into()).unwrap());
     let transport = own.channel.transports.list[0].clone();
     own.channel.transports.list = (0..4_u8)
         .map(|i| {

@@ -3,7 +3,7 @@
 use petmail_proto::{
     invitation::{
         code::Code,
-        introduction::Purpose,
+        introduction::{Introduction, Purpose},
         machine::{Failure, Reach, Status},
     },
     time::UnixMillis,
@@ -190,6 +190,25 @@ fn different_purposes_fail_on_both_sides() {
     }
     let purposes = [Purpose::MailboxCustomer, Purpose::MailboxProvider];
     assert_confirmed(&Setup { purposes, ..Setup::default() }.run(1));
+}
+
+#[test]
+fn a_provider_that_gives_no_mailbox_fails_on_both_sides() {
+    let purposes = [Purpose::MailboxCustomer, Purpose::MailboxProvider];
+    for offer in [None, Some("PETMAIL-OFFER:AAAA"), Some("7-guitarist-revenge")] {
+        let offer = offer.map(|text| serde_json::from_value(text.into()).unwrap());
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let parties = [0, 1].map(|i| {
+            let (own, key) = introduction(["alice", "bob"][i], purposes[i], true, &mut rng);
+            let own = Introduction { offer: offer.clone(), ..own };
+            Party::invite("party", Some(CODE.parse().unwrap()), (own, key), START, &mut rng)
+        });
+        let mut world = World::new(Temper::Petmail, Faults::default(), parties, 1);
+        world.run(|_| false);
+        let [customer, provider] = world.statuses();
+        assert!(matches!(customer, Some(Status::Failed(Failure::NoOffer))), "{customer:?}");
+        assert!(matches!(provider, Some(Status::Failed(Failure::PeerFailed))), "{provider:?}");
+    }
 }
 
 #[test]

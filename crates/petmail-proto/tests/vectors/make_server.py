@@ -392,6 +392,7 @@ new_signing_seed = bytes_for("new account signing", 32)
 other_server = verifying(bytes_for("other identity", 32))
 redeem_ephemeral = bytes_for("redeem ephemeral", 32)
 rekey_ephemeral = bytes_for("rekey ephemeral", 32)
+mint_ephemeral = bytes_for("mint ephemeral", 32)
 
 
 def redeem(server=identity, answer_key=public(answers), signed_key=None, tail=b"", prefix=b"d1", label="petmail.org/v1/redeem"):
@@ -410,6 +411,15 @@ def rekey(generation, slot=b"\1", signer=signing_seed, prefix=b"k2", tail=b"", s
     return seal(retrieval_public, plain, rekey_ephemeral)
 
 
+def mint(terms=(60, 70, 80), signer=signing_seed, server=identity, prefix=b"o1", tail=b"", signed_terms=None):
+    def asks_for(terms):
+        return hashlib.sha256(redeem_token).digest() + b"".join(u64(term) for term in terms)
+
+    signature = sign(signer, "petmail.org/v1/mint", server + asks_for(signed_terms or terms))
+    plain = prefix + verifying(signing_seed) + asks_for(terms) + signature + tail
+    return seal(retrieval_public, plain, mint_ephemeral)
+
+
 record = {
     "account": b64(account_id),
     "generation": 0,
@@ -422,6 +432,7 @@ record = {
     "retention_seconds": 2_592_000,
     "notices": [],
     "state": "active",
+    "allowance": {"total_bytes": 1000, "given_bytes": 60},
 }
 answer_nonce = bytes_for("answer nonce", 24)
 
@@ -482,6 +493,16 @@ write(
             refused("neither with a new slot nor without", rekey(3, slot=b"\2"), "Malformed"),
             refused("earlier version k1", rekey(3, prefix=b"k1"), "Malformed"),
             refused("a byte follows", rekey(3, tail=b"\0"), "Malformed"),
+            refused("a redeem request", redeem(), "Malformed"),
+        ],
+        "mint_ephemeral": mint_ephemeral.hex(),
+        "mint_request": mint().hex(),
+        "mint_refused": [
+            refused("signed for another server", mint(server=bytes(32)), "BadSignature"),
+            refused("signed for other terms", mint(signed_terms=(60, 70, 81)), "BadSignature"),
+            refused("signed by another key", mint(signer=new_signing_seed), "BadSignature"),
+            refused("later version o2", mint(prefix=b"o2"), "Malformed"),
+            refused("a byte follows", mint(tail=b"\0"), "Malformed"),
             refused("a redeem request", redeem(), "Malformed"),
         ],
         "answer_nonce": answer_nonce.hex(),

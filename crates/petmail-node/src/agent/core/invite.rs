@@ -17,6 +17,7 @@ use petmail_proto::{
             Step as MachineStep, Terms,
         },
     },
+    server::offer::OfferText,
     time::UnixMillis,
     wire::{Record, WireError},
 };
@@ -34,6 +35,27 @@ use crate::{
 
 /// The most invitations that may be open at once; each holds a connection to the rendezvous server.
 const MAX_OPEN: usize = 64;
+
+/// What the person here wants of the other.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    /// To write to each other.
+    Contact,
+    /// A mailbox as well.
+    Mailbox,
+    /// To give a mailbox as well: by this offer.
+    GiveMailbox(OfferText),
+}
+
+impl Wish {
+    fn into_parts(self) -> (Purpose, Option<OfferText>) {
+        match self {
+            Self::Contact => (Purpose::Contact, None),
+            Self::Mailbox => (Purpose::MailboxCustomer, None),
+            Self::GiveMailbox(offer) => (Purpose::MailboxProvider, Some(offer)),
+        }
+    }
+}
 
 /// An invitation with its machine.
 #[derive(Debug)]
@@ -107,22 +129,23 @@ impl Core {
     pub(crate) fn invite(
         &mut self,
         step: &mut Step,
-        petname: Option<&str>,
-        code: Option<&str>,
+        (petname, code): (Option<&str>, Option<&str>),
+        wish: Wish,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<u32, CommandError> {
         let petname = petname.map(check_petname).transpose()?;
         let code = code.map(|code| self.check_code(code, now)).transpose()?;
-        self.check_room()?;
+        self.check_open_invitations()?;
+        let (purpose, offer) = wish.into_parts();
         let (list, homes) = self.fresh_transports(&[], rng);
         let mine = OwnHalf::generate(self.settings.epoch, Transports { serial: 1, list }, rng);
         let terms = Terms {
             introduction: Introduction {
                 channel: mine.record(),
                 name: self.profile.display_name.clone(),
-                purpose: Purpose::Contact,
-                offer: None,
+                purpose,
+                offer,
             },
             signing_key: mine.channel.signing_key.clone(),
             expires: now.plus(DEFAULT_LIFE),
@@ -164,7 +187,8 @@ impl Core {
         Ok(code)
     }
 
-    fn check_room(&self) -> Result<(), CommandError> {
+    /// Checks that one more invitation may be started.
+    pub(crate) fn check_open_invitations(&self) -> Result<(), CommandError> {
         if self.invitations.values().filter(|invite| invite.is_open()).count() < MAX_OPEN {
             return Ok(());
         }
@@ -307,6 +331,7 @@ impl Core {
         self.put_settings(step)?;
         let invite = self.invitations.get_mut(&id).ok_or_else(|| unknown(id))?;
         invite.cid = Some(cid);
+        let wants_mailbox = invite.machine.purpose() == Purpose::MailboxCustomer;
         let (mine, homes) = (invite.mine.take(), std::mem::take(&mut invite.homes));
         let OwnHalf { channel, receiver_kid, receiver_key } = mine.ok_or_else(|| unknown(id))?;
         let name = invite.petname.clone().unwrap_or_else(|| completed.introduction.name.clone());
@@ -333,6 +358,9 @@ impl Core {
         self.add_contact(step, contact, KeyRing::new(receiver_kid, receiver_key))?;
         self.enqueue_own(step, cid, false, now, rng)?;
         self.announce_mailboxes(step, cid, now, rng)?;
+        if wants_mailbox {
+            self.take_offer(step, id, completed.introduction.offer.as_ref(), rng)?;
+        }
         step.retry_quarantine = true;
         Ok(())
     }

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use petmail_proto::{
     channel::record::{MAX_TRANSPORTS, TransportRecord},
     keys::TransportId,
-    server::{account::AccountKeys, offer::Offer},
+    server::{
+        account::AccountKeys,
+        offer::{Offer, OfferText},
+    },
     time::UnixMillis,
     token::TokenKeyId,
     wire::{Record, WireError},
@@ -28,19 +31,40 @@ const SLOT_STAYS: Duration = Duration::from_secs(3_600);
 /// How many former transports of a contact are remembered: a mailbox that is left is looked into for its retention only.
 const MAX_PAST_TIDS: usize = 16;
 
+/// Where an offer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfferSource {
+    /// The person typed it.
+    Person,
+    /// The server inside this node.
+    ThisNode,
+    /// Whoever answered an invitation.
+    Invitation(u32),
+}
+
+impl OfferSource {
+    const fn invitation(self) -> Option<u32> {
+        match self {
+            Self::Invitation(id) => Some(id),
+            Self::Person | Self::ThisNode => None,
+        }
+    }
+}
+
 impl Core {
     /// Notes an offer that is about to be redeemed; the same offer again continues where it stopped.
     pub(crate) fn begin_redeem(
         &mut self,
         step: &mut Step,
         offer: Offer,
-        is_local: bool,
+        source: OfferSource,
         rng: &mut impl CryptoRngCore,
     ) -> Result<u32, CommandError> {
-        let same = |mailbox: &&Mailbox| {
+        let same = |mailbox: &&mut Mailbox| {
             mailbox.server == offer.identity && mailbox.redeem_token.hash() == offer.token.hash()
         };
-        if let Some(known) = self.mailboxes.values().find(same) {
+        if let Some(known) = self.mailboxes.values_mut().find(same) {
+            known.refused = None;
             return Ok(known.id);
         }
         if self.homes().len() >= MAX_TRANSPORTS {
@@ -57,18 +81,53 @@ impl Core {
             url: offer.url,
             server: offer.identity,
             pin: offer.pin,
-            is_local,
+            is_local: source == OfferSource::ThisNode,
             keys: AccountKeys::generate(rng),
             redeem_token: offer.token,
             account: None,
             leaving: None,
             rekeying: None,
             read_at: UnixMillis::default(),
+            invitation: source.invitation(),
+            refused: None,
         };
         self.mailboxes.insert(id, mailbox);
         self.put_settings(step)?;
         self.put_mailbox(step, id)?;
         Ok(id)
+    }
+
+    /// Begins to redeem the offer that an invitation brought, because the person asked for a mailbox.
+    pub(super) fn take_offer(
+        &mut self,
+        step: &mut Step,
+        invitation: u32,
+        offer: Option<&OfferText>,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), CommandError> {
+        let offer = offer.and_then(|offer| offer.parse().ok());
+        let Some(offer) = offer else { return Ok(()) };
+        step.mailboxes_changed = true;
+        match self.begin_redeem(step, offer, OfferSource::Invitation(invitation), rng) {
+            // The contact stays, whatever becomes of the mailbox.
+            Err(error) if error.fault == Fault::Conflict => {
+                tracing::warn!(invitation, %error, "an offer is not redeemed");
+                Ok(())
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// Notes that a server gives nothing for an offer.
+    pub(crate) fn refuse_offer(
+        &mut self,
+        step: &mut Step,
+        id: u32,
+        reason: String,
+    ) -> Result<(), CommandError> {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
+        mailbox.refused = Some(reason);
+        Ok(self.put_mailbox(step, id)?)
     }
 
     /// Stores what the server gave for an offer. The contacts are told in steps of their own, [`Self::to_be_told`].

@@ -237,6 +237,8 @@ fn mailbox() {
         leaving: None,
         rekeying: None,
         read_at: UnixMillis::default(),
+        invitation: None,
+        refused: None,
     };
     let account = Account { record, token_key: TokenPublicKey::from_bytes([15; 32]) };
     check("mailbox-unredeemed", &mailbox(None));
@@ -268,6 +270,8 @@ fn mailbox() {
     let allowance = Some(Allowance { total_bytes: 22, given_bytes: 23 });
     let record = AccountRecord { allowance, ..account.record };
     check("mailbox-provider", &mailbox(Some(Account { record, ..account })));
+    let refused = Some("used".to_owned());
+    check("mailbox-refused", &Mailbox { invitation: Some(24), refused, ..mailbox(None) });
 }
 
 fn windows() -> Windows {

@@ -349,7 +349,7 @@ pub(super) fn invitation(version: u16, body: &[u8]) -> Result<InvitationRow, Wir
 }
 
 pub(super) fn mailbox(version: u16, body: &[u8]) -> Result<Mailbox, WireError> {
-    let old = match version {
+    let old: MailboxV3 = match version {
         1 => MailboxV2::from(wire::decode::<MailboxV1>(body)?).into(),
         2 => wire::decode::<MailboxV2>(body)?.into(),
         3 => wire::decode(body)?,
@@ -367,6 +367,8 @@ pub(super) fn mailbox(version: u16, body: &[u8]) -> Result<Mailbox, WireError> {
         leaving: old.leaving,
         rekeying: old.rekeying,
         read_at: old.read_at,
+        invitation: None,
+        refused: None,
     })
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::invitation::{
-    introduction::{Commitment, SignedIntroduction, Unverified, VerifiedIntroduction},
+    introduction::{Commitment, Purpose, SignedIntroduction, Unverified, VerifiedIntroduction},
     safety::safety_words,
     wormhole::{Body, Phase, SharedKey, Side},
 };
@@ -207,6 +207,10 @@ impl Run {
         if !ours.fits(theirs.purpose) {
             return self.fail(Failure::PurposeMismatch { ours, theirs: theirs.purpose }, rng);
         }
+        let is_offer = theirs.offer.as_ref().is_some_and(|offer| offer.parse().is_ok());
+        if ours == Purpose::MailboxCustomer && !is_offer {
+            return self.fail(Failure::NoOffer, rng);
+        }
         let Some(reach) = reach(record.local.has_transport, theirs.has_transport()) else {
             return self.fail(Failure::NoTransport, rng);
         };
@@ -303,6 +307,7 @@ const fn mood(failure: &Failure) -> &'static str {
         | Failure::BadIntroduction(_)
         | Failure::PurposeMismatch { .. }
         | Failure::NoTransport
+        | Failure::NoOffer
         | Failure::ServerRefused(_)
         | Failure::PeerCancelled
         | Failure::PeerFailed => "errory",

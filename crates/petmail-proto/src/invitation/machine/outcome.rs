@@ -98,6 +98,9 @@ pub enum Failure {
     /// The peer gave up for a reason of its own.
     #[error("the other side gave up")]
     PeerFailed,
+    /// The other side was to give a mailbox, and gives none.
+    #[error("the other side gives no mailbox")]
+    NoOffer,
 }
 
 impl Failure {
@@ -115,6 +118,7 @@ impl Failure {
             Self::PurposeMismatch { .. } => {
                 "agree on what you want, and use the matching commands with a new code"
             }
+            Self::NoOffer => "ask them to use offer-mailbox, and for the code that it prints",
             Self::NoTransport => "get a mailbox (accept-mailbox), then make a new code",
             Self::ExpiredOnServer => {
                 "make a new code, and stay online until the other side has used it; or use a server that keeps codes"

@@ -19,7 +19,7 @@ use super::{
     world::{Event, World},
 };
 use crate::agent::{
-    core::{Core, Ended, Offer, Packets, Peer},
+    core::{Core, Ended, Offer, OfferSource, Packets, Peer, Wish},
     records::{
         AGENT, BODIES, EXTRAS, MESSAGES, Message, OUTBOX, QUARANTINE, Quarantined, RESTORED_KEY, Trust, Way,
     },
@@ -408,13 +408,15 @@ impl World {
         let is_done = match self.plans[plan].deed {
             Deed::Accept { node, server } => {
                 let offer = self.servers[server].offer(&mut self.rng);
-                self.step(node, |core, step, _, rng| core.begin_redeem(step, offer, false, rng)).is_some()
+                self.step(node, |core, step, _, rng| core.begin_redeem(step, offer, OfferSource::Person, rng))
+                    .is_some()
             }
             Deed::Invite { meeting, side } => {
                 let node = self.meetings[meeting].nodes[side];
                 let code = self.code_for(meeting, side).unwrap();
-                let id = self
-                    .step(node, |core, step, now, rng| core.invite(step, None, code.as_deref(), now, rng));
+                let id = self.step(node, |core, step, now, rng| {
+                    core.invite(step, (None, code.as_deref()), Wish::Contact, now, rng)
+                });
                 self.meetings[meeting].invitations[side] = id;
                 id.is_some()
             }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     agent::{
-        core::{Arrival, Offer, Packets, Step},
+        core::{Arrival, Offer, OfferSource, Packets, Step, Wish},
         error::{CommandError, Fault},
         records::{BODIES, MAILBOXES, MESSAGES, MessageKey, PROGRESS, QUARANTINE, Quarantined, Trust, Way},
         view,
@@ -220,8 +220,10 @@ fn codes_that_are_burnt_or_ones_own_are_refused() {
     world.plans.extend([0, 1].map(|side| Plan { at, deed: Deed::Invite { meeting: 0, side } }));
     world.run();
     let invite = |world: &mut World, code: &str| {
-        act(world, 0, |world, step| core!(world, 0).invite(step, None, Some(code), world.now, &mut world.rng))
-            .0
+        act(world, 0, |world, step| {
+            core!(world, 0).invite(step, (None, Some(code)), Wish::Contact, world.now, &mut world.rng)
+        })
+        .0
     };
     for spelling in ["770-purple elephants never dance", " 770 Purple-Elephants  never dance"] {
         assert_eq!(invite(&mut world, spelling).unwrap_err().problem, "this code was used before");
@@ -278,8 +280,10 @@ fn there_are_no_more_mailboxes_than_transports() {
     let mut server = MailServer::new("another", &mut world.rng);
     let mut accept = |world: &mut World| {
         let offer = server.offer(&mut world.rng);
-        let id =
-            act(world, 0, |world, step| core!(world, 0).begin_redeem(step, offer, false, &mut world.rng)).0?;
+        let id = act(world, 0, |world, step| {
+            core!(world, 0).begin_redeem(step, offer, OfferSource::Person, &mut world.rng)
+        })
+        .0?;
         let account = server.redeem(&core!(world, 0).mailboxes[&id], &mut world.rng);
         act(world, 0, |world, step| core!(world, 0).finish_redeem(step, id, account)).0
     };
@@ -296,7 +300,7 @@ fn the_same_offer_again_is_the_same_mailbox() {
     let offer = world.servers[1].offer(&mut world.rng);
     let [first, second] = [(); 2].map(|()| {
         act(&mut world, 0, |world, step| {
-            core!(world, 0).begin_redeem(step, offer.clone(), false, &mut world.rng)
+            core!(world, 0).begin_redeem(step, offer.clone(), OfferSource::Person, &mut world.rng)
         })
     });
     assert_eq!(first.0.unwrap(), second.0.unwrap());
@@ -340,8 +344,9 @@ fn an_open_invitation_ends_with_its_removed_contact() {
 fn a_reload_asks_again_for_what_was_under_way() {
     let mut world = met([true, true]);
     let code = Some("5-adroitness-aardvark-adviser");
-    let started =
-        act(&mut world, 0, |world, step| core!(world, 0).invite(step, None, code, world.now, &mut world.rng));
+    let started = act(&mut world, 0, |world, step| {
+        core!(world, 0).invite(step, (None, code), Wish::Contact, world.now, &mut world.rng)
+    });
     let id = started.0.unwrap();
     let mut step = Step::default();
     core!(world, 0).reconnect_invitations(&mut step);
