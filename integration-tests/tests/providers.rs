@@ -1,7 +1,5 @@
 //! Mailboxes that people give to others: an offer inside an invitation, and who may make one.
 
-#![expect(clippy::indexing_slicing, reason = "tests")]
-
 use petmail_integration_tests::node::{Node, has};
 use petmail_integration_tests::wait::eventually;
 use petmail_integration_tests::world::{Start, World};
