@@ -16,7 +16,7 @@ use petmail_integration_tests::world::meet;
 use petmail_proto::invitation::wormhole::APP_ID;
 use tempfile::TempDir;
 
-/// `systemctl enable --now|start|restart|stop UNIT`, for one unit of `Type=notify` at a time: `start` returns when it is ready.
+/// `systemctl enable --now|start|restart|stop|disable UNIT`, for one unit of `Type=notify` at a time: `start` returns when it is ready.
 const SYSTEMCTL: &str = r#"#!/bin/bash
 set -eu
 unit=$(ls "$ROOT"/etc/systemd/system/*.service)
@@ -35,7 +35,7 @@ start() {
 case $1 in
     daemon-reload) ;;
     enable | start) start ;;
-    stop) stop ;;
+    stop | disable) stop ;;
     restart) stop; start ;;
     *) echo "unknown: $*" >&2; exit 2 ;;
 esac
@@ -108,7 +108,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let stop = "kill \"$(cat pid)\" 2>/dev/null && while kill -0 \"$(cat pid)\" 2>/dev/null; do sleep 0.05; done";
+        let stop = "[ -e pid ] || exit 0; kill \"$(cat pid)\" 2>/dev/null && while kill -0 \"$(cat pid)\" 2>/dev/null; do sleep 0.05; done";
         drop(Command::new("bash").args(["-c", stop]).current_dir(self.root.path()).status());
     }
 }
@@ -166,8 +166,21 @@ fn a_mailbox_server_in_ten_minutes_and_long_after() {
     alice.receives(&["after the restore"]);
     alice.send(1, "all is well");
     bob.receives(&["before", "after the backup", "all is well"]);
-    let log = machine.read("log");
-    assert!(!log.contains("ERROR"), "{log}");
+
+    let [leave, arrive] = commands("### Another machine").try_into().unwrap();
+    machine.run(&leave);
+    let mut other = Machine::new("petmail-mailbox");
+    other.run(&install);
+    let file = "root/petmail-mailbox.export";
+    fs::copy(machine.root.path().join(file), other.root.path().join(file)).unwrap();
+    let function = start.lines().next().unwrap();
+    let said = other.run(&format!("{function}\n{arrive}"));
+    assert!(said.contains("running") && said.contains("accounts  2"), "{said}");
+    bob.send(1, "after the move");
+    alice.receives(&["after the restore", "after the move"]);
+    for log in [machine.read("log"), other.read("log")] {
+        assert!(!log.contains("ERROR"), "{log}");
+    }
 }
 
 #[test]
