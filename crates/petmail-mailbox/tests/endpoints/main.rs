@@ -5,5 +5,6 @@ mod accounts;
 mod deliver;
 mod hostile;
 mod keys;
+mod overload;
 mod retrieve;
 mod support;

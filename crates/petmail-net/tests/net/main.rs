@@ -3,6 +3,7 @@
 
 mod client;
 mod limits;
+mod malformed;
 mod proxies;
 mod serving;
 mod support;
