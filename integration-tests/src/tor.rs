@@ -3,6 +3,8 @@
 //! It works as the public one does, only faster: the intervals are those that Tor has for tests.
 
 use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -76,7 +78,8 @@ impl TorNetwork {
             let port = free_port();
             network.join(name, &format!("Nickname {name}\nORPort 127.0.0.1:{port}\nSocksPort 0\n"));
         }
-        let socks = format!("SocksPort 127.0.0.1:{}\n", network.socks_port);
+        // A request that met a network in the making is given up, to be made again.
+        let socks = format!("SocksPort 127.0.0.1:{}\nSocksTimeout 10\n", network.socks_port);
         network.join("client", &socks);
         network
     }
@@ -113,6 +116,26 @@ impl TorNetwork {
         for member in &self.members {
             member.wait_for(|line| line.contains("Bootstrapped 100%").then_some(()));
         }
+    }
+
+    /// Waits until the client gets through to an onion service: then the network knows it.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn wait_for_service(&self, hostname: &str) {
+        eventually("the onion service is reached", || self.reach(hostname).ok().filter(|reached| *reached));
+    }
+
+    /// Asks the client for a connection to port 80 of a host. Source: RFC 1928.
+    fn reach(&self, hostname: &str) -> io::Result<bool> {
+        let mut client = TcpStream::connect(("127.0.0.1", self.socks_port))?;
+        client.write_all(&[5, 1, 0])?;
+        client.read_exact(&mut [0; 2])?;
+        let length = u8::try_from(hostname.len()).map_err(io::Error::other)?;
+        client.write_all(&[&[5, 1, 0, 3, length], hostname.as_bytes(), &[0, 80]].concat())?;
+        let mut answer = [0; 2];
+        client.read_exact(&mut answer)?;
+        Ok(answer == [5, 0])
     }
 
     /// Waits for the name of an onion service whose folder this is.

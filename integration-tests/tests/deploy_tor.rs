@@ -60,6 +60,9 @@ fn two_nodes_talk_through_onion_services() {
         serve.args(["serve", "--plain-http", "--listen", &mailbox_address, "-d"]).arg(&basedir),
     );
     network.wait();
+    for name in [&mailbox_name, &rendezvous_name] {
+        network.wait_for_service(name);
+    }
 
     let meeting_place = format!("ws://{rendezvous_name}/v1");
     let (socks, usual) = (network.socks(), ["--rendezvous", meeting_place.as_str()]);
@@ -68,7 +71,7 @@ fn two_nodes_talk_through_onion_services() {
             Node::create(&folder.join(name), &[&usual[..], &["--name", name, "--socks5", &socks]].concat());
         node.start();
         let offer = Outcome::of(mailbox().args(["offer", "-d"]).arg(&basedir)).text();
-        // The service may not be known to the network yet.
+        // A circuit may break at any time.
         let accept = ["accept-mailbox", offer.lines().last().unwrap()];
         eventually("the mailbox is made", || node.run(&accept).succeeded().then_some(()));
         node
