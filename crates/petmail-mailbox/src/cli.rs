@@ -351,7 +351,13 @@ fn explain(error: MailboxError) -> Failure {
             "run `petmail-mailbox init --url URL` first, or choose the folder with -d"
         }
         MailboxError::Lock(_) => "stop the other process first",
-        MailboxError::Bind(_) => "choose another address with --listen",
+        MailboxError::Bind(error) => error.hint(),
+        MailboxError::Clock(_) => {
+            "set the clock (systemd: timedatectl set-ntp true), then start the server again"
+        }
+        MailboxError::Io(_) => {
+            "does the folder belong to the user that the server runs as, and is there room?"
+        }
         MailboxError::StoreFailed(_) => {
             "is the disk full or failing? make room, then start the server again: what was accepted is kept"
         }

@@ -12,7 +12,7 @@ use std::{
 
 use axum::{Router, body::Bytes};
 use petmail_net::{
-    CancellationToken,
+    CancellationToken, clock,
     program::{DirLock, LockError, service},
     server::{BindError, Limits, Pulse, Server, UnixServer},
     tls::{TlsError, TlsMode},
@@ -72,6 +72,9 @@ pub enum MailboxError {
     /// `init` was not run there.
     #[error("{} holds no mailbox server", .0.display())]
     NotInitialised(PathBuf),
+    /// The clock is wrong.
+    #[error(transparent)]
+    Clock(#[from] clock::ClockError),
     /// Another process works there.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -189,6 +192,12 @@ impl<Q: QueueStore> Services<Q> {
     async fn sign_descriptor(&self, now: UnixMillis) -> Result<(), AdminError> {
         let seconds = Duration::from_millis(now.0).as_secs();
         let serial = self.queue.next_serial(seconds).await?;
+        if let Some(days) = days_back(serial, seconds) {
+            tracing::warn!(
+                days,
+                "the clock is behind what it was: is it right? what is kept by time is kept longer"
+            );
+        }
         let signed = self.identity.get().descriptor(serial, self.pin, now)?;
         *self.descriptor.write().unwrap_or_else(PoisonError::into_inner) = signed.into();
         Ok(())
@@ -261,7 +270,8 @@ impl Mailbox {
         if !basedir.is_initialised() {
             return Err(MailboxError::NotInitialised(basedir.path().to_owned()));
         }
-        let lock = DirLock::acquire(basedir.path())?;
+        clock::check(clock::unix_ms())?;
+        let lock = DirLock::acquire_soon(basedir.path()).await?;
         let identity = CurrentIdentity::load(basedir.identity_file())?;
         let url = identity.get().url().clone();
         let last_had_pin = if as_last { basedir.was_self_signed() } else { None };
@@ -366,6 +376,13 @@ impl Mailbox {
     }
 }
 
+/// Returns by how many days the clock was put back since the descriptor got its number, which is the clock's time or one more
+/// than the former; `None` if by less than one, which many descriptors in a short time look like.
+fn days_back(serial: u64, seconds: u64) -> Option<u64> {
+    let days = serial.saturating_sub(seconds) / (24 * 3_600);
+    (days > 0).then_some(days)
+}
+
 async fn open_queue(basedir: &Basedir, engine: Option<EngineKind>) -> Result<EmbeddedQueue, MailboxError> {
     let dir = basedir.queue_dir();
     petmail_net::program::create_private_dir(&dir)?;
@@ -411,5 +428,18 @@ impl MetricsServer {
         if let Some(server) = self.0 {
             server.serve(measures::routes(Arc::clone(services)), shutdown).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_put_back_is_noticed() {
+        assert_eq!(days_back(1_800_000_000, 1_800_000_000), None);
+        assert_eq!(days_back(1_800_000_005, 1_800_000_000), None);
+        assert_eq!(days_back(1_800_000_000, 1_799_000_000), Some(11));
+        assert_eq!(days_back(1_799_000_000, 1_800_000_000), None);
     }
 }

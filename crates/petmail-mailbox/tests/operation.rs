@@ -244,3 +244,66 @@ async fn a_hangup_ends_no_server_without_tls() {
     assert_eq!(reqwest::get(format!("{}/healthz", serving.base)).await.unwrap().status(), 200);
     serving.stop();
 }
+
+/// Each reason for not starting is one line, with a line that says what to do.
+#[test]
+fn what_keeps_the_server_from_starting_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = ["one", "two"].map(|name| {
+        let made = dir.path().join(name);
+        std::fs::create_dir(&made).unwrap();
+        ensure_self_signed(&made, &["127.0.0.1".to_owned()]).unwrap();
+        made
+    });
+    let file = |n: usize, name: &str| made[n].join(name).to_str().unwrap().to_owned();
+    let (cert, key, other) = (file(0, "tls-cert.pem"), file(0, "tls-key.pem"), file(1, "tls-key.pem"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let free = "127.0.0.1:0";
+    let basedir = self::made(dir.path());
+    for (options, error, hint) in [
+        (&["--listen", &taken][..], "cannot listen on", "another program listens there"),
+        (&["--listen", "192.0.2.1:0", "--plain-http"], "cannot listen on", "does not have that address"),
+        (
+            &["--listen", free, "--tls-cert", &cert, "--tls-key", &other],
+            "cannot be used",
+            "the key that belongs to it",
+        ),
+        (
+            &["--listen", free, "--tls-cert", "/nowhere/chain.pem", "--tls-key", &key],
+            "cannot read a certificate",
+            "readable",
+        ),
+        (
+            &["--listen", free, "--tls-cert", &cert, "--tls-key", &cert],
+            "cannot read a private key",
+            "readable",
+        ),
+    ] {
+        let ended = program(&basedir).arg("serve").args(options).output().unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert_eq!(ended.stdout, b"", "{ended:?}");
+        let told = String::from_utf8(ended.stderr).unwrap();
+        let lines: Vec<&str> = told.lines().filter(|line| !line.contains("INFO")).collect();
+        assert_eq!(lines.len(), 2, "{told}");
+        assert!(lines[0].starts_with("error: ") && lines[0].contains(error), "{told}");
+        assert!(lines[1].starts_with("hint: ") && lines[1].contains(hint), "{told}");
+    }
+}
+
+/// A restart ends every stream in good order, and the new server does not stumble over the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_needs_no_pause() {
+    let dir = tempfile::tempdir().unwrap();
+    let basedir = made(dir.path());
+    let mut serving = Serving::start(&basedir, &[], &[]);
+    for _ in 0..3 {
+        let asked = Command::new("kill").arg(serving.child.id().to_string()).status().unwrap();
+        assert!(asked.success());
+        let next = Serving::start(&basedir, &[], &[]);
+        assert_eq!(reqwest::get(format!("{}/healthz", next.base)).await.unwrap().status(), 200);
+        assert!(serving.child.wait().unwrap().success());
+        serving = next;
+    }
+    serving.stop();
+}

@@ -75,6 +75,32 @@ pub enum BindError {
 }
 
 impl BindError {
+    /// Says what the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Listen { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "another program listens there: stop it, or choose another address with --listen"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 need the right to bind them (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE); or choose a higher port with --listen"
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "this machine does not have that address: choose one of its own, or 0.0.0.0 for all, with --listen"
+                }
+                _ => "choose another address with --listen",
+            },
+            Self::Tls(TlsError::Read { .. }) => {
+                "is the file there, in PEM form, and readable for the user that the server runs as?"
+            }
+            Self::Tls(TlsError::Unusable(_)) => {
+                "--tls-cert wants the certificate chain, the server's own first, and --tls-key the key that belongs to it"
+            }
+            Self::Tls(_) => "is the basedir writable, and the disk not full?",
+        }
+    }
+
     fn listen(address: impl ToString, source: io::Error) -> Self {
         Self::Listen { address: address.to_string(), source }
     }
@@ -325,5 +351,18 @@ async fn drain(host: &Host) {
     host.cut.cancel();
     if tokio::time::timeout(CUT_GRACE, host.tasks.wait()).await.is_err() {
         tracing::error!("tasks of cut connections are still running");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_server_from_listening_has_a_hint_of_its_own() {
+        let hint = |kind: io::ErrorKind| BindError::listen("0.0.0.0:443", kind.into()).hint();
+        assert!(hint(io::ErrorKind::PermissionDenied).contains("CAP_NET_BIND_SERVICE"));
+        assert!(hint(io::ErrorKind::AddrInUse).contains("another program"));
+        assert!(hint(io::ErrorKind::AddrNotAvailable).contains("does not have that address"));
     }
 }

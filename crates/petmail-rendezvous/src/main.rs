@@ -113,7 +113,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let shutdown = program::shutdown_on_signals()
         .context("cannot listen for signals")
         .map_err(|e| Failure::failed(format_args!("{e:#}")))?;
-    Box::pin(run(config, shutdown)).await.map_err(Failure::failed)
+    Box::pin(run(config, shutdown)).await.map_err(|error| match error.hint() {
+        Some(hint) => Failure::failed(&error).hint(hint),
+        None => Failure::failed(&error),
+    })
 }
 
 async fn print_status(basedir: PathBuf, json: bool) -> Result<(), Failure> {

@@ -33,6 +33,9 @@ const PAGE_TEXT: &str =
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
+    /// The clock is wrong.
+    #[error(transparent)]
+    Clock(#[from] clock::ClockError),
     /// The basedir cannot be made.
     #[error("cannot make {path}: {source}")]
     Basedir {
@@ -61,6 +64,24 @@ pub enum ServeError {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl ServeError {
+    /// Says what the operator can do about it, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Clock(_) => {
+                Some("set the clock (systemd: timedatectl set-ntp true), then start the server again")
+            }
+            Self::Basedir { .. } | Self::Lock(program::LockError::Unusable { .. }) => {
+                Some("name a folder with -d that the user that the server runs as may write")
+            }
+            Self::Lock(_) => Some("stop the other process first"),
+            Self::Bind(error) => Some(error.hint()),
+            Self::Load(_) | Self::Announce(_) | Self::Commit(_) | Self::Task(_) => None,
+        }
+    }
+}
+
 /// Serves until `shutdown` is cancelled. Prints the `ready` line once connections are accepted.
 ///
 /// # Errors
@@ -69,9 +90,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Serv
     petmail_net::metrics::install();
     status::begin_counting();
     let started_ms = clock::unix_ms();
+    clock::check(started_ms)?;
     program::create_private_dir(&config.basedir)
         .map_err(|source| ServeError::Basedir { path: config.basedir.display().to_string(), source })?;
-    let _lock = program::DirLock::acquire(&config.basedir)?;
+    let _lock = program::DirLock::acquire_soon(&config.basedir).await?;
     let store = open_store(&config.basedir).await?;
     let state = storage::load(&store, config.policy.clone()).await?;
     let server = Server::bind(config.listen, &config.tls, config.network.clone()).await?;

@@ -6,10 +6,17 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// The file whose lock means that a process uses the directory.
 const LOCK_FILE: &str = "lock";
+
+/// How long a process that ends may still hold the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often the lock is tried meanwhile.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes `dir` and what is missing above it, with mode 0700, or sets that mode on an existing one.
 ///
@@ -80,6 +87,23 @@ impl DirLock {
         }
         write_pid(&mut file).map_err(unusable)?;
         Ok(Self { _file: file })
+    }
+
+    /// As [`acquire`](Self::acquire), but gives a process that is about to end two seconds to do so: a server that is restarted
+    /// does not meet its predecessor. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub async fn acquire_soon(dir: &Path) -> Result<Self, LockError> {
+        let patience = tokio::time::Instant::now() + LOCK_PATIENCE;
+        loop {
+            match Self::acquire(dir) {
+                Err(LockError::Held { .. }) if tokio::time::Instant::now() < patience => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Returns the process that holds the lock of `dir`: `None` if nobody does, `Some(0)` if it has not told its id.

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, os::unix::net::UnixDatagram, path::PathBuf, time::Duration};
 
+use petmail_net::tls::ensure_self_signed;
+
 use crate::client::Client;
-use crate::process::Process;
+use crate::process::{Process, command};
 
 /// What a service manager hears from a program.
 struct Manager {
@@ -123,4 +125,75 @@ async fn the_documented_metrics_are_served_and_no_others() {
     for secret in ["secret", "127.0.0.1"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
+}
+
+/// Each reason for not starting is one line, with a line that says what to do.
+#[test]
+fn what_keeps_the_server_from_starting_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = ["one", "two"].map(|name| {
+        let made = dir.path().join(name);
+        std::fs::create_dir(&made).unwrap();
+        ensure_self_signed(&made, &["127.0.0.1".to_owned()]).unwrap();
+        made
+    });
+    let file = |n: usize, name: &str| made[n].join(name).to_str().unwrap().to_owned();
+    let (cert, key, other) = (file(0, "tls-cert.pem"), file(0, "tls-key.pem"), file(1, "tls-key.pem"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let free = "127.0.0.1:0";
+    let basedir = dir.path().join("server");
+    for (options, error, hint) in [
+        (&["--listen", &taken][..], "cannot listen on", "another program listens there"),
+        (&["--listen", "192.0.2.1:0", "--plain-http"], "cannot listen on", "does not have that address"),
+        (
+            &["--listen", free, "--tls-cert", &cert, "--tls-key", &other],
+            "cannot be used",
+            "the key that belongs to it",
+        ),
+        (
+            &["--listen", free, "--tls-cert", "/nowhere/chain.pem", "--tls-key", &key],
+            "cannot read a certificate",
+            "readable",
+        ),
+        (
+            &["--listen", free, "--tls-cert", &cert, "--tls-key", &cert],
+            "cannot read a private key",
+            "readable",
+        ),
+    ] {
+        let ended = command(&basedir).arg("serve").args(options).output().unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert_eq!(ended.stdout, b"", "{ended:?}");
+        let told = String::from_utf8(ended.stderr).unwrap();
+        let lines: Vec<&str> = told.lines().filter(|line| !line.contains("INFO")).collect();
+        assert_eq!(lines.len(), 2, "{told}");
+        assert!(lines[0].starts_with("error: ") && lines[0].contains(error), "{told}");
+        assert!(lines[1].starts_with("hint: ") && lines[1].contains(hint), "{told}");
+    }
+}
+
+#[test]
+fn a_basedir_that_cannot_be_is_told() {
+    // Nobody can make a folder there, whoever runs this.
+    let ended = command(std::path::Path::new("/proc/petmail/server")).arg("serve").output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        told.starts_with("error: cannot make ") && told.contains("\nhint: name a folder with -d"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_restart_needs_no_pause() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Process::serve(dir.path(), &[]);
+    for _ in 0..3 {
+        server.ask_to_end();
+        let next = Process::serve(dir.path(), &[]);
+        server.stop();
+        server = next;
+    }
+    server.stop();
 }

@@ -70,10 +70,15 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end, and returns its log once it has.
-    pub(crate) fn stop(mut self) -> String {
+    /// Asks it to end, and does not wait.
+    pub(crate) fn ask_to_end(&self) {
         let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(asked.success());
+    }
+
+    /// Asks it to end, and returns its log once it has.
+    pub(crate) fn stop(mut self) -> String {
+        self.ask_to_end();
         assert!(self.child.wait().unwrap().success());
         self.log.take().unwrap().join().unwrap();
         self.lines.lock().unwrap().clone()
