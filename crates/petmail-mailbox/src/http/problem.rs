@@ -19,6 +19,9 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 /// How many seconds it should wait when the disk is full: somebody has to make room.
 const FULL_RETRY_AFTER_SECONDS: u32 = 20;
 
+/// How many seconds it should wait when a mailbox is full: its owner makes room by fetching.
+const MAILBOX_FULL_RETRY_AFTER_SECONDS: u32 = 5;
+
 /// Why a request is not answered as wished. Senders go by the status alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -137,6 +140,7 @@ impl Problem {
     const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Busy | Self::Store => Some(RETRY_AFTER_SECONDS),
+            Self::Full => Some(MAILBOX_FULL_RETRY_AFTER_SECONDS),
             Self::DiskFull => Some(FULL_RETRY_AFTER_SECONDS),
             _ => None,
         }
@@ -301,5 +305,19 @@ mod tests {
             let status = problem.parts().0.as_u16();
             assert!(public.contains(&status) || admin.contains(&status), "{problem:?}");
         }
+    }
+
+    #[test]
+    fn who_is_to_try_again_is_told_when() {
+        let mut told = 0;
+        for problem in std::iter::successors(Some(Problem::Malformed), next) {
+            let answer = problem.clone().into_response();
+            if matches!(answer.status().as_u16(), 429 | 503 | 507) {
+                let after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+                assert!(after.is_some_and(|text| text.parse::<u32>().is_ok_and(|it| it > 0)), "{problem:?}");
+                told += 1;
+            }
+        }
+        assert!(told >= 4, "{told}");
     }
 }
