@@ -51,6 +51,7 @@ fn descriptor() -> Descriptor {
         moved_to: Some(MovedTo {
             url: "https://new.example.org".parse().expect("a good address"),
             identity: ServerSigningKey::generate(&mut rng).verifying_key(),
+            pin: Some(CertificatePin::from_bytes([7; 32])),
         }),
     }
 }

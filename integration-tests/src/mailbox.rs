@@ -105,6 +105,13 @@ impl MailboxServer {
         basedir.clone_into(&mut self.basedir);
     }
 
+    /// A server to be, in another folder and at another address: nothing of it is made yet.
+    #[must_use]
+    pub fn elsewhere(&self, basedir: &Path) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        Self { basedir: basedir.to_owned(), scheme: self.scheme, address, process: None }
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.process = None;

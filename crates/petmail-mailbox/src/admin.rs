@@ -147,6 +147,9 @@ pub struct Status {
     pub version: String,
     /// The address that clients use.
     pub url: BaseUrl,
+    /// Where the server went; `None` if it is here.
+    #[serde(default)]
+    pub moved_to: Option<BaseUrl>,
     /// The key that names the server.
     pub identity: ServerIdentityKey,
     /// The pin in its offers, if it has a self-signed certificate.
@@ -165,6 +168,26 @@ pub struct Status {
     pub streams: u64,
     /// The store.
     pub store: QueueStats,
+}
+
+/// Where the server goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveRequest {
+    /// The new address; `None` if the server stays after all.
+    pub to: Option<BaseUrl>,
+    /// Whether a public authority vouches for the certificate there. Else it is the self-signed one that is used now.
+    #[serde(default)]
+    pub no_pin: bool,
+}
+
+/// Where the server went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Its address until now.
+    pub url: BaseUrl,
+    /// Its new one; `None` if it stays.
+    pub moved_to: Option<BaseUrl>,
 }
 
 /// The keys after they were replaced.
@@ -284,6 +307,7 @@ impl<Q: QueueStore> Admin<Q> {
             running: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             url: identity.url().clone(),
+            moved_to: identity.moved_to().map(|moved| moved.url.clone()),
             identity: identity.public(),
             pin: self.pin,
             kid: identity.newest_token_key().map(|key| key.kid),

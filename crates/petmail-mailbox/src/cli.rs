@@ -20,7 +20,7 @@ use petmail_store::{EngineKind, OpenError};
 
 use self::administer::Operator;
 use crate::{
-    admin::{MAX_OFFERS, OfferRequest},
+    admin::{MAX_OFFERS, MoveRequest, OfferRequest},
     basedir::{Basedir, InitError},
     config::{AdminListen, Settings},
     queue::{QueueError, embedded::OpenQueueError},
@@ -52,6 +52,14 @@ const OFFER_EXAMPLES: &str = "Examples:
   petmail-mailbox offer --provider --provider-total 50GB
 
 Each offer becomes one mailbox, for whoever redeems it first. Give it to one person, over a private way.";
+
+const MOVE_EXAMPLES: &str = "Examples:
+  petmail-mailbox move --to https://new.example.org
+  petmail-mailbox move --cancel
+
+Then stop the server, `export` it, `import` it on the other machine, and `serve` it there. Serve the old one again for
+two weeks at least: it says where the server is now. Nodes and their contacts follow by themselves. If only the
+machine changes and not the URL, there is no need for this: `export` and `import` are enough.";
 
 const ACCOUNTS_EXAMPLES: &str = "Examples:
   petmail-mailbox accounts
@@ -187,6 +195,19 @@ enum ServerCommand {
     /// Show, change, suspend or remove one account
     #[command(subcommand, after_help = ACCOUNT_EXAMPLES)]
     Account(account::Account),
+    /// Tell everybody that the server goes to another address; it takes nothing more here
+    #[command(after_help = MOVE_EXAMPLES)]
+    Move {
+        /// The new base URL
+        #[arg(long, value_name = "URL", required_unless_present = "cancel")]
+        to: Option<BaseUrl>,
+        /// At the new address, a public authority vouches for the certificate; else the self-signed one goes along
+        #[arg(long, requires = "to")]
+        no_pin: bool,
+        /// Stay after all, as long as nobody serves the new address
+        #[arg(long, conflicts_with = "to")]
+        cancel: bool,
+    },
     /// Replace the keys that messages and requests are encrypted to
     #[command(after_help = ROTATE_EXAMPLES)]
     RotateKeys,
@@ -289,6 +310,10 @@ impl Common {
             }
             ServerCommand::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
             ServerCommand::Account(command) => command.run(operator(settings(Settings::default()))).await,
+            ServerCommand::Move { to, no_pin, .. } => {
+                let request = MoveRequest { to, no_pin };
+                operator(settings(Settings::default())).move_to(&request).await
+            }
             ServerCommand::RotateKeys => operator(settings(Settings::default())).rotate_keys().await,
             ServerCommand::Check { json } => check::run(&basedir, json).await,
             ServerCommand::Export { file } => transfer::run_export(&basedir, &file).await,

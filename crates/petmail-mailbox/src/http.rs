@@ -13,8 +13,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, header},
+    extract::{DefaultBodyLimit, Request, State, rejection::BytesRejection},
+    http::{HeaderMap, Method, StatusCode, header},
+    middleware::{self, Next},
     response::{
         IntoResponse, Response,
         sse::{Event as SseEvent, KeepAlive, Sse},
@@ -80,7 +81,8 @@ fn root_pages<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>
 /// Makes the public routes.
 pub fn router<Q: QueueStore>(services: Arc<Services<Q>>) -> Router {
     let prefix = base_path(&services.url());
-    let endpoints = route(endpoints());
+    let endpoints = route(endpoints())
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&services), refuse_if_moved::<Q>));
     let routes = if prefix.is_empty() { endpoints } else { Router::new().nest(&prefix, endpoints) };
     answering_all(routes.merge(route(root_pages()))).with_state(services)
 }
@@ -102,6 +104,19 @@ fn answering_all<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<
 pub(crate) fn base_path(url: &BaseUrl) -> String {
     let rest = url.as_str().split_once("://").map_or("", |(_, rest)| rest);
     rest.split_once('/').map(|(_, path)| format!("/{path}")).unwrap_or_default()
+}
+
+/// A server that has moved answers with its descriptor and nothing else.
+async fn refuse_if_moved<Q: QueueStore>(
+    State(services): Shared<Q>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if request.method() == Method::POST && services.has_moved() {
+        Err(Problem::Moved)
+    } else {
+        Ok(next.run(request).await)
+    }
 }
 
 async fn status_page() -> &'static str {

@@ -18,7 +18,9 @@ use petmail_proto::{
     },
     retrieval::MAX_FETCH_TOKENS,
     server::{
-        descriptor::{Descriptor, DescriptorError, MAX_TOKEN_KEYS, ROLE_MAILBOX, ServerLimits, TokenKey},
+        descriptor::{
+            Descriptor, DescriptorError, MAX_TOKEN_KEYS, MovedTo, ROLE_MAILBOX, ServerLimits, TokenKey,
+        },
         offer::Offer,
     },
     time::UnixMillis,
@@ -55,6 +57,8 @@ pub struct Identity {
     token_keys: Vec<NumberedTokenKey>,
     /// When those end that are not the newest, in the same order.
     ends: Vec<UnixMillis>,
+    /// Where it went.
+    moved_to: Option<MovedTo>,
 }
 
 /// Why a server's identity cannot be read or kept.
@@ -98,6 +102,7 @@ impl Identity {
             retrieval_keys: vec![RetrievalSecretKey::generate(rng)],
             token_keys: vec![NumberedTokenKey { kid: FIRST_KID, key: TokenSecretKey::generate(rng) }],
             ends: Vec::new(),
+            moved_to: None,
         }
     }
 
@@ -158,6 +163,25 @@ impl Identity {
         rest.retrieval_keys.truncate(keys);
         rest.token_keys.truncate(keys);
         Some(rest)
+    }
+
+    /// Returns the server as it is once it has moved; with `None`, as it is if it stays after all.
+    #[must_use]
+    pub fn moving(&self, to: Option<MovedTo>) -> Self {
+        Self { moved_to: to, ..self.clone() }
+    }
+
+    /// Where the server went, if it has moved.
+    #[must_use]
+    pub const fn moved_to(&self) -> Option<&MovedTo> {
+        self.moved_to.as_ref()
+    }
+
+    /// Returns the server at the address to which it has moved; `None` if it has not.
+    #[must_use]
+    pub fn arrived(&self) -> Option<Self> {
+        let MovedTo { url, .. } = self.moved_to.clone()?;
+        Some(Self { url, moved_to: None, ..self.clone() })
     }
 
     /// Returns the address that clients use.
@@ -231,7 +255,7 @@ impl Identity {
             },
             pins: pin.into_iter().collect(),
             not_after: now.plus(DESCRIPTOR_LIFE),
-            moved_to: None,
+            moved_to: self.moved_to.clone(),
         };
         descriptor.sign(&self.signing)
     }

@@ -40,6 +40,9 @@ pub enum RetrieveError {
     /// No account has this retrieval token.
     #[error("the retrieval token is unknown")]
     UnknownToken,
+    /// The server has another address now.
+    #[error("the server has moved")]
+    Moved,
     /// A fetch or delete token is not good, or no more.
     #[error(transparent)]
     Ticket(#[from] TicketError),
@@ -148,6 +151,11 @@ impl<Q: QueueStore> Retrieval<Q> {
         if let Some(earlier) = lock(&self.streams).remove(account) {
             earlier.superseded.cancel();
         }
+    }
+
+    /// Ends all streams: their owners ask anew where the server is.
+    pub fn end_streams(&self) {
+        lock(&self.streams).drain().for_each(|(_, stream)| stream.superseded.cancel());
     }
 
     /// Has an account's stream tell its owner that the account was changed.

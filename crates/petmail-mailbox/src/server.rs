@@ -3,6 +3,7 @@
 //! [`Mailbox`] is what the program runs, and what a node runs that hosts a mailbox of its own.
 
 mod keys;
+mod moving;
 
 use std::{
     path::PathBuf,
@@ -141,6 +142,12 @@ impl<Q: QueueStore> Services<Q> {
         self.identity.get().url().clone()
     }
 
+    /// Tells whether the server has another address now.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        self.identity.get().moved_to().is_some()
+    }
+
     /// Returns the service for accounts.
     #[must_use]
     pub const fn accounts(&self) -> &Accounts<Q> {
@@ -190,15 +197,18 @@ impl<Q: QueueStore> Services<Q> {
     }
 
     async fn sign_descriptor(&self, now: UnixMillis) -> Result<(), AdminError> {
+        let identity = self.identity.get();
         let seconds = Duration::from_millis(now.0).as_secs();
-        let serial = self.queue.next_serial(seconds).await?;
+        // What a server says that has moved must never look newer than what it says at its new address.
+        let minimum = if identity.moved_to().is_some() { 0 } else { seconds };
+        let serial = self.queue.next_serial(minimum).await?;
         if let Some(days) = days_back(serial, seconds) {
             tracing::warn!(
                 days,
                 "the clock is behind what it was: is it right? what is kept by time is kept longer"
             );
         }
-        let signed = self.identity.get().descriptor(serial, self.pin, now)?;
+        let signed = identity.descriptor(serial, self.pin, now)?;
         *self.descriptor.write().unwrap_or_else(PoisonError::into_inner) = signed.into();
         Ok(())
     }

@@ -179,10 +179,14 @@ async fn import_locked<R: Read + Send + 'static>(
     // If the queue fails, the reader only knows that nobody takes anything.
     taken?;
     let transferred = read?;
-    Identity::load(&staged.identity_file()).map_err(|error| match error {
+    let identity = Identity::load(&staged.identity_file()).map_err(|error| match error {
         IdentityError::Io(error) if error.kind() == io::ErrorKind::NotFound => TransferError::NoKeys,
         other => other.into(),
     })?;
+    // A server that has moved has arrived.
+    if let Some(arrived) = identity.arrived() {
+        arrived.store(&staged.identity_file())?;
+    }
     if let Some(problem) = check(&staged).await?.problems.into_iter().next() {
         return Err(TransferError::Contradiction(problem));
     }

@@ -44,7 +44,7 @@ use crate::{
         SendRequest,
     },
     db::{Db, Write},
-    network::Network,
+    network::{Network, Place},
 };
 
 /// How long `invite` waits for the rendezvous server to give a nameplate.
@@ -379,7 +379,12 @@ impl Agent {
     /// Redeems an offer that was noted before, with the keys that were noted with it. Only a refusal ends it: after
     /// anything else the server may have made the account, and gives it to these keys alone.
     pub(crate) async fn finish_redeem(&self, mailbox: &Mailbox) -> Result<(), CommandError> {
-        let account = self.0.network.redeem(mailbox).await?;
+        // If the server cannot be asked where it is, redeeming says so.
+        let moved = match self.0.network.moved(mailbox).await {
+            Ok(Some(place)) => Some(self.move_mailbox(mailbox.id, place).await?),
+            Ok(None) | Err(_) => None,
+        };
+        let account = self.0.network.redeem(moved.as_ref().unwrap_or(mailbox)).await?;
         self.redeemed(mailbox.id, account).await
     }
 
@@ -399,6 +404,15 @@ impl Agent {
         self.0.mailboxes_changed.notify_one();
         self.tell_contacts().await?;
         Ok(self.mailboxes().await)
+    }
+
+    /// Notes where the server of a mailbox has moved, and tells every contact.
+    pub(crate) async fn move_mailbox(&self, id: u32, place: Place) -> Result<Mailbox, CommandError> {
+        tracing::info!(mailbox = id, url = %place.url, "the server of a mailbox has moved");
+        self.step(|core, step, _| core.move_mailbox(step, id, place)).await?;
+        self.show_mailbox(id).await;
+        self.tell_contacts().await?;
+        self.mailbox(id).await
     }
 
     async fn abandon_redeem(&self, id: u32) -> Result<(), CommandError> {

@@ -3,6 +3,8 @@
 //! Composes `petmail-proto`'s messages with `petmail-net`'s clients; decides nothing about the agent's state. Deliveries
 //! and retrieval use clients of their own, and each contact and each account its own connections.
 
+mod moves;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -38,11 +40,15 @@ use petmail_proto::{
 };
 use rand_core::OsRng;
 
+pub(crate) use self::moves::Place;
 use crate::agent::{
     core::{Ended, Offer, Packets},
     error::{CommandError, Fault},
     records::{Account, Mailbox, Rekeying},
 };
+
+/// The status of a server that has another address now.
+const MOVED: u16 = 421;
 
 /// An event in base64, with its line's name.
 const MAX_EVENT_TEXT_BYTES: usize = MAX_EVENT_BYTES / 3 * 4 + 64;
@@ -83,6 +89,8 @@ pub(crate) struct Network {
     /// Where the mailbox inside this node listens: its public address need not be reachable from here.
     local_mailbox: Option<SocketAddr>,
     descriptors: Mutex<HashMap<ServerIdentityKey, Known>>,
+    /// Where servers went, each step.
+    moves: Mutex<HashMap<Place, Place>>,
 }
 
 /// What is known of a server.
@@ -148,6 +156,7 @@ impl Network {
             policy,
             local_mailbox,
             descriptors: Mutex::default(),
+            moves: Mutex::default(),
         }
     }
 
@@ -186,7 +195,10 @@ impl Network {
                     "the offer was already used by someone else, or has expired".into(),
                 ));
             }
-            status => return Err(NetworkError::Nonsense(format!("status {status}"))),
+            status => {
+                self.forget_descriptor(&mailbox.server);
+                return Err(NetworkError::Nonsense(format!("status {status}")));
+            }
         }
         open_account(&answer.body, &descriptor, &mailbox.keys.answers)
     }
@@ -287,8 +299,10 @@ impl Network {
     }
 
     async fn try_deliver(&self, offer: &Offer, packets: Packets) -> Result<(), NotTaken> {
-        let server = Server::of_transport(&offer.transport);
         let owner = Owner(u64::from(offer.cid));
+        let place =
+            self.their_place(owner, &offer.transport).await.map_err(|error| NotTaken::unsent(&error))?;
+        let server = place.server();
         let target = self.target(server).map_err(|error| NotTaken::unsent(&error))?;
         let kid = offer.transport.kid;
         // A contact may have a token for a key that is newer than what is known of its server.
@@ -389,6 +403,9 @@ impl Network {
         let target = self.target(Server::of_mailbox(mailbox))?;
         let answer =
             self.retrieval.post(retrieval_owner(mailbox), &target, path, request.into(), max_bytes).await?;
+        if answer.status == MOVED {
+            self.forget_descriptor(&mailbox.server);
+        }
         match answer.status {
             200 | 204 => Ok(answer.body),
             status => Err(NetworkError::Refused(refusal_text(status))),
@@ -410,9 +427,11 @@ impl Network {
             }
             Probe::Transport { cid, transport } => {
                 self.forget_descriptor(&transport.server);
-                let server = Server::of_transport(transport);
+                let owner = Owner(u64::from(cid));
+                let place = self.their_place(owner, transport).await?;
+                let server = place.server();
                 let target = self.target(server)?;
-                let descriptor = self.their_descriptor(Owner(u64::from(cid)), server, &target).await?;
+                let descriptor = self.their_descriptor(owner, server, &target).await?;
                 (descriptor, Some(transport.kid))
             }
         };
@@ -476,6 +495,9 @@ impl Network {
         bytes: &[u8],
     ) -> Result<Arc<Descriptor>, NetworkError> {
         let descriptor = Arc::new(Descriptor::verify(bytes, identity, now())?);
+        if descriptor.moved_to.is_some() {
+            return Err(NetworkError::Refused(refusal_text(MOVED)));
+        }
         let mut known = self.descriptors();
         descriptor.check_serial(known.get(identity).map_or(0, |known| known.serial))?;
         let learnt = Known { serial: descriptor.serial, descriptor: Some(Arc::clone(&descriptor)) };
@@ -487,6 +509,10 @@ impl Network {
         if let Some(known) = self.descriptors().get_mut(identity) {
             known.descriptor = None;
         }
+    }
+
+    fn moves(&self) -> MutexGuard<'_, HashMap<Place, Place>> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn descriptors(&self) -> MutexGuard<'_, HashMap<ServerIdentityKey, Known>> {
@@ -541,6 +567,7 @@ fn refusal_text(status: u16) -> String {
     match status {
         404 => "the mailbox server does not know the address; if that stays so, invite them again".to_owned(),
         413 => "the mailbox server refuses messages of this size".to_owned(),
+        MOVED => "the mailbox server has moved; its new address is being looked for".to_owned(),
         429 => "the mailbox server asks to slow down".to_owned(),
         503 => "the mailbox server is overloaded".to_owned(),
         507 => "the mailbox, or the disk of its server, is full".to_owned(),

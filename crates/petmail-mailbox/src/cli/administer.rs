@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::{client::AdminClient, explain, print, qr};
 use crate::{
     admin::{
-        AccountRequest, AccountSummary, AdminError, ChangeRequest, OfferRequest, Offers, RotatedKeys, Status,
+        AccountRequest, AccountSummary, AdminError, ChangeRequest, MoveRequest, Moved, OfferRequest, Offers,
+        RotatedKeys, Status,
     },
     basedir::Basedir,
     config::{AdminListen, Settings},
@@ -102,6 +103,25 @@ impl Operator {
             }
         }
         print(format_args!("removed account {}\n", request.account))
+    }
+
+    pub(super) async fn move_to(self, request: &MoveRequest) -> Result<(), Failure> {
+        let Moved { url, moved_to } = match self.way().await? {
+            Way::Running(client) => client.post::<_, Moved>("/move", request).await?,
+            Way::Stopped(mailbox) => {
+                let moved = mailbox.services().move_to(request, crate::http::now()).await;
+                mailbox.close().await;
+                moved.map_err(explain_admin)?
+            }
+        };
+        let Some(to) = moved_to else {
+            return print(format_args!("the server stays at {url} and takes messages again\n"));
+        };
+        print(format_args!(
+            "the server at {url} says from now on that it has moved to {to}, and takes nothing more\n\
+             next: stop it, `export` it, `import` it on the other machine and `serve` it there; then `serve` this one again, \
+             for two weeks at least, so that everybody finds the new address\n"
+        ))
     }
 
     pub(super) async fn rotate_keys(self) -> Result<(), Failure> {
@@ -210,9 +230,11 @@ fn status_text(status: &Status) -> String {
         Some(end) => format!("number {kid}; {} earlier ones, until {end}", status.former_keys_end.len()),
         None => format!("number {kid}"),
     };
+    let moved = status.moved_to.as_ref();
+    let moved = moved.map_or_else(String::new, |url| format!("moved to  {url}: takes nothing more here\n"));
     let pin = status.pin.map_or_else(|| "none".to_owned(), |pin| pin.to_string());
     format!(
-        "petmail-mailbox {}, {state}\nurl       {}\nidentity  {}\npin       {pin}\nkeys      {keys}\naccounts  {}\nmessages  {} ({} bytes)\nstreams   {}\nstore     {} bytes on disk, {}\n",
+        "petmail-mailbox {}, {state}\nurl       {}\n{moved}identity  {}\npin       {pin}\nkeys      {keys}\naccounts  {}\nmessages  {} ({} bytes)\nstreams   {}\nstore     {} bytes on disk, {}\n",
         status.version,
         status.url,
         status.identity,

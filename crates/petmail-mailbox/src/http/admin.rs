@@ -13,7 +13,10 @@ use axum::{
 
 use super::{Problem, answering_all, now, route};
 use crate::{
-    admin::{AccountRequest, AccountSummary, ChangeRequest, OfferRequest, Offers, RotatedKeys, Status},
+    admin::{
+        AccountRequest, AccountSummary, ChangeRequest, MoveRequest, Moved, OfferRequest, Offers, RotatedKeys,
+        Status,
+    },
     measures,
     queue::QueueStore,
     server::Services,
@@ -23,13 +26,14 @@ use crate::{
 type Asked<T> = Result<Json<T>, JsonRejection>;
 
 /// Every path with what answers there. `docs/api/mailbox-admin.openapi.json` describes the same ones.
-fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 7] {
+fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 8] {
     [
         ("/offers", post(offers::<Q>)),
         ("/accounts", get(accounts::<Q>)),
         ("/account", post(account::<Q>)),
         ("/account/change", post(change::<Q>)),
         ("/account/remove", post(remove::<Q>)),
+        ("/move", post(move_to::<Q>)),
         ("/rotate-keys", post(rotate_keys::<Q>)),
         ("/status", get(status::<Q>)),
     ]
@@ -100,6 +104,14 @@ async fn remove<Q: QueueStore>(
     services.admin().remove(request).await?;
     services.retrieval().end_stream(&request.account);
     Ok(Json(request))
+}
+
+async fn move_to<Q: QueueStore>(
+    State(services): State<Arc<Services<Q>>>,
+    request: Asked<MoveRequest>,
+) -> Result<Json<Moved>, Problem> {
+    let Json(request) = request?;
+    Ok(Json(services.move_to(&request, now()).await?))
 }
 
 async fn rotate_keys<Q: QueueStore>(

@@ -60,6 +60,8 @@ pub enum Problem {
     Full,
     /// The disk of the server is full.
     DiskFull,
+    /// The server has another address now.
+    Moved,
     /// Too much at once.
     Busy,
     /// The store failed.
@@ -115,6 +117,11 @@ impl Problem {
             Self::DiskFull => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "the server's disk is full; try again later")
             }
+            Self::Moved => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "moved",
+                "this server has another address now; its descriptor says which",
+            ),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "the server is busy; try again"),
             Self::Store => (StatusCode::SERVICE_UNAVAILABLE, "store", "the server cannot store anything now"),
             Self::OutOfBounds(text) => (StatusCode::BAD_REQUEST, "out-of-bounds", text),
@@ -238,6 +245,7 @@ impl From<RetrieveError> for Problem {
         match error {
             RetrieveError::Request(_) => Self::Malformed,
             RetrieveError::UnknownToken => Self::UnknownAccount,
+            RetrieveError::Moved => Self::Moved,
             RetrieveError::Ticket(_) => Self::BadTicket,
             RetrieveError::Refused { answer, .. } => Self::Refused(answer),
             RetrieveError::Busy => Self::Busy,
@@ -283,7 +291,8 @@ mod tests {
             Problem::BadTicket => Some(Problem::Refused(Vec::new())),
             Problem::Refused(_) => Some(Problem::Full),
             Problem::Full => Some(Problem::DiskFull),
-            Problem::DiskFull => Some(Problem::Busy),
+            Problem::DiskFull => Some(Problem::Moved),
+            Problem::Moved => Some(Problem::Busy),
             Problem::Busy => Some(Problem::Store),
             Problem::Store => Some(Problem::OutOfBounds("")),
             Problem::OutOfBounds(_) => Some(Problem::NotJson),

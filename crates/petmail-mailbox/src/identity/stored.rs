@@ -5,6 +5,7 @@ use std::io;
 use petmail_proto::{
     base_url::BaseUrl,
     keys::{DeliverySecretKey, RetrievalSecretKey, ServerSigningKey, stored_secret},
+    server::descriptor::MovedTo,
     time::UnixMillis,
     token::{TokenKeyId, TokenSecretKey},
 };
@@ -61,6 +62,9 @@ struct IdentityV2 {
     roles: Vec<String>,
     #[serde(with = "stored_secret")]
     identity_key: ServerSigningKey,
+    /// Where the server went, if it has moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved_to: Option<MovedTo>,
     /// Newest first.
     keys: Vec<KeySet>,
 }
@@ -108,6 +112,7 @@ pub(super) fn to_json(identity: &Identity) -> io::Result<Zeroizing<Vec<u8>>> {
         url: identity.url.clone(),
         roles: identity.roles.clone(),
         identity_key: identity.signing.clone(),
+        moved_to: identity.moved_to.clone(),
         keys: keys.collect(),
     };
     serde_json::to_vec_pretty(&stored).map(Zeroizing::new).map_err(io::Error::other)
@@ -128,6 +133,7 @@ fn from_v1(stored: IdentityV1) -> Result<Identity, IdentityError> {
         retrieval_keys: stored.retrieval_keys.into_iter().map(|key| key.0).collect(),
         token_keys: stored.token_keys.into_iter().map(token_key).collect(),
         ends: Vec::new(),
+        moved_to: None,
     })
 }
 
@@ -151,6 +157,7 @@ fn from_v2(stored: IdentityV2) -> Result<Identity, IdentityError> {
         retrieval_keys: Vec::new(),
         token_keys: Vec::new(),
         ends,
+        moved_to: stored.moved_to,
     };
     for KeySet { kid, token_key, delivery_key, retrieval_key, .. } in stored.keys {
         identity.token_keys.push(NumberedTokenKey { kid, key: token_key });
@@ -201,6 +208,20 @@ mod tests {
             let identity = parse(text.as_bytes()).unwrap();
             assert_eq!(std::str::from_utf8(&to_json(&identity).unwrap()).unwrap(), V2);
         }
+    }
+
+    #[test]
+    fn a_move_is_remembered_until_it_is_made() {
+        let identity = parse(V2.as_bytes()).unwrap();
+        let url: BaseUrl = "https://new.example.org".parse().unwrap();
+        let moved = MovedTo { url: url.clone(), identity: identity.public(), pin: None };
+        let leaving = identity.moving(Some(moved.clone()));
+        let back = parse(&to_json(&leaving).unwrap()).unwrap();
+        assert_eq!((back.moved_to(), back.url()), (Some(&moved), identity.url()));
+        let arrived = back.arrived().unwrap();
+        assert_eq!((arrived.moved_to(), arrived.url()), (None, &url));
+        assert!(arrived.arrived().is_none());
+        assert_eq!(std::str::from_utf8(&to_json(&leaving.moving(None)).unwrap()).unwrap(), V2);
     }
 
     #[test]

@@ -59,6 +59,9 @@ impl<Q: QueueStore> EventStream<Q> {
     pub async fn next(&mut self, clock: impl Fn() -> UnixMillis) -> Result<StreamItem, RetrieveError> {
         loop {
             if self.open.superseded.is_cancelled() {
+                if self.service.identity.get().moved_to().is_some() {
+                    return Err(RetrieveError::Moved);
+                }
                 // The owner of an account that was removed has no rival, and is told so when it asks again.
                 let is_there = self.service.queue.arrivals(self.account).is_some();
                 return if is_there { Ok(StreamItem::Superseded) } else { Err(RetrieveError::UnknownToken) };

@@ -125,7 +125,11 @@ async fn keep_open(agent: Agent, id: u32, shutdown: CancellationToken) {
 /// Follows the stream until it ends; success means that the server ended it in good order.
 async fn follow(agent: &Agent, id: u32, clock_offset: i64, failures: &mut u32) -> Result<(), NetworkError> {
     let gone = |error: crate::agent::error::CommandError| NetworkError::Refused(error.to_string());
-    let mailbox = agent.rekey(agent.mailbox(id).await.map_err(gone)?).await?;
+    let mut mailbox = agent.mailbox(id).await.map_err(gone)?;
+    if let Some(place) = agent.network().moved(&mailbox).await? {
+        mailbox = agent.move_mailbox(id, place).await.map_err(gone)?;
+    }
+    let mailbox = agent.rekey(mailbox).await?;
     let Some(account) = mailbox.account.as_ref() else { return Ok(()) };
     let mut stream = agent.network().open_stream(&mailbox, account, clock_offset).await?;
     let mut is_looked_up = false;

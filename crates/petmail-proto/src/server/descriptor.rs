@@ -58,6 +58,9 @@ pub struct MovedTo {
     pub url: BaseUrl,
     /// Who answers there.
     pub identity: ServerIdentityKey,
+    /// The certificate that is presented there, if no public authority vouches for the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<CertificatePin>,
 }
 
 /// What a server publishes about itself.

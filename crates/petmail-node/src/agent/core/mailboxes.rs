@@ -1,6 +1,9 @@
 //! The agent's own mailboxes, and how contacts learn of them.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use petmail_proto::{
     channel::record::{MAX_TRANSPORTS, TransportRecord},
@@ -16,9 +19,12 @@ use petmail_proto::{
 use rand_core::CryptoRngCore;
 
 use super::{Core, Peer, Step};
-use crate::agent::{
-    error::{CommandError, Fault},
-    records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying},
+use crate::{
+    agent::{
+        error::{CommandError, Fault},
+        records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying},
+    },
+    network::Place,
 };
 
 /// How exactly it is known when a mailbox was last read.
@@ -153,6 +159,18 @@ impl Core {
         self.put_mailbox(step, id)
     }
 
+    /// Notes where the server of a mailbox has moved. The contacts are told in steps of their own, [`Self::to_be_told`].
+    pub(crate) fn move_mailbox(
+        &mut self,
+        step: &mut Step,
+        id: u32,
+        place: Place,
+    ) -> Result<(), CommandError> {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return Ok(()) };
+        Place { url: mailbox.url, identity: mailbox.server, pin: mailbox.pin } = place;
+        Ok(self.put_mailbox(step, id)?)
+    }
+
     /// Where contacts are to write: the slots of all accounts that are not being left.
     fn homes(&self) -> BTreeSet<Home> {
         let lasting = self.mailboxes.values().filter(|mailbox| mailbox.leaving.is_none());
@@ -165,9 +183,37 @@ impl Core {
         let is_wrong = |peer: &Peer| {
             peer.contact.homes.len() != homes.len()
                 || peer.contact.homes.iter().any(|home| !homes.contains(home))
+                || peer
+                    .contact
+                    .homes
+                    .iter()
+                    .zip(&peer.contact.mine.transports.list)
+                    .any(|(home, transport)| self.has_moved(*home, transport))
         };
         let is_told = |peer: &Peer| peer.contact.is_written_to() && is_wrong(peer);
         self.peers.iter().filter(|(_, peer)| is_told(peer)).map(|(cid, _)| *cid).collect()
+    }
+
+    /// Whether a transport leads to where the server of its mailbox was before.
+    fn has_moved(&self, home: Home, transport: &TransportRecord) -> bool {
+        self.mailboxes.get(&home.mailbox).is_some_and(|mailbox| !mailbox.place().is_of(transport))
+    }
+
+    /// Corrects the addresses in the transports of a contact; tells whether there was anything to correct.
+    fn follow_moves(&mut self, cid: u32) -> Result<bool, CommandError> {
+        let places: BTreeMap<u32, Place> =
+            self.mailboxes.iter().map(|(id, mailbox)| (*id, mailbox.place())).collect();
+        let contact = &mut self.peer_mut(cid)?.contact;
+        let mut has_moved = false;
+        for (home, transport) in contact.homes.iter().zip(&mut contact.mine.transports.list) {
+            let Some(place) = places.get(&home.mailbox).filter(|place| !place.is_of(transport)) else {
+                continue;
+            };
+            let Place { url, identity, pin } = place.clone();
+            (transport.url, transport.server, transport.pin) = (url, identity, pin);
+            has_moved = true;
+        }
+        Ok(has_moved)
     }
 
     /// Begins to leave a mailbox: contacts are told in steps of their own, [`Self::to_be_told`]. What is on its way there is
@@ -356,12 +402,13 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
         let homes = self.homes();
+        let moved = self.follow_moves(cid)?;
         let contact = &mut self.peer_mut(cid)?.contact;
         let before = contact.homes.clone();
         contact.leave_all_but(&homes);
         let kept = contact.homes.clone();
         let (new, their_homes) = self.fresh_transports(&kept, rng);
-        if new.is_empty() && kept == before {
+        if new.is_empty() && kept == before && !moved {
             return Ok(());
         }
         let contact = &mut self.peer_mut(cid)?.contact;
@@ -407,6 +454,11 @@ impl Contact {
 }
 
 impl Mailbox {
+    /// Where its server is.
+    fn place(&self) -> Place {
+        Place { url: self.url.clone(), identity: self.server, pin: self.pin }
+    }
+
     /// Has the account's secrets replaced, unless that is under way already.
     fn renew(&mut self, renewal: Renewal, now: UnixMillis, rng: &mut impl CryptoRngCore) {
         let Renewal { new_slot, new_owner } = renewal;

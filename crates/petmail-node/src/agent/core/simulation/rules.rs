@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use petmail_proto::{
+    base_url::BaseUrl,
     channel::{
         cid::CidSubkeys,
         key_ring::Holding,
         message::MsgC,
         payload::{BASIC, INTRODUCTION, Payload},
-        record::MAX_TRANSPORTS,
+        record::{MAX_TRANSPORTS, TransportRecord},
     },
     invitation::machine::{Effect, Failure, Step as MachineStep},
     keys::TransportId,
@@ -31,6 +32,7 @@ use crate::{
     },
     api::types::MessageState,
     db::Write,
+    network::Place,
 };
 
 /// Alice and Bob after their meeting; `mailboxes` says who has one.
@@ -272,6 +274,25 @@ fn every_new_mailbox_is_announced_even_a_second_one_at_the_same_server() {
         last_serial = theirs.serial;
         assert_eq!(theirs, core!(world, 0).peers[&1].contact.mine.transports);
     }
+}
+
+#[test]
+fn contacts_are_told_where_a_server_has_moved_and_keep_their_tokens() {
+    let mut world = met([true, true]);
+    let before = core!(world, 1).peers[&1].contact.theirs.transports.clone();
+    let url: BaseUrl = "https://new.example.org".parse().unwrap();
+    let identity = before.list[0].server;
+    let place = Place { url: url.clone(), identity, pin: None };
+    act(&mut world, 0, |world, step| core!(world, 0).move_mailbox(step, 1, place)).0.unwrap();
+    assert_eq!(core!(world, 0).to_be_told(), [1]);
+    let now = world.now;
+    act(&mut world, 0, |world, step| core!(world, 0).announce_mailboxes(step, 1, now, &mut world.rng))
+        .0
+        .unwrap();
+    assert!(core!(world, 0).to_be_told().is_empty());
+    let mine = &core!(world, 0).peers[&1].contact.mine.transports;
+    assert!(mine.serial > before.serial);
+    assert_eq!(mine.list, [TransportRecord { url, pin: None, ..before.list[0].clone() }]);
 }
 
 #[test]
