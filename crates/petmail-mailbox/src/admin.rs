@@ -175,6 +175,7 @@ pub struct Status {
 #[serde(deny_unknown_fields)]
 pub struct MoveRequest {
     /// The new address; `None` if the server stays after all.
+    #[serde(default)]
     pub to: Option<BaseUrl>,
     /// Whether a public authority vouches for the certificate there. Else it is the self-signed one that is used now.
     #[serde(default)]
