@@ -174,9 +174,8 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MoveRequest {
-    /// The new address; `None` if the server stays after all.
-    #[serde(default)]
-    pub to: Option<BaseUrl>,
+    /// The new address.
+    pub to: BaseUrl,
     /// Whether a public authority vouches for the certificate there. Else it is the self-signed one that is used now.
     #[serde(default)]
     pub no_pin: bool,

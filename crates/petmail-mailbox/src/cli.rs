@@ -311,8 +311,8 @@ impl Common {
             ServerCommand::Accounts { json } => operator(settings(Settings::default())).accounts(json).await,
             ServerCommand::Account(command) => command.run(operator(settings(Settings::default()))).await,
             ServerCommand::Move { to, no_pin, .. } => {
-                let request = MoveRequest { to, no_pin };
-                operator(settings(Settings::default())).move_to(&request).await
+                let request = to.map(|to| MoveRequest { to, no_pin });
+                operator(settings(Settings::default())).move_to(request.as_ref()).await
             }
             ServerCommand::RotateKeys => operator(settings(Settings::default())).rotate_keys().await,
             ServerCommand::Check { json } => check::run(&basedir, json).await,

@@ -105,11 +105,19 @@ impl Operator {
         print(format_args!("removed account {}\n", request.account))
     }
 
-    pub(super) async fn move_to(self, request: &MoveRequest) -> Result<(), Failure> {
+    /// Without a request it stays.
+    pub(super) async fn move_to(self, request: Option<&MoveRequest>) -> Result<(), Failure> {
         let Moved { url, moved_to } = match self.way().await? {
-            Way::Running(client) => client.post::<_, Moved>("/move", request).await?,
+            Way::Running(client) => match request {
+                Some(request) => client.post::<_, Moved>("/move", request).await?,
+                None => client.post::<_, Moved>("/move/cancel", &()).await?,
+            },
             Way::Stopped(mailbox) => {
-                let moved = mailbox.services().move_to(request, crate::http::now()).await;
+                let (services, now) = (mailbox.services(), crate::http::now());
+                let moved = match request {
+                    Some(request) => services.move_to(request, now).await,
+                    None => services.stay(now).await,
+                };
                 mailbox.close().await;
                 moved.map_err(explain_admin)?
             }

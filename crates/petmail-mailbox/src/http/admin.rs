@@ -26,7 +26,7 @@ use crate::{
 type Asked<T> = Result<Json<T>, JsonRejection>;
 
 /// Every path with what answers there. `docs/api/mailbox-admin.openapi.json` describes the same ones.
-fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 8] {
+fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 9] {
     [
         ("/offers", post(offers::<Q>)),
         ("/accounts", get(accounts::<Q>)),
@@ -34,6 +34,7 @@ fn routes<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 8
         ("/account/change", post(change::<Q>)),
         ("/account/remove", post(remove::<Q>)),
         ("/move", post(move_to::<Q>)),
+        ("/move/cancel", post(stay::<Q>)),
         ("/rotate-keys", post(rotate_keys::<Q>)),
         ("/status", get(status::<Q>)),
     ]
@@ -112,6 +113,10 @@ async fn move_to<Q: QueueStore>(
 ) -> Result<Json<Moved>, Problem> {
     let Json(request) = request?;
     Ok(Json(services.move_to(&request, now()).await?))
+}
+
+async fn stay<Q: QueueStore>(State(services): State<Arc<Services<Q>>>) -> Result<Json<Moved>, Problem> {
+    Ok(Json(services.stay(now()).await?))
 }
 
 async fn rotate_keys<Q: QueueStore>(

@@ -9,26 +9,38 @@ use crate::{
 };
 
 impl<Q: QueueStore> Services<Q> {
-    /// Has the descriptor say where the server went, at once; or that it stays after all. From then on nothing but the
-    /// descriptor is answered, or everything again.
+    /// Has the descriptor say where the server goes, at once. From then on nothing else is answered.
     ///
     /// # Errors
     /// [`AdminError`]; nothing is changed then.
     pub async fn move_to(&self, request: &MoveRequest, now: UnixMillis) -> Result<Moved, AdminError> {
-        let _one_at_a_time = self.replacing_keys.lock().await;
+        let MoveRequest { to: url, no_pin } = request.clone();
         let identity = self.identity.get();
-        if request.to.as_ref() == Some(identity.url()) {
+        if url == *identity.url() {
             return Err(AdminError::OutOfBounds("the server has this address already"));
         }
-        let pin = self.pin.filter(|_| !request.no_pin);
-        let to = request.to.clone().map(|url| MovedTo { url, identity: identity.public(), pin });
-        self.identity.replace(identity.moving(to)).await?;
+        let pin = self.pin.filter(|_| !no_pin);
+        self.set_move(Some(MovedTo { url, identity: identity.public(), pin }), now).await
+    }
+
+    /// Takes that back: everything is answered again.
+    ///
+    /// # Errors
+    /// [`AdminError`]; nothing is changed then.
+    pub async fn stay(&self, now: UnixMillis) -> Result<Moved, AdminError> {
+        self.set_move(None, now).await
+    }
+
+    async fn set_move(&self, to: Option<MovedTo>, now: UnixMillis) -> Result<Moved, AdminError> {
+        let _one_at_a_time = self.replacing_keys.lock().await;
+        let moved = self.identity.replace(self.identity.get().moving(to)).await?;
         self.sign_descriptor(now).await?;
         self.retrieval().end_streams();
-        match &request.to {
-            Some(url) => tracing::info!(%url, "the server has moved, and takes nothing more here"),
+        let (url, moved_to) = (moved.url().clone(), moved.moved_to().map(|moved| moved.url.clone()));
+        match &moved_to {
+            Some(to) => tracing::info!(%to, "the server has moved, and takes nothing more here"),
             None => tracing::info!("the server stays here"),
         }
-        Ok(Moved { url: identity.url().clone(), moved_to: request.to.clone() })
+        Ok(Moved { url, moved_to })
     }
 }
