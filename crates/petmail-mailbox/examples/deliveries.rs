@@ -1,5 +1,6 @@
-//! Measures durable deliveries: `deliveries BASE-URL OFFER COUNT SENDERS CERTIFICATE`, against a server with
-//! `--self-signed`, whose certificate is `tls-cert.pem` in its basedir.
+//! Measures durable deliveries: `deliveries BASE-URL OFFER COUNT SENDERS CERTIFICATE [ACCOUNTS]`, against a server with
+//! `--self-signed`, whose certificate is `tls-cert.pem` in its basedir. ACCOUNTS is a list that `crowd` made: each message goes
+//! to another of them, else all to the account of the offer.
 //!
 //! Redeems the offer, seals COUNT messages of 4 KiB (room for 1 KiB of text), says `sealed`, and waits for a line on standard
 //! input: whoever counts the server's CPU time starts there. Then posts them over SENDERS connections that are kept alive, and
@@ -21,6 +22,7 @@ use petmail_proto::{
         offer::Offer,
     },
     time::UnixMillis,
+    token::{AccountToken, SenderToken},
 };
 use rand_core::OsRng;
 use tokio::{
@@ -44,7 +46,8 @@ async fn main() -> Result<(), Failed> {
     let mut next = || arguments.next().ok_or("usage: deliveries BASE-URL OFFER COUNT SENDERS CERTIFICATE");
     let (base, offer, count, senders) = (next()?, next()?, next()?.parse()?, next()?.parse()?);
     let certificate = std::fs::read(next()?)?;
-    let messages = Arc::new(seal(&base, &offer.parse()?, count, &certificate).await?);
+    let crowd = next().ok().map(std::fs::read).transpose()?.unwrap_or_default();
+    let messages = Arc::new(seal(&base, &offer.parse()?, count, &certificate, &crowd).await?);
     let mut connections = Vec::new();
     for _ in 0..senders {
         connections.push(connect(&base, &certificate).await?);
@@ -68,7 +71,13 @@ async fn main() -> Result<(), Failed> {
     Ok(())
 }
 
-async fn seal(base: &str, offer: &Offer, count: u32, certificate: &[u8]) -> Result<Vec<Vec<u8>>, Failed> {
+async fn seal(
+    base: &str,
+    offer: &Offer,
+    count: u32,
+    certificate: &[u8],
+    crowd: &[u8],
+) -> Result<Vec<Vec<u8>>, Failed> {
     let base = base.trim_end_matches('/');
     let certificate = reqwest::Certificate::from_pem(certificate)?;
     let client = reqwest::Client::builder().tls_certs_only([certificate]).build()?;
@@ -80,13 +89,19 @@ async fn seal(base: &str, offer: &Offer, count: u32, certificate: &[u8]) -> Resu
     let answer = answer.error_for_status()?.bytes().await?;
     let record = AccountRecord::open_answer(&answer, &descriptor.retrieval_key, &keys.answers)?;
     let key = descriptor.token_key(record.kid).ok_or("the descriptor lacks the account's token key")?;
-    let sender = record.token.for_contact(key, &mut OsRng)?;
+    // A retrieval token, which is not needed here, and a token.
+    let listed =
+        crowd.chunks(32 + 64).filter_map(|account| Some(AccountToken::from_bytes(*account.last_chunk()?)));
+    let listed: Vec<_> = listed.take(usize::try_from(count)?).collect();
+    let tokens = if listed.is_empty() { vec![record.token] } else { listed };
+    let senders: Result<Vec<_>, _> = tokens.iter().map(|token| token.for_contact(key, &mut OsRng)).collect();
+    let senders = senders?;
     let msg_c = vec![0; Bucket::Kib4.msg_c_bytes()];
-    let seal = |_| {
+    let seal = |(_, sender): (u32, &SenderToken)| {
         let token = sender.for_message(key, &mut OsRng)?;
         Ok(seal_delivery(&msg_c, &token, &descriptor.delivery_key, &mut OsRng)?.into_bytes())
     };
-    (0..count).map(seal).collect()
+    (0..count).zip(senders.iter().cycle()).map(seal).collect()
 }
 
 async fn connect(base: &str, certificate: &[u8]) -> Result<TlsStream<TcpStream>, Failed> {

@@ -3,6 +3,7 @@
 //! `docs/benchmarks.md` says what each figure means. Only ratios travel: the rates themselves are this machine's.
 
 mod api;
+mod crowd;
 mod deliver;
 mod disk;
 mod figures;
@@ -65,6 +66,14 @@ enum Part {
     Stored,
     /// 10,000 messages that waited for the mailbox server
     Drain,
+    /// Deliveries with 1, 1,000 and 100,000 accounts, beside PostgreSQL and Redis
+    Accounts,
+    /// Start and memory of a mailbox server with 200,000 messages or accounts
+    Start,
+    /// Deliveries while 100,000 messages are swept
+    Sweep,
+    /// 20,000 idle event streams
+    Streams,
 }
 
 /// Where the measurements take place.
@@ -78,7 +87,7 @@ struct Stage {
 
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
-        let programs = build()?;
+        let programs = build(self.needs_nodes())?;
         let parent = self.dir.clone().unwrap_or_else(std::env::temp_dir);
         let dir = temporary(&parent)?;
         let stage = Stage { programs, dir: dir.path().to_owned() };
@@ -97,6 +106,18 @@ impl Bench {
         }
         if self.has(Part::Drain) {
             scale::drain(&stage)?;
+        }
+        if self.has(Part::Accounts) {
+            crowd::accounts(&stage, self.deliveries, self.rounds)?;
+        }
+        if self.has(Part::Start) {
+            crowd::start(&stage)?;
+        }
+        if self.has(Part::Sweep) {
+            crowd::sweep(&stage, self.deliveries, self.rounds)?;
+        }
+        if self.has(Part::Streams) {
+            crowd::streams(&stage)?;
         }
         dir.close().context("cannot remove the data")
     }
@@ -120,25 +141,25 @@ impl Bench {
         Ok(())
     }
 
+    fn needs_nodes(&self) -> bool {
+        let without = [Part::Deliver, Part::Accounts, Part::Start, Part::Sweep, Part::Streams];
+        self.parts.is_empty() || self.parts.iter().any(|part| !without.contains(part))
+    }
+
     fn has(&self, part: Part) -> bool {
         self.parts.is_empty() || self.parts.contains(&part)
     }
 }
 
-/// Builds the programs as they are shipped, with the load program, and returns the folder that they are in.
-fn build() -> Result<PathBuf> {
+/// Builds the programs as they are shipped, with the load programs, and returns the folder that they are in.
+fn build(with_nodes: bool) -> Result<PathBuf> {
     println!("Building in release mode (many minutes the first time).");
     let target = target_dir()?;
-    let mut command =
-        cargo(["build", "--release", "--locked", "--bins", "--example", "deliveries", "--example", "seed"]);
-    command.args([
-        "--package",
-        "petmail-rendezvous",
-        "--package",
-        "petmail-mailbox",
-        "--package",
-        "petmail-node",
-    ]);
+    let mut command = cargo(["build", "--release", "--locked", "--bins", "--package", "petmail-mailbox"]);
+    command.args(["--example", "deliveries", "--example", "crowd"]);
+    if with_nodes {
+        command.args(["--package", "petmail-rendezvous", "--package", "petmail-node", "--example", "seed"]);
+    }
     run(command.arg("--target-dir").arg(&target))?;
     Ok(target.join("release"))
 }

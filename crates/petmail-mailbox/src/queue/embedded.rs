@@ -102,6 +102,13 @@ impl Index {
         }
     }
 
+    /// Notes an open offer, if a provider has made it.
+    fn note_open(&mut self, offer: RedeemTokenHash, terms: &OfferTerms) {
+        if let Some(provider) = terms.given_by {
+            self.gifts.entry(provider).or_default().open(offer, terms.quota.bytes, terms.expires);
+        }
+    }
+
     /// Bytes of quota that an account has given away.
     fn given_bytes(&self, provider: &AccountId, now: UnixMillis) -> u64 {
         let quota = |id: &AccountId| self.by_id.get(id).map_or(0, |entry| entry.account().quota.bytes);
@@ -174,9 +181,8 @@ impl EmbeddedQueue {
             let mut index = self.index_mut();
             for (key, bytes) in &rows {
                 let OfferRow { terms, redeemed } = OfferRow::decode_record(bytes).map_err(QueueError::new)?;
-                if let (Some(provider), None) = (terms.given_by, redeemed) {
-                    let offer = rows::parse_offer_key(key)?;
-                    index.gifts.entry(provider).or_default().open(offer, terms.quota.bytes, terms.expires);
+                if redeemed.is_none() {
+                    index.note_open(rows::parse_offer_key(key)?, &terms);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Durable deliveries, beside the disk's limit, the price of the cryptography, and two servers that everybody knows.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -22,22 +23,14 @@ pub(super) fn run(stage: &Stage, deliveries: u32, rounds: usize) -> Result<()> {
     let mailbox = MailboxServer::start(stage)?;
     let (mut ours, mut disks, mut databases, mut streams) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        ours.push(mailbox.measure(stage, deliveries)?);
+        ours.push(mailbox.measure(stage, deliveries, None)?);
         disks.push(disk::group_commit(&stage.dir)?);
         databases.extend(or_missing("PostgreSQL", postgres::measure(stage)));
         streams.extend(or_missing("Redis", redis::measure(stage)));
     }
     drop(mailbox);
     let Some(ours) = Load::median(ours) else { bail!("there has to be a round") };
-    let mut rows = vec![row([
-        "",
-        "a second",
-        "p50",
-        "p99",
-        "server CPU s per 1,000",
-        "our rate ÷ theirs",
-        "our CPU ÷ theirs",
-    ])];
+    let mut rows = vec![head()];
     rows.push(compare("petmail-mailbox, TLS, 64 senders", &ours, &ours));
     rows.push(compare("public-key work alone, one thread", &ours, &cryptography));
     for (name, loads) in [
@@ -51,7 +44,16 @@ pub(super) fn run(stage: &Stage, deliveries: u32, rounds: usize) -> Result<()> {
     Ok(())
 }
 
-fn compare(name: &str, ours: &Load, theirs: &Load) -> Vec<String> {
+/// The head of a table of which [`compare`] makes the rows.
+pub(super) fn head() -> Vec<String> {
+    row(["", "a second", "p50", "p99", "server CPU s per 1,000", "our rate ÷ theirs", "our CPU ÷ theirs"])
+}
+
+pub(super) fn micros(time: Duration) -> String {
+    format!("{} µs", time.as_micros())
+}
+
+pub(super) fn compare(name: &str, ours: &Load, theirs: &Load) -> Vec<String> {
     let times = theirs.times.map(|(p50, p99)| (milliseconds(p50), milliseconds(p99)));
     let (p50, p99) = times.unwrap_or_default();
     let cpu_ratio = ours.cpu.zip(theirs.cpu).map(|(ours, theirs)| format!("{:.2}", ours / theirs));
@@ -67,7 +69,7 @@ fn compare(name: &str, ours: &Load, theirs: &Load) -> Vec<String> {
 }
 
 /// Says what is missing instead of a figure.
-fn or_missing(name: &str, measured: Result<Load>) -> Option<Load> {
+pub(super) fn or_missing(name: &str, measured: Result<Load>) -> Option<Load> {
     measured.inspect_err(|error| println!("{name} is left out: {error:#}")).ok()
 }
 
@@ -81,20 +83,22 @@ fn cryptography() -> Result<Load> {
     Ok(Load { rate: 1e6 / micros, times: None, cpu: Some(micros / 1e3) })
 }
 
-struct MailboxServer {
-    server: Service,
-    url: String,
+/// A mailbox server that runs.
+pub(super) struct MailboxServer {
+    pub(super) server: Service,
+    pub(super) url: String,
+    pub(super) basedir: PathBuf,
 }
 
 impl MailboxServer {
     fn start(stage: &Stage) -> Result<Self> {
         let (server, url) = start_mailbox(stage, "deliver-mailbox")?;
-        Ok(Self { server, url })
+        Ok(Self { server, url, basedir: stage.dir.join("deliver-mailbox") })
     }
 
-    /// Lets the load program deliver to a new account, and counts the server's time meanwhile.
-    fn measure(&self, stage: &Stage, deliveries: u32) -> Result<Load> {
-        let mut load = self.load_program(stage, deliveries)?;
+    /// Lets the load program deliver to a new account, or to those of a list, and counts the server's time meanwhile.
+    pub(super) fn measure(&self, stage: &Stage, deliveries: u32, crowd: Option<&Path>) -> Result<Load> {
+        let mut load = self.load_program(stage, deliveries, crowd)?;
         let mut lines = BufReader::new(load.stdout.take().context("standard output is piped")?).lines();
         let sealed = lines.next().transpose()?;
         if sealed.as_deref() != Some("sealed") {
@@ -112,14 +116,14 @@ impl MailboxServer {
         Ok(Load { rate, times: Some(times), cpu: Some(per_thousand(cpu, deliveries)) })
     }
 
-    fn load_program(&self, stage: &Stage, deliveries: u32) -> Result<Child> {
-        let basedir = stage.dir.join("deliver-mailbox");
+    fn load_program(&self, stage: &Stage, deliveries: u32, crowd: Option<&Path>) -> Result<Child> {
+        let basedir = &self.basedir;
         let mut offer = Command::new(stage.programs.join("petmail-mailbox"));
-        let printed = ask(offer.args(["offer", "--mailbox-quota", "100GB", "-d"]).arg(&basedir))?;
+        let printed = ask(offer.args(["offer", "--mailbox-quota", "100GB", "-d"]).arg(basedir))?;
         let offer = printed.lines().last().context("no offer was printed")?;
         let mut load = Command::new(stage.programs.join("examples/deliveries"));
         load.args([&self.url, offer, &deliveries.to_string(), &SENDERS.to_string()]);
-        load.arg(basedir.join("tls-cert.pem"));
+        load.arg(basedir.join("tls-cert.pem")).args(crowd);
         load.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the load program")
     }
 }

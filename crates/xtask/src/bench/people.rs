@@ -183,7 +183,7 @@ pub(super) fn start_mailbox(stage: &Stage, name: &str) -> Result<(Service, Strin
     serve_mailbox(stage, name)
 }
 
-fn serve_mailbox(stage: &Stage, name: &str) -> Result<(Service, String)> {
+pub(super) fn serve_mailbox(stage: &Stage, name: &str) -> Result<(Service, String)> {
     let dir = stage.dir.join(name);
     let mut serve = stage.program("petmail-mailbox");
     Service::ready(name, serve.args(["serve", "-d"]).arg(&dir), &dir.with_extension("log"))
@@ -211,7 +211,7 @@ fn start_node(stage: &Stage, name: &str, rendezvous: &str) -> Result<(Service, N
 }
 
 impl Stage {
-    fn program(&self, name: &str) -> Command {
+    pub(super) fn program(&self, name: &str) -> Command {
         Command::new(self.programs.join(name))
     }
 }

@@ -19,8 +19,6 @@ use crate::queue::{Account, Usage, WayIn};
 pub(super) struct Entry {
     account: RwLock<Arc<Account>>,
     load: Mutex<Load>,
-    /// The first number that is not shown yet.
-    visible: watch::Sender<u64>,
     /// One deletion at a time, so that nothing is subtracted twice.
     pub(super) deleting: tokio::sync::Mutex<()>,
 }
@@ -28,16 +26,37 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 struct Load {
     usage: Usage,
-    /// What came through former slots; it has a quota of its own.
-    former: FormerLoad,
+    /// What came through former slots; it has a quota of its own. Most accounts have none.
+    former: Option<Box<FormerLoad>>,
     next: u64,
     /// Numbers that are being stored.
     pending: BTreeSet<u64>,
+    /// The first number that is not shown yet.
+    visible: u64,
+    /// Tells it to who follows: a few of all accounts are followed, and this takes more room than the rest.
+    followed: Option<watch::Sender<u64>>,
 }
 
 impl Load {
     fn visible_end(&self) -> u64 {
         self.pending.first().copied().unwrap_or(self.next)
+    }
+
+    fn former(&mut self) -> &mut FormerLoad {
+        self.former.get_or_insert_default()
+    }
+
+    /// Shows what can be shown.
+    fn show(&mut self) {
+        let end = self.visible_end();
+        if end <= self.visible {
+            return;
+        }
+        self.visible = end;
+        if let Some(followed) = &self.followed {
+            followed.send_replace(end);
+        }
+        self.followed.take_if(|followed| followed.is_closed());
     }
 }
 
@@ -46,7 +65,6 @@ impl Entry {
         Self {
             account: RwLock::new(Arc::new(account)),
             load: Mutex::default(),
-            visible: watch::Sender::new(0),
             deleting: tokio::sync::Mutex::default(),
         }
     }
@@ -61,7 +79,7 @@ impl Entry {
 
     pub(super) fn usage(&self) -> Usage {
         let load = lock(&self.load);
-        let former = load.former.usage();
+        let former = load.former.as_ref().map(|former| former.usage()).unwrap_or_default();
         Usage {
             bytes: load.usage.bytes.saturating_add(former.bytes),
             messages: load.usage.messages.saturating_add(former.messages),
@@ -73,26 +91,28 @@ impl Entry {
     }
 
     pub(super) fn arrivals(&self) -> watch::Receiver<u64> {
-        self.visible.subscribe()
+        let mut load = lock(&self.load);
+        let visible = load.visible;
+        load.followed.get_or_insert_with(|| watch::Sender::new(visible)).subscribe()
     }
 
     /// Counts a message that was found at opening.
     pub(super) fn restore(&self, number: MessageNumber, row: &MessageRow) {
         let mut load = lock(&self.load);
         if row.is_former_slot {
-            load.former.restore(row.length, row.received);
+            load.former().restore(row.length, row.received);
         } else {
             load.usage = load.usage.and_one_of(row.length);
         }
         load.next = load.next.max(number.0.saturating_add(1));
-        self.visible.send_replace(load.next);
+        load.show();
     }
 
     /// Gives the number no more: it is remembered that a message had it.
     pub(super) fn skip(&self, number: MessageNumber) {
         let mut load = lock(&self.load);
         load.next = load.next.max(number.0.saturating_add(1));
-        self.visible.send_replace(load.next);
+        load.show();
     }
 
     /// Takes the room and the number for a message of `length` bytes; `None` if the account, or what a former slot may
@@ -101,7 +121,7 @@ impl Entry {
         let quota = self.account().quota;
         let mut load = lock(&self.load);
         match way_in {
-            WayIn::FormerSlot => load.former.take(length, now)?,
+            WayIn::FormerSlot => load.former().take(length, now)?,
             WayIn::Slot => {
                 let usage = load.usage.and_one_of(length);
                 if usage.bytes > quota.bytes || usage.messages > quota.messages {
@@ -125,7 +145,7 @@ impl Entry {
     fn give_back(&self, length: u32, way_in: WayIn) {
         let mut load = lock(&self.load);
         match way_in {
-            WayIn::FormerSlot => load.former.give_back(length),
+            WayIn::FormerSlot => load.former().give_back(length),
             WayIn::Slot => load.usage = load.usage.without_one_of(length),
         }
     }
@@ -133,12 +153,7 @@ impl Entry {
     fn settle(&self, number: u64) {
         let mut load = lock(&self.load);
         load.pending.remove(&number);
-        let end = load.visible_end();
-        self.visible.send_if_modified(|visible| {
-            let rises = end > *visible;
-            *visible = end.max(*visible);
-            rises
-        });
+        load.show();
     }
 }
 

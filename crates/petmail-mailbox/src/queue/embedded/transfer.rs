@@ -125,6 +125,9 @@ impl EmbeddedQueue {
             Exported::Digest(ExportedDigest { account, number, .. }) => {
                 self.note_number(account, |entry| entry.skip(*number));
             }
+            Exported::Offer(hash, OfferRow { terms, redeemed: None }) => {
+                self.index_mut().note_open(*hash, terms);
+            }
             Exported::Serial(_) | Exported::Offer(..) => {}
         }
         Ok(())
