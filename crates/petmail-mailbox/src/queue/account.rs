@@ -183,20 +183,10 @@ impl Account {
         }
     }
 
-    /// Returns how a slot leads to this account; `None` if it does not, or not any more.
-    #[must_use]
-    pub fn way_in(&self, slot: &SlotId, now: UnixMillis) -> Option<WayIn> {
-        if self.slot.slot_id() == *slot {
-            return Some(WayIn::Slot);
-        }
-        let former = self.former_slots.iter().find(|former| former.slot.slot_id() == *slot)?;
-        (former.until > now).then_some(WayIn::FormerSlot)
-    }
-
-    /// Returns every slot that leads to this account, or did so lately.
-    pub fn slot_ids(&self) -> impl Iterator<Item = SlotId> {
-        let former = self.former_slots.iter().map(|former| former.slot.slot_id());
-        std::iter::once(self.slot.slot_id()).chain(former)
+    /// Returns every slot that leads to this account, or did so lately: a former one with when it ends.
+    pub fn slots(&self) -> impl Iterator<Item = (SlotId, Option<UnixMillis>)> {
+        let former = self.former_slots.iter().map(|former| (former.slot.slot_id(), Some(former.until)));
+        std::iter::once((self.slot.slot_id(), None)).chain(former)
     }
 
     /// Returns the account with a change.

@@ -74,17 +74,17 @@ pub struct EmbeddedQueue {
 #[derive(Debug, Default)]
 struct Index {
     by_id: BTreeMap<AccountId, Arc<Entry>>,
-    by_slot: HashMap<SlotId, Arc<Entry>>,
+    /// A former slot with when it ends.
+    by_slot: HashMap<SlotId, (Arc<Entry>, Option<UnixMillis>)>,
     by_token: HashMap<RetrievalId, Arc<Entry>>,
     by_owner: HashMap<AccountVerifyingKey, Arc<Entry>>,
     gifts: HashMap<AccountId, Gifts>,
 }
 
 impl Index {
-    fn add(&mut self, entry: &Arc<Entry>) {
-        let account = entry.account();
+    fn add(&mut self, entry: &Arc<Entry>, account: &Account) {
         self.by_id.insert(account.id, Arc::clone(entry));
-        self.by_slot.extend(account.slot_ids().map(|slot| (slot, Arc::clone(entry))));
+        self.by_slot.extend(account.slots().map(|(slot, until)| (slot, (Arc::clone(entry), until))));
         self.by_token.insert(RetrievalId::of(&account.secrets.retrieval_token), Arc::clone(entry));
         self.by_owner.insert(account.owner, Arc::clone(entry));
         if let Some(provider) = account.given_by {
@@ -94,7 +94,7 @@ impl Index {
 
     fn remove(&mut self, account: &Account) {
         self.by_id.remove(&account.id);
-        account.slot_ids().for_each(|slot| drop(self.by_slot.remove(&slot)));
+        account.slots().for_each(|(slot, _)| drop(self.by_slot.remove(&slot)));
         self.by_token.remove(&RetrievalId::of(&account.secrets.retrieval_token));
         self.by_owner.remove(&account.owner);
         if let Some(gifts) = account.given_by.and_then(|provider| self.gifts.get_mut(&provider)) {
@@ -111,7 +111,7 @@ impl Index {
 
     /// Bytes of quota that an account has given away.
     fn given_bytes(&self, provider: &AccountId, now: UnixMillis) -> u64 {
-        let quota = |id: &AccountId| self.by_id.get(id).map_or(0, |entry| entry.account().quota.bytes);
+        let quota = |id: &AccountId| self.by_id.get(id).map_or(0, |entry| entry.terms().quota.bytes);
         self.gifts.get(provider).map_or(0, |gifts| gifts.bytes(now, quota))
     }
 }
@@ -166,7 +166,7 @@ impl EmbeddedQueue {
             let mut index = self.index_mut();
             for (_, bytes) in rows {
                 let account = Account::decode_record(&bytes).map_err(QueueError::new)?;
-                index.add(&Arc::new(Entry::new(account)));
+                index.add(&Arc::new(Entry::new(&account)), &account);
             }
         }
     }
@@ -272,9 +272,30 @@ impl EmbeddedQueue {
     fn find_slot(&self, slots: &[SlotId], now: UnixMillis) -> Option<(Arc<Entry>, WayIn)> {
         let index = self.index();
         slots.iter().find_map(|slot| {
-            let entry = index.by_slot.get(slot)?;
-            Some((Arc::clone(entry), entry.account().way_in(slot, now)?))
+            let (entry, until) = index.by_slot.get(slot)?;
+            let way_in = match until {
+                None => WayIn::Slot,
+                Some(until) if *until > now => WayIn::FormerSlot,
+                Some(_) => return None,
+            };
+            Some((Arc::clone(entry), way_in))
         })
+    }
+
+    /// Reads an account that is in memory.
+    async fn account(&self, id: AccountId) -> Result<Arc<Account>, QueueError> {
+        let row = self.get(ACCOUNTS, id.as_bytes()).await?;
+        let row = row.ok_or_else(|| QueueError::new(format_args!("account {id} has no row")))?;
+        Account::decode_record(&row).map(Arc::new).map_err(QueueError::new)
+    }
+
+    /// Reads the account that a key owns.
+    async fn owned_by(&self, owner: &AccountVerifyingKey) -> Result<Option<Arc<Account>>, QueueError> {
+        let id = self.index().by_owner.get(owner).map(|entry| entry.id());
+        match id {
+            Some(id) => self.account(id).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn entry(&self, id: &AccountId) -> Option<Arc<Entry>> {
@@ -296,15 +317,15 @@ impl EmbeddedQueue {
     /// Stores a message under a number that is the caller's alone; `Busy` if the store's queue is full.
     async fn store_message(
         &self,
-        account: &Account,
+        (account, retention_seconds): (AccountId, u64),
         (number, way_in): (MessageNumber, WayIn),
         digest: MsgADigest,
         msg_c: Vec<u8>,
         now: UnixMillis,
     ) -> Result<(), DeliverError> {
         let length = rows::length_of(&msg_c)?;
-        let key = rows::message_key(&account.id, number);
-        let expiry = now.plus(std::time::Duration::from_secs(account.retention_seconds));
+        let key = rows::message_key(&account, number);
+        let expiry = now.plus(std::time::Duration::from_secs(retention_seconds));
         let batch = Batch::new().put(REPLAYS, *digest.as_bytes(), expiry.0.to_be_bytes()).put(
             EXPIRY,
             rows::expiry_key(expiry, &digest),
@@ -334,7 +355,7 @@ impl EmbeddedQueue {
         batch: Batch,
     ) -> Result<(), QueueError> {
         let _one_at_a_time = entry.deleting.lock().await;
-        let id = entry.account().id;
+        let id = entry.id();
         let mut batch = batch;
         let mut gone: BTreeMap<MessageNumber, MessageRow> = BTreeMap::new();
         for number in numbers {
@@ -376,8 +397,7 @@ impl QueueStore for EmbeddedQueue {
     async fn mint(&self, request: &MintRequest, now: UnixMillis) -> Result<(), MintError> {
         let MintRequest { owner, offer, terms: asked } = request;
         let _one_at_a_time = self.changing.lock().await;
-        let entry = self.index().by_owner.get(owner).cloned().ok_or(MintError::UnknownAccount)?;
-        let provider = entry.account();
+        let provider = self.owned_by(owner).await?.ok_or(MintError::UnknownAccount)?;
         let total = provider.provider_total.filter(|_| provider.state == AccountState::Active);
         let total = total.ok_or(MintError::NotProvider)?;
         let terms = OfferTerms {
@@ -413,9 +433,11 @@ impl QueueStore for EmbeddedQueue {
     }
 
     async fn allowance(&self, account: AccountId, now: UnixMillis) -> Result<Option<Allowance>, QueueError> {
-        let index = self.index();
-        let total = index.by_id.get(&account).and_then(|entry| entry.account().provider_total);
-        let given_bytes = index.given_bytes(&account, now);
+        if self.entry(&account).is_none() {
+            return Ok(None);
+        }
+        let total = self.account(account).await?.provider_total;
+        let given_bytes = self.index().given_bytes(&account, now);
         Ok(total.map(|total_bytes| Allowance { total_bytes, given_bytes }))
     }
 
@@ -428,7 +450,7 @@ impl QueueStore for EmbeddedQueue {
         let _one_at_a_time = self.changing.lock().await;
         let row = self.get(OFFERS, request.offer.as_bytes()).await?.ok_or(RedeemError::UnknownOffer)?;
         let offer = OfferRow::decode_record(&row).map_err(QueueError::new)?;
-        let owned = self.index().by_owner.get(&request.owner).map(|entry| entry.account());
+        let owned = self.owned_by(&request.owner).await?;
         match (offer.redeemed, owned) {
             (Some(id), Some(account)) if account.id == id => return Ok(account),
             (Some(_), _) => return Err(RedeemError::UsedByAnother),
@@ -443,13 +465,13 @@ impl QueueStore for EmbeddedQueue {
             .put(OFFERS, *request.offer.as_bytes(), redeemed.encode_record().map_err(QueueError::new)?)
             .put(ACCOUNTS, *account.id.as_bytes(), account.encode_record().map_err(QueueError::new)?);
         self.commit(batch).await?;
-        let entry = Arc::new(Entry::new(account));
+        let entry = Arc::new(Entry::new(&account));
         let mut index = self.index_mut();
         if let Some(gifts) = offer.terms.given_by.and_then(|provider| index.gifts.get_mut(&provider)) {
             gifts.close(&request.offer);
         }
-        index.add(&entry);
-        Ok(entry.account())
+        index.add(&entry, &account);
+        Ok(Arc::new(account))
     }
 
     async fn rekey(
@@ -459,17 +481,15 @@ impl QueueStore for EmbeddedQueue {
         now: UnixMillis,
     ) -> Result<Rekeyed, RekeyError> {
         let _one_at_a_time = self.changing.lock().await;
-        let owned_by = |key| self.index().by_owner.get(key).cloned();
-        let (found, theirs) = (owned_by(&request.owner), owned_by(&request.new_owner));
-        let theirs = theirs.map(|entry| entry.account());
+        let theirs = self.owned_by(&request.new_owner).await?;
         let is_answered = |account: &Arc<Account>| {
             request.generation == account.generation && request.answer_key == account.answer_key
         };
         if let Some(account) = theirs.clone().filter(is_answered) {
             return Ok(Rekeyed { account, is_new: false });
         }
-        let entry = found.ok_or(RekeyError::UnknownAccount)?;
-        let old = entry.account();
+        let entry = self.index().by_owner.get(&request.owner).cloned().ok_or(RekeyError::UnknownAccount)?;
+        let old = self.account(entry.id()).await?;
         if request.generation <= old.generation {
             return Err(RekeyError::StaleGeneration);
         }
@@ -480,9 +500,9 @@ impl QueueStore for EmbeddedQueue {
         self.put_account(account.clone()).await?;
         let mut index = self.index_mut();
         index.remove(&old);
-        entry.replace(account);
-        index.add(&entry);
-        Ok(Rekeyed { account: entry.account(), is_new: true })
+        entry.replace(&account);
+        index.add(&entry, &account);
+        Ok(Rekeyed { account: Arc::new(account), is_new: true })
     }
 
     async fn change(
@@ -492,17 +512,18 @@ impl QueueStore for EmbeddedQueue {
     ) -> Result<Option<Arc<Account>>, QueueError> {
         let _one_at_a_time = self.changing.lock().await;
         let Some(entry) = self.entry(&account) else { return Ok(None) };
-        let changed = entry.account().changed(change);
+        let changed = self.account(account).await?.changed(change);
         self.put_account(changed.clone()).await?;
-        entry.replace(changed);
-        Ok(Some(entry.account()))
+        entry.replace(&changed);
+        Ok(Some(Arc::new(changed)))
     }
 
     async fn remove(&self, account: AccountId) -> Result<bool, QueueError> {
         let _one_at_a_time = self.changing.lock().await;
         let Some(entry) = self.entry(&account) else { return Ok(false) };
         // From now on nothing comes in; if the rest fails, the account is there again at the next start.
-        self.index_mut().remove(&entry.account());
+        let removed = self.account(account).await?;
+        self.index_mut().remove(&removed);
         loop {
             let prefix = rows::message_key(&account, MessageNumber(0))
                 ..=rows::message_key(&account, MessageNumber(u64::MAX));
@@ -527,17 +548,31 @@ impl QueueStore for EmbeddedQueue {
     }
 
     async fn find(&self, token: RetrievalId) -> Result<Option<Arc<Account>>, QueueError> {
-        Ok(self.index().by_token.get(&token).map(|entry| entry.account()))
+        let id = self.index().by_token.get(&token).map(|entry| entry.id());
+        let Some(id) = id else { return Ok(None) };
+        // Since the look into the index it may have been removed, or been given other secrets.
+        let Some(row) = self.get(ACCOUNTS, id.as_bytes()).await? else { return Ok(None) };
+        let account = Account::decode_record(&row).map_err(QueueError::new)?;
+        let is_it = RetrievalId::of(&account.secrets.retrieval_token) == token;
+        Ok(is_it.then(|| Arc::new(account)))
     }
 
     async fn accounts(&self, now: UnixMillis) -> Result<Vec<AccountUsage>, QueueError> {
-        let index = self.index();
-        let usage = |(id, entry): (&AccountId, &Arc<Entry>)| AccountUsage {
-            account: entry.account(),
-            usage: entry.usage(),
-            given_bytes: index.given_bytes(id, now),
-        };
-        Ok(index.by_id.iter().map(usage).collect())
+        let mut accounts = Vec::new();
+        let mut from = Vec::new();
+        loop {
+            let rows = self.scan(ACCOUNTS, from).await?;
+            let Some((last, _)) = rows.last() else { return Ok(accounts) };
+            from = after_key(last);
+            let index = self.index();
+            for (_, bytes) in &rows {
+                let account = Account::decode_record(bytes).map_err(QueueError::new)?;
+                // One that is being removed is not listed.
+                let Some(entry) = index.by_id.get(&account.id) else { continue };
+                let given_bytes = index.given_bytes(&account.id, now);
+                accounts.push(AccountUsage { usage: entry.usage(), given_bytes, account: Arc::new(account) });
+            }
+        }
     }
 
     async fn totals(&self) -> Result<Totals, QueueError> {
@@ -557,14 +592,15 @@ impl QueueStore for EmbeddedQueue {
         if known.is_some_and(|expiry| expiry.as_slice() >= now.0.to_be_bytes().as_slice()) {
             return Ok(Delivered::Repeated);
         }
-        let account = entry.account();
-        if account.state != AccountState::Active {
+        let terms = entry.terms();
+        if terms.state != AccountState::Active {
             return Err(DeliverError::Full);
         }
         self.check_room_for(msg_c.len()).await?;
         let reserved = entry.reserve(rows::length_of(&msg_c)?, way_in, now).ok_or(DeliverError::Full)?;
         let number = reserved.number();
-        self.store_message(&account, (number, way_in), digest, msg_c, now).await?;
+        self.store_message((entry.id(), terms.retention_seconds), (number, way_in), digest, msg_c, now)
+            .await?;
         reserved.keep();
         Ok(Delivered::Stored(number))
     }

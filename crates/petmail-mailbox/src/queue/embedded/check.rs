@@ -133,7 +133,7 @@ impl Check {
             let owner = owners.insert(account.owner, id).map(|other| ("owner", other));
             let token = RetrievalId::of(&account.secrets.retrieval_token);
             let token = tokens.insert(token, id).map(|other| ("retrieval token", other));
-            let slots = account.slot_ids().filter_map(|slot| Some(("slot", slots.insert(slot, id)?)));
+            let slots = account.slots().filter_map(|(slot, _)| Some(("slot", slots.insert(slot, id)?)));
             let found = owner.into_iter().chain(token).chain(slots);
             collisions
                 .extend(found.map(|(what, other)| format!("accounts {other} and {id} have the same {what}")));

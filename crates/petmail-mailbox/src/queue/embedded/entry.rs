@@ -1,14 +1,19 @@
-//! One account in memory: its record, what it holds, and which numbers are being stored.
+//! One account in memory: what a delivery needs to know of it, what it holds, and which numbers are being stored. The rest of
+//! its record stays on disk: there may be many accounts, and few of them are in use.
 //!
 //! Numbers are given in the order of acceptance, but their commits may end in another. A number is shown only when all
 //! before it are settled, so that who has seen number 6 never misses a 5 that comes later.
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use petmail_proto::{retrieval::MessageNumber, time::UnixMillis};
+use petmail_proto::{
+    retrieval::MessageNumber,
+    server::account::{AccountId, AccountState, Quota},
+    time::UnixMillis,
+};
 use tokio::sync::watch;
 
 use super::{former::FormerLoad, rows::MessageRow};
@@ -17,14 +22,30 @@ use crate::queue::{Account, Usage, WayIn};
 /// An account in memory.
 #[derive(Debug)]
 pub(super) struct Entry {
-    account: RwLock<Arc<Account>>,
+    id: AccountId,
     load: Mutex<Load>,
     /// One deletion at a time, so that nothing is subtracted twice.
     pub(super) deleting: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug, Default)]
+/// What a delivery needs to know of an account.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) quota: Quota,
+    pub(super) retention_seconds: u64,
+    pub(super) state: AccountState,
+}
+
+impl Terms {
+    fn of(account: &Account) -> Self {
+        let Account { quota, retention_seconds, state, .. } = *account;
+        Self { quota, retention_seconds, state }
+    }
+}
+
+#[derive(Debug)]
 struct Load {
+    terms: Terms,
     usage: Usage,
     /// What came through former slots; it has a quota of its own. Most accounts have none.
     former: Option<Box<FormerLoad>>,
@@ -61,20 +82,29 @@ impl Load {
 }
 
 impl Entry {
-    pub(super) fn new(account: Account) -> Self {
-        Self {
-            account: RwLock::new(Arc::new(account)),
-            load: Mutex::default(),
-            deleting: tokio::sync::Mutex::default(),
-        }
+    pub(super) fn new(account: &Account) -> Self {
+        let load = Load {
+            terms: Terms::of(account),
+            usage: Usage::default(),
+            former: None,
+            next: 0,
+            pending: BTreeSet::new(),
+            visible: 0,
+            followed: None,
+        };
+        Self { id: account.id, load: Mutex::new(load), deleting: tokio::sync::Mutex::default() }
     }
 
-    pub(super) fn account(&self) -> Arc<Account> {
-        Arc::clone(&self.account.read().unwrap_or_else(PoisonError::into_inner))
+    pub(super) const fn id(&self) -> AccountId {
+        self.id
     }
 
-    pub(super) fn replace(&self, account: Account) {
-        *self.account.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(account);
+    pub(super) fn terms(&self) -> Terms {
+        lock(&self.load).terms
+    }
+
+    pub(super) fn replace(&self, account: &Account) {
+        lock(&self.load).terms = Terms::of(account);
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -118,8 +148,8 @@ impl Entry {
     /// Takes the room and the number for a message of `length` bytes; `None` if the account, or what a former slot may
     /// take, is full.
     pub(super) fn reserve(&self, length: u32, way_in: WayIn, now: UnixMillis) -> Option<Reserved<'_>> {
-        let quota = self.account().quota;
         let mut load = lock(&self.load);
+        let quota = load.terms.quota;
         match way_in {
             WayIn::FormerSlot => load.former().take(length, now)?,
             WayIn::Slot => {

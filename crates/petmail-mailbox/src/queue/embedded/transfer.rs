@@ -116,7 +116,7 @@ impl EmbeddedQueue {
     fn note(&self, record: &Exported) -> Result<(), QueueError> {
         match record {
             Exported::Account(account) => {
-                self.index_mut().add(&Arc::new(Entry::new(Account::clone(account))));
+                self.index_mut().add(&Arc::new(Entry::new(account)), account);
             }
             Exported::Message(message) => {
                 let row = row_of(message, Place::Row)?;
