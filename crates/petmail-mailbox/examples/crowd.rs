@@ -3,12 +3,21 @@
 //! `crowd fill BASEDIR ACCOUNTS MESSAGES DUE FILE` gives the stopped server in BASEDIR so many accounts, and the first of them so
 //! many messages of 4 KiB; DUE (0 or 1) says whether their time is over. FILE lists the accounts: retrieval token and token.
 //!
-//! `crowd streams BASE-URL OFFER CERTIFICATE FILE FIRST COUNT` opens the event streams of some of the accounts, says `open`
-//! once each has had its first event, and keeps them open until a line comes on standard input.
+//! `crowd streams BASE-URL OFFER CERTIFICATE FILE FIRST COUNT PROTOCOL` opens the event streams of some of the accounts over
+//! connections of their own, by `h2`, as nodes do, or `http/1.1`; says `open` once each has had its first event, and keeps them
+//! open until a line comes on standard input.
 #![expect(clippy::print_stdout, reason = "its output is for programs and people")]
 
 use std::{error::Error, io::Write, path::Path, sync::Arc, time::Duration};
 
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request,
+    body::{Bytes, Incoming},
+    client::conn::{http1, http2},
+    header,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use petmail_mailbox::{
     basedir::Basedir,
     identity::Identity,
@@ -32,13 +41,9 @@ use petmail_proto::{
     token::SlotElement,
 };
 use rand_core::{OsRng, RngCore};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::{net::TcpStream, task::JoinSet};
 use tokio_rustls::{
     TlsConnector,
-    client::TlsStream,
     rustls::{
         ClientConfig, RootCertStore,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -54,7 +59,7 @@ const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 const SOME: usize = 512;
 /// How many streams are opened at a time.
 const AT_ONCE: usize = 64;
-const USAGE: &str = "usage: crowd fill BASEDIR ACCOUNTS MESSAGES DUE FILE | crowd streams BASE-URL OFFER CERTIFICATE FILE FIRST COUNT";
+const USAGE: &str = "usage: crowd fill BASEDIR ACCOUNTS MESSAGES DUE FILE | crowd streams BASE-URL OFFER CERTIFICATE FILE FIRST COUNT PROTOCOL";
 
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
@@ -66,10 +71,10 @@ async fn main() -> Result<(), Failed> {
             let due = *due == "1";
             fill(Path::new(basedir), accounts.parse()?, messages.parse()?, due, Path::new(file)).await
         }
-        ["streams", base, offer, certificate, file, first, count] => {
+        ["streams", base, offer, certificate, file, first, count, protocol] => {
             let listed = std::fs::read(file)?;
             let listed = listed.chunks(LISTED_BYTES).skip(first.parse()?).take(count.parse()?);
-            streams(base, &offer.parse()?, &std::fs::read(certificate)?, listed).await
+            streams(base, &offer.parse()?, &std::fs::read(certificate)?, listed, protocol).await
         }
         _ => Err(USAGE.into()),
     }
@@ -152,6 +157,7 @@ async fn streams<'a>(
     offer: &Offer,
     certificate: &[u8],
     listed: impl Iterator<Item = &'a [u8]>,
+    protocol: &str,
 ) -> Result<(), Failed> {
     let base = base.trim_end_matches('/');
     let client = reqwest::Certificate::from_pem(certificate)?;
@@ -161,7 +167,9 @@ async fn streams<'a>(
     drop(client);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(certificate)?)?;
-    let config = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let config = Arc::new(config);
     let room = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
     let mut opening = Vec::new();
     for account in listed {
@@ -172,7 +180,7 @@ async fn streams<'a>(
         let permit = Arc::clone(&room).acquire_owned().await?;
         let (config, authority) = (Arc::clone(&config), base.trim_start_matches("https://").to_owned());
         opening.push(tokio::spawn(async move {
-            let opened = open(config, &authority, &body).await;
+            let opened = open(config, &authority, body).await;
             drop(permit);
             opened
         }));
@@ -187,26 +195,42 @@ async fn streams<'a>(
     Ok(())
 }
 
+/// A stream that is open for as long as this is kept.
+struct Open {
+    _body: Incoming,
+    _connection: JoinSet<()>,
+}
+
 /// Opens one stream, and reads until its first event is there.
-async fn open(
-    config: Arc<ClientConfig>,
-    authority: &str,
-    body: &[u8],
-) -> Result<TlsStream<TcpStream>, Failed> {
+async fn open(config: Arc<ClientConfig>, authority: &str, body: Vec<u8>) -> Result<Open, Failed> {
     let (host, _) = authority.rsplit_once(':').ok_or("the URL has no port")?;
     let socket = TcpStream::connect(authority).await?;
     let name = ServerName::try_from(host.to_owned())?;
-    let mut stream = TlsConnector::from(config).connect(name, socket).await?;
-    let head = format!(
-        "POST /list HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), body].concat()).await?;
-    let mut answer = Vec::new();
-    while !answer.windows(5).any(|window| window == b"data:") {
-        if stream.read_buf(&mut answer).await? == 0 {
-            return Err(String::from_utf8_lossy(&answer).into_owned().into());
-        }
+    let tls = TlsConnector::from(config).connect(name, socket).await?;
+    let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+    let request = Request::post(format!("https://{authority}/list"))
+        .header(header::HOST, authority)
+        .header(header::ACCEPT, "text/event-stream")
+        .body(Full::new(Bytes::from(body)))?;
+    let mut connection = JoinSet::new();
+    let io = TokioIo::new(tls);
+    let response = if is_h2 {
+        let (mut sender, driver) = http2::handshake(TokioExecutor::new(), io).await?;
+        connection.spawn(async move { driver.await.unwrap_or_default() });
+        sender.send_request(request).await?
+    } else {
+        let (mut sender, driver) = http1::handshake(io).await?;
+        connection.spawn(async move { driver.await.unwrap_or_default() });
+        sender.send_request(request).await?
+    };
+    if response.status() != 200 {
+        return Err(format!("the stream is refused: {}", response.status()).into());
     }
-    if answer.starts_with(b"HTTP/1.1 200") { Ok(stream) } else { Err("the stream is refused".into()) }
+    let mut body = response.into_body();
+    let mut seen = Vec::new();
+    while !seen.windows(5).any(|window| window == b"data:") {
+        let frame = body.frame().await.ok_or("the stream ended")??;
+        seen.extend(frame.into_data().unwrap_or_default());
+    }
+    Ok(Open { _body: body, _connection: connection })
 }

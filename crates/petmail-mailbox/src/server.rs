@@ -41,9 +41,9 @@ use crate::{
 /// How often old messages are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How many are deleted at a time, so that deliveries wait for no more than these.
-const SWEEP_ROWS: usize = 128;
+const SWEEP_ROWS: usize = 32;
 /// The pause between two such batches.
-const SWEEP_PAUSE: Duration = Duration::from_millis(200);
+const SWEEP_PAUSE: Duration = Duration::from_millis(40);
 /// How often the descriptor is signed anew; it is good for longer.
 const SIGN_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 /// The pause between two owners who are told of new keys: each asks for a new token then, and tells all contacts.

@@ -69,12 +69,12 @@ impl<'s> Crowd<'s> {
     }
 
     /// Lets a process open streams of some accounts, and waits until they are.
-    fn open_streams(&self, first: u64, count: u64) -> Result<Child> {
+    fn open_streams(&self, first: u64, count: u64, protocol: &str) -> Result<Child> {
         let printed = ask(self.stage.program("petmail-mailbox").args(["offer", "-d"]).arg(&self.basedir))?;
         let offer = printed.lines().last().context("no offer was printed")?;
         let mut client = self.stage.program("examples/crowd");
         client.args(["streams", &self.url, offer]).arg(self.basedir.join("tls-cert.pem")).arg(&self.list);
-        client.args([first, count].map(|number| number.to_string()));
+        client.args([first, count].map(|number| number.to_string())).arg(protocol);
         let mut child = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut said = String::new();
         BufReader::new(child.stdout.take().context("standard output is piped")?).read_line(&mut said)?;
@@ -83,6 +83,33 @@ impl<'s> Crowd<'s> {
         } else {
             bail!("the streams do not open: {:?}", child.wait()?)
         }
+    }
+
+    fn measure_streams(&self, count: u64, protocol: &str) -> Result<Vec<String>> {
+        let (server, _) = self.serve()?;
+        thread::sleep(SETTLE);
+        let before = (server.server.resident_bytes()?, server.server.cpu_time()?);
+        let mut clients = Vec::new();
+        let begun = now();
+        for first in (0..count).step_by(usize::try_from(STREAMS_A_PROCESS)?) {
+            clients.push(self.open_streams(first, STREAMS_A_PROCESS.min(count - first), protocol)?);
+        }
+        let took = begun.elapsed();
+        thread::sleep(SETTLE);
+        let (resident, cpu) = (server.server.resident_bytes()?, server.server.cpu_time()?);
+        let a_stream = resident.saturating_sub(before.0) / count;
+        for mut client in clients {
+            drop(client.stdin.take());
+            client.wait()?;
+        }
+        Ok(vec![
+            format!("{count}, {protocol}"),
+            seconds(took),
+            deliver::micros(cpu.saturating_sub(before.1) / u32::try_from(count)?),
+            mebibytes(before.0),
+            mebibytes(resident),
+            format!("{:.1} KiB", a_stream as f64 / 1024.0),
+        ])
     }
 
     fn messages(&self) -> Result<u64> {
@@ -187,23 +214,11 @@ pub(super) fn sweep(stage: &Stage, deliveries: u32, rounds: usize) -> Result<()>
     quiet.remove()
 }
 
-/// The memory of an open event stream that has nothing to do.
+/// The memory of an open event stream that has nothing to do, by each protocol: the servers are started anew for it.
 pub(super) fn streams(stage: &Stage) -> Result<()> {
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let count = STREAMS.min(limit.saturating_sub(OTHER_DESCRIPTORS));
     let crowd = Crowd::fill(stage, "streams", u32::try_from(count)?, 0, false)?;
-    let (server, _) = crowd.serve()?;
-    thread::sleep(SETTLE);
-    let before = (server.server.resident_bytes()?, server.server.cpu_time()?);
-    let mut clients = Vec::new();
-    let begun = now();
-    for first in (0..count).step_by(usize::try_from(STREAMS_A_PROCESS)?) {
-        clients.push(crowd.open_streams(first, STREAMS_A_PROCESS.min(count - first))?);
-    }
-    let took = begun.elapsed();
-    thread::sleep(SETTLE);
-    let (resident, cpu) = (server.server.resident_bytes()?, server.server.cpu_time()?);
-    let a_stream = resident.saturating_sub(before.0) / count;
     let mut rows = vec![row([
         "streams, TLS",
         "all open after",
@@ -212,19 +227,9 @@ pub(super) fn streams(stage: &Stage) -> Result<()> {
         "resident",
         "a stream",
     ])];
-    rows.push(vec![
-        count.to_string(),
-        seconds(took),
-        deliver::micros(cpu.saturating_sub(before.1) / u32::try_from(count)?),
-        mebibytes(before.0),
-        mebibytes(resident),
-        format!("{:.1} KiB", a_stream as f64 / 1024.0),
-    ]);
-    for mut client in clients {
-        drop(client.stdin.take());
-        client.wait()?;
+    for protocol in ["h2", "http/1.1"] {
+        rows.push(crowd.measure_streams(count, protocol)?);
     }
     show("Idle event streams", &rows);
-    drop(server);
     crowd.remove()
 }
