@@ -104,6 +104,12 @@ impl Basedir {
         self.0.join("admin.sock")
     }
 
+    /// Where the certificates are that the server gets itself.
+    #[must_use]
+    pub fn acme_dir(&self) -> PathBuf {
+        self.0.join("acme")
+    }
+
     /// Where accounts and messages are.
     #[must_use]
     pub fn queue_dir(&self) -> PathBuf {

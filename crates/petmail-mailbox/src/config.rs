@@ -11,7 +11,7 @@ use clap::{Args, builder::FalseyValueParser};
 use petmail_net::{
     address::AddressRange,
     server::{Limits, Peers},
-    tls::TlsMode,
+    tls::{AcmeSettings, TlsMode, acme::LETS_ENCRYPT},
 };
 use petmail_proto::base_url::BaseUrl;
 use petmail_store::EngineKind;
@@ -38,6 +38,23 @@ pub struct Settings {
     /// No TLS: for loopback, behind a reverse proxy, and for onion services [default if the URL is http]
     #[arg(long, conflicts_with = "tls_cert", env = "PETMAIL_MAILBOX_PLAIN_HTTP")]
     pub plain_http: bool,
+    /// Get a certificate of a public authority, and renew it: the authority reaches the URL's host at port 443
+    #[arg(
+        long,
+        conflicts_with_all = ["tls_cert", "self_signed", "plain_http"],
+        value_parser = FalseyValueParser::new(),
+        env = "PETMAIL_MAILBOX_ACME"
+    )]
+    pub acme: bool,
+    /// Whom the authority may write to
+    #[arg(long, value_name = "MAIL", env = "PETMAIL_MAILBOX_ACME_CONTACT")]
+    pub acme_contact: Option<String>,
+    /// The authority's directory [default: Let's Encrypt]
+    #[arg(long, value_name = "URL", env = "PETMAIL_MAILBOX_ACME_DIRECTORY")]
+    pub acme_directory: Option<String>,
+    /// Certificate that vouches for the authority's own server, PEM [default: those that this system trusts]
+    #[arg(long, value_name = "FILE", env = "PETMAIL_MAILBOX_ACME_ROOT")]
+    pub acme_root: Option<PathBuf>,
     /// Reverse proxy whose X-Forwarded-For is believed; may be repeated
     #[arg(
         long,
@@ -122,6 +139,15 @@ pub enum TlsChoice {
     },
     /// By the certificate that `init` made.
     SelfSigned,
+    /// By a certificate of a public authority that the server gets itself.
+    Acme {
+        /// Whom the authority may write to.
+        contact: Option<String>,
+        /// The authority's directory.
+        directory: String,
+        /// What vouches for the authority's own server.
+        root: Option<PathBuf>,
+    },
     /// By whoever stands in front of the server, or not at all.
     PlainHttp,
 }
@@ -133,6 +159,7 @@ impl TlsChoice {
         match self {
             Self::Certificate { .. } => "certificate",
             Self::SelfSigned => "self-signed",
+            Self::Acme { .. } => "acme",
             Self::PlainHttp => "plain-http",
         }
     }
@@ -145,6 +172,13 @@ impl TlsChoice {
             Self::SelfSigned => {
                 TlsMode::SelfSigned { dir: basedir.path().to_owned(), names: vec![host(url)] }
             }
+            Self::Acme { contact, directory, root } => TlsMode::Acme(AcmeSettings {
+                domain: host(url),
+                contact: contact.clone(),
+                directory: directory.clone(),
+                root: root.clone(),
+                dir: basedir.acme_dir(),
+            }),
             Self::PlainHttp => TlsMode::PlainHttp,
         }
     }
@@ -197,9 +231,9 @@ impl Settings {
         if settings.tls_cert.is_some() != settings.tls_key.is_some() {
             return Err(contradiction("tls-cert and tls-key belong together"));
         }
-        let ways = [settings.tls_cert.is_some(), settings.self_signed, settings.plain_http];
+        let ways = [settings.tls_cert.is_some(), settings.self_signed, settings.plain_http, settings.acme];
         if ways.into_iter().filter(|chosen| *chosen).count() > 1 {
-            return Err(contradiction("choose one of tls-cert, self-signed and plain-http"));
+            return Err(contradiction("choose one of tls-cert, acme, self-signed and plain-http"));
         }
         Ok(settings)
     }
@@ -214,6 +248,10 @@ impl Settings {
             tls_key: tls.tls_key,
             self_signed: tls.self_signed,
             plain_http: tls.plain_http,
+            acme: tls.acme,
+            acme_contact: self.acme_contact.or(file.acme_contact),
+            acme_directory: self.acme_directory.or(file.acme_directory),
+            acme_root: self.acme_root.or(file.acme_root),
             trusted_proxy: if self.trusted_proxy.is_empty() {
                 file.trusted_proxy
             } else {
@@ -238,6 +276,11 @@ impl Settings {
     pub fn tls(&self) -> Option<TlsChoice> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => Some(TlsChoice::Certificate { cert: cert.clone(), key: key.clone() }),
+            _ if self.acme => Some(TlsChoice::Acme {
+                contact: self.acme_contact.clone(),
+                directory: self.acme_directory.clone().unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
+                root: self.acme_root.clone(),
+            }),
             _ if self.self_signed => Some(TlsChoice::SelfSigned),
             _ if self.plain_http => Some(TlsChoice::PlainHttp),
             _ => None,

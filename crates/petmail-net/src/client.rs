@@ -11,7 +11,7 @@ mod events;
 mod pool;
 mod resolve;
 mod target;
-mod tls;
+pub(crate) mod tls;
 
 use std::{fmt, time::Duration};
 

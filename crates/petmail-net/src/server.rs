@@ -174,7 +174,7 @@ impl Server {
     /// Returns the pin of the certificate in use; none for plain HTTP.
     #[must_use]
     pub fn pin(&self) -> Option<Pin> {
-        self.tls.as_ref().map(ServerTls::pin)
+        self.tls.as_ref().and_then(ServerTls::pin)
     }
 
     /// Answers requests with `router` until `shutdown` is cancelled and the connections have ended or were cut.
@@ -182,15 +182,15 @@ impl Server {
     /// Every request carries its [`ClientAddr`] as an extension. Answers of type `text/event-stream` end on `shutdown`
     /// by themselves; WebSocket handlers have to watch it, or are cut when the drain time is over.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
-        let live = self.tls.as_ref().map(ServerTls::live);
-        let listener = Tcp::new(self.listener, self.tls, self.limits.write_timeout);
+        let (config, upkeep) = self.tls.map(ServerTls::into_parts).unzip();
+        let listener = Tcp::new(self.listener, config, self.limits.write_timeout);
         let gate = Gate::new(&self.limits, self.peers, self.meter, shutdown.clone());
         let serving = Loop::new(listener, &self.limits, gate, router, shutdown).run(self.questions);
-        match live {
+        match upkeep {
             None => serving.await,
-            Some(live) => tokio::select! {
+            Some(upkeep) => tokio::select! {
                 () = serving => {}
-                () = live.follow() => {}
+                () = upkeep.run() => {}
             },
         }
     }

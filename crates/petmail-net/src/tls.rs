@@ -1,8 +1,10 @@
-//! How a server proves who it is: certificate files, a self-signed certificate known by its pin, or not at all.
+//! How a server proves who it is: certificate files, certificates that it gets itself, a self-signed one known by its pin, or
+//! not at all.
 //!
 //! One provider everywhere (aws-lc-rs, post-quantum key exchange preferred), TLS 1.2 and 1.3, ALPN for HTTP/2 and
 //! HTTP/1.1. The peer's side is in [`crate::client`].
 
+pub mod acme;
 mod live;
 mod pin;
 
@@ -16,11 +18,13 @@ use rustls::{
     ServerConfig,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, pem::PemObject},
+    server::ResolvesServerCert,
 };
 
-pub(crate) use self::live::Live;
+pub use self::acme::AcmeSettings;
 pub use self::pin::{Pin, PinError};
 pub(crate) use self::pin::{PinMismatch, PinVerifier};
+use self::{acme::Acme, live::Live};
 use crate::program::write_private_file;
 
 /// The certificate of a self-signed server, in its directory.
@@ -50,6 +54,8 @@ pub enum TlsMode {
         /// Host names and addresses for a certificate that has yet to be made.
         names: Vec<String>,
     },
+    /// A certificate of a public authority, got and renewed by the server itself.
+    Acme(AcmeSettings),
     /// No TLS: for loopback, reverse proxies and onion services.
     PlainHttp,
 }
@@ -108,9 +114,29 @@ fn keep(path: &Path, pem: &str) -> Result<(), TlsError> {
 /// The TLS side of a server.
 #[derive(Debug)]
 pub(crate) struct ServerTls {
-    config: Arc<ServerConfig>,
-    pin: Pin,
-    live: Arc<Live>,
+    config: ServerConfig,
+    pin: Option<Pin>,
+    upkeep: Upkeep,
+}
+
+/// What looks after the certificate while the server runs.
+#[derive(Debug)]
+pub(crate) enum Upkeep {
+    /// Follows its files.
+    Files(Arc<Live>),
+    /// Gets it, and renews it.
+    Acme(Box<Acme>),
+}
+
+impl Upkeep {
+    /// Runs until it is dropped.
+    pub(crate) async fn run(self) {
+        match self {
+            Self::Files(live) => live.follow().await,
+            Self::Acme(acme) => acme.run().await,
+        }
+        std::future::pending().await
+    }
 }
 
 impl ServerTls {
@@ -123,32 +149,40 @@ impl ServerTls {
                 ensure_self_signed(dir, names)?;
                 Self::from_files(&dir.join(CERT_FILE), &dir.join(KEY_FILE)).map(Some)
             }
+            TlsMode::Acme(settings) => {
+                let acme = Acme::prepare(settings)?;
+                let mut config = server_config(acme.resolver())?;
+                config.alpn_protocols.push(acme::CHALLENGE_PROTOCOL.to_vec());
+                Ok(Some(Self { config, pin: None, upkeep: Upkeep::Acme(Box::new(acme)) }))
+            }
         }
     }
 
-    pub(crate) fn pin(&self) -> Pin {
+    /// Returns the pin of the certificate, if it is always the same.
+    pub(crate) fn pin(&self) -> Option<Pin> {
         self.pin
     }
 
-    /// Returns what follows the files.
-    pub(crate) fn live(&self) -> Arc<Live> {
-        Arc::clone(&self.live)
-    }
-
-    pub(crate) fn into_config(self) -> Arc<ServerConfig> {
-        self.config
+    /// Takes it apart into what handshakes need, and what has to run beside them.
+    pub(crate) fn into_parts(self) -> (Arc<ServerConfig>, Upkeep) {
+        (Arc::new(self.config), self.upkeep)
     }
 
     fn from_files(cert: &Path, key: &Path) -> Result<Self, TlsError> {
-        let pin = Pin::of(&read_leaf(cert)?);
+        let pin = Some(Pin::of(&read_leaf(cert)?));
         let live = Arc::new(Live::load(cert, key)?);
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&live) as _);
-        config.alpn_protocols = alpn();
-        Ok(Self { config: Arc::new(config), pin, live })
+        let config = server_config(Arc::clone(&live) as _)?;
+        Ok(Self { config, pin, upkeep: Upkeep::Files(live) })
     }
+}
+
+fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&PROVIDER))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = alpn();
+    Ok(config)
 }
 
 /// The protocols offered inside TLS, best first.

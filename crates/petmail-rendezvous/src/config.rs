@@ -13,7 +13,7 @@ use clap::builder::FalseyValueParser;
 use jiff::{Span, SpanRelativeTo};
 use petmail_net::address::AddressRange;
 use petmail_net::server;
-use petmail_net::tls::TlsMode;
+use petmail_net::tls::{AcmeSettings, TlsMode, acme::LETS_ENCRYPT};
 use petmail_proto::invitation::hashcash::MAX_BITS;
 use petmail_proto::invitation::wormhole::AppId;
 use serde::Deserialize;
@@ -27,6 +27,9 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 
 /// How long an unfinished exchange is kept unless told otherwise; the life of an invitation.
 const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+/// The folder in the basedir for certificates that the server gets itself.
+const ACME_DIR: &str = "acme";
 
 /// The configuration file in the basedir, if there is one.
 const CONFIG_FILE: &str = "config.toml";
@@ -75,6 +78,21 @@ pub struct Settings {
     /// No TLS: for loopback (where it is the default), behind a proxy, or an onion service
     #[arg(long, env = "PETMAIL_RENDEZVOUS_PLAIN_HTTP", value_parser = FalseyValueParser::new(), conflicts_with_all = ["tls_cert", "self_signed"])]
     pub plain_http: bool,
+    /// Get a certificate of a public authority, and renew it: the authority reaches the domain at port 443
+    #[arg(long, env = "PETMAIL_RENDEZVOUS_ACME", value_parser = FalseyValueParser::new(), requires = "acme_domain", conflicts_with_all = ["tls_cert", "self_signed", "plain_http"])]
+    pub acme: bool,
+    /// The name that the certificate is for
+    #[arg(long, value_name = "NAME", env = "PETMAIL_RENDEZVOUS_ACME_DOMAIN")]
+    pub acme_domain: Option<String>,
+    /// Whom the authority may write to
+    #[arg(long, value_name = "MAIL", env = "PETMAIL_RENDEZVOUS_ACME_CONTACT")]
+    pub acme_contact: Option<String>,
+    /// The authority's directory [default: Let's Encrypt]
+    #[arg(long, value_name = "URL", env = "PETMAIL_RENDEZVOUS_ACME_DIRECTORY")]
+    pub acme_directory: Option<String>,
+    /// Certificate that vouches for the authority's own server, PEM [default: those that this system trusts]
+    #[arg(long, value_name = "FILE", env = "PETMAIL_RENDEZVOUS_ACME_ROOT")]
+    pub acme_root: Option<PathBuf>,
     /// Reverse proxy whose X-Forwarded-For is believed; may be repeated
     #[arg(long, value_name = "ADDR[/PREFIX]", env = "PETMAIL_RENDEZVOUS_TRUSTED_PROXY", value_delimiter = ',', value_parser = AddressRange::from_str)]
     pub trusted_proxy: Vec<AddressRange>,
@@ -154,14 +172,17 @@ pub enum ConfigError {
     },
     /// Neither TLS nor its absence was chosen, on an address that others can reach.
     #[error(
-        "choose --tls-cert and --tls-key, --self-signed, or --plain-http for {0}, which others can reach"
+        "choose --tls-cert and --tls-key, --acme, --self-signed, or --plain-http for {0}, which others can reach"
     )]
     NoTlsMode(SocketAddr),
     /// Two ways to protect connections were chosen.
     #[error(
-        "tls-cert with tls-key, self-signed and plain-http exclude each other, and the first two belong together"
+        "tls-cert with tls-key, acme, self-signed and plain-http exclude each other, and the first two belong together"
     )]
     TlsModes,
+    /// It is not said whom the certificate is for.
+    #[error("acme needs acme-domain: the name by which others reach this server")]
+    NoAcmeDomain,
     /// The number of bits makes no sense.
     #[error("hashcash takes 1 to {MAX_BITS} bits")]
     HashcashBits,
@@ -193,13 +214,18 @@ impl Settings {
 
     /// Each setting from here, else from there.
     fn or(self, file: Self) -> Self {
-        let has_tls = self.tls_cert.is_some() || self.self_signed || self.plain_http;
+        let has_tls = self.tls_cert.is_some() || self.self_signed || self.plain_http || self.acme;
         let tls = if has_tls { &self } else { &file };
         Self {
             tls_cert: tls.tls_cert.clone(),
             tls_key: tls.tls_key.clone(),
             self_signed: tls.self_signed,
             plain_http: tls.plain_http,
+            acme: tls.acme,
+            acme_domain: self.acme_domain.or(file.acme_domain),
+            acme_contact: self.acme_contact.or(file.acme_contact),
+            acme_directory: self.acme_directory.or(file.acme_directory),
+            acme_root: self.acme_root.or(file.acme_root),
             listen: self.listen.or(file.listen),
             trusted_proxy: if self.trusted_proxy.is_empty() {
                 file.trusted_proxy
@@ -220,6 +246,20 @@ impl Settings {
     }
 
     fn tls_mode(&self, listen: SocketAddr, basedir: &Path) -> Result<TlsMode, ConfigError> {
+        if self.acme {
+            let others = self.tls_cert.is_some() || self.tls_key.is_some() || self.self_signed;
+            return match &self.acme_domain {
+                Some(domain) if !others && !self.plain_http => Ok(TlsMode::Acme(AcmeSettings {
+                    domain: domain.clone(),
+                    contact: self.acme_contact.clone(),
+                    directory: self.acme_directory.clone().unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
+                    root: self.acme_root.clone(),
+                    dir: basedir.join(ACME_DIR),
+                })),
+                Some(_) => Err(ConfigError::TlsModes),
+                None => Err(ConfigError::NoAcmeDomain),
+            };
+        }
         let names = || vec![listen.ip().to_string(), "localhost".to_owned()];
         match (&self.tls_cert, &self.tls_key, self.self_signed, self.plain_http) {
             (Some(cert), Some(key), false, false) => {

@@ -4,6 +4,7 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,10 +12,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_util::either::Either;
 
-use crate::{address::ClientAddr, tls::ServerTls};
+use crate::address::ClientAddr;
 
 /// A source of connections.
 pub(super) trait Listen: Send + Sync + 'static {
@@ -38,8 +39,12 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
-    pub(super) fn new(listener: TcpListener, tls: Option<ServerTls>, write_timeout: Duration) -> Self {
-        Self { listener, acceptor: tls.map(|tls| TlsAcceptor::from(tls.into_config())), write_timeout }
+    pub(super) fn new(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        write_timeout: Duration,
+    ) -> Self {
+        Self { listener, acceptor: tls.map(TlsAcceptor::from), write_timeout }
     }
 }
 
