@@ -114,7 +114,7 @@ fn keep(path: &Path, pem: &str) -> Result<(), TlsError> {
 /// The TLS side of a server.
 #[derive(Debug)]
 pub(crate) struct ServerTls {
-    config: ServerConfig,
+    config: Arc<ServerConfig>,
     pin: Option<Pin>,
     upkeep: Upkeep,
 }
@@ -153,7 +153,7 @@ impl ServerTls {
                 let acme = Acme::prepare(settings)?;
                 let mut config = server_config(acme.resolver())?;
                 config.alpn_protocols.push(acme::CHALLENGE_PROTOCOL.to_vec());
-                Ok(Some(Self { config, pin: None, upkeep: Upkeep::Acme(Box::new(acme)) }))
+                Ok(Some(Self { config: Arc::new(config), pin: None, upkeep: Upkeep::Acme(Box::new(acme)) }))
             }
         }
     }
@@ -165,14 +165,14 @@ impl ServerTls {
 
     /// Takes it apart into what handshakes need, and what has to run beside them.
     pub(crate) fn into_parts(self) -> (Arc<ServerConfig>, Upkeep) {
-        (Arc::new(self.config), self.upkeep)
+        (self.config, self.upkeep)
     }
 
     fn from_files(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let pin = Some(Pin::of(&read_leaf(cert)?));
         let live = Arc::new(Live::load(cert, key)?);
         let config = server_config(Arc::clone(&live) as _)?;
-        Ok(Self { config, pin, upkeep: Upkeep::Files(live) })
+        Ok(Self { config: Arc::new(config), pin, upkeep: Upkeep::Files(live) })
     }
 }
 
