@@ -1,6 +1,6 @@
 //! Who the server is: its address, its roles and its secret keys, made once by `init` and replaced by `rotate-keys`.
 //!
-//! Owns the descriptor, and with [`stored`] the file `server.json` (0600). Must not know accounts or messages.
+//! Owns the descriptor, and with `identity/stored.rs` the file `server.json` (0600). Must not know accounts or messages.
 //! Specification: Servers, accounts, offers.
 
 mod current;
