@@ -5,6 +5,7 @@ use petmail_proto::{server::descriptor::MovedTo, time::UnixMillis};
 use super::Services;
 use crate::{
     admin::{AdminError, MoveRequest, Moved},
+    identity::Identity,
     queue::QueueStore,
 };
 
@@ -33,8 +34,13 @@ impl<Q: QueueStore> Services<Q> {
 
     async fn set_move(&self, to: Option<MovedTo>, now: UnixMillis) -> Result<Moved, AdminError> {
         let _one_at_a_time = self.replacing_keys.lock().await;
-        let moved = self.identity.replace(self.identity.get().moving(to)).await?;
-        self.sign_descriptor(now).await?;
+        let before = self.identity.get();
+        let moved = self.identity.replace(before.moving(to)).await?;
+        if let Err(error) = self.sign_descriptor(now).await {
+            // Who is refused here must be able to read where to go.
+            self.identity.replace(Identity::clone(&before)).await?;
+            return Err(error);
+        }
         self.retrieval().end_streams();
         let (url, moved_to) = (moved.url().clone(), moved.moved_to().map(|moved| moved.url.clone()));
         match &moved_to {
