@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod events;
 mod guard;
+mod opener;
 mod problem;
 mod routes;
 pub mod token;
@@ -30,6 +31,7 @@ pub use self::{
 };
 use self::{
     guard::Guard,
+    opener::Openers,
     token::{ApiToken, TokenError},
 };
 use crate::{agent::Agent, basedir::Basedir, config::Config};
@@ -50,6 +52,9 @@ struct Shared {
     basedir: Basedir,
     base_url: Arc<str>,
     shutdown: CancellationToken,
+    token: Arc<ApiToken>,
+    openers: Arc<Openers>,
+    port: u16,
 }
 
 impl ApiServer {
@@ -75,12 +80,17 @@ impl ApiServer {
 
     /// Answers requests until `shutdown` is cancelled, which the `stop` command does too.
     pub async fn serve(self, agent: Agent, shutdown: CancellationToken) {
-        let guard = Guard::new(self.token, self.server.local_addr());
+        let token = Arc::new(self.token);
+        let address = self.server.local_addr();
+        let guard = Guard::new(Arc::clone(&token), address);
         let shared = Shared {
             agent,
             basedir: self.basedir,
             base_url: self.base_url.into(),
             shutdown: shutdown.clone(),
+            token,
+            openers: Arc::default(),
+            port: address.port(),
         };
         self.server.serve(routes::router(shared, guard), shutdown).await;
     }

@@ -14,6 +14,7 @@ mod invite;
 mod mailboxes;
 mod messages;
 mod node;
+mod open;
 mod passphrase;
 mod reset_keys;
 mod restore;
@@ -72,6 +73,7 @@ enum Command {
     Start(node::Start),
     Stop(node::Stop),
     Restart(node::Restart),
+    Open(open::Open),
     Status(status::Status),
     Doctor(doctor::Doctor),
     PrintBaseurl(status::PrintBaseurl),
@@ -113,6 +115,7 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::Start(command) => command.run(&resolve(basedir)?, log_format),
         Command::Stop(command) => command.run(&resolve(basedir)?),
         Command::Restart(command) => command.run(&resolve(basedir)?, log_format),
+        Command::Open(command) => command.run(&resolve(basedir)?, log_format),
         Command::Doctor(command) => command.run(&resolve(basedir)?),
         Command::Status(command) => command.run(&resolve(basedir)?),
         Command::PrintBaseurl(command) => command.run(&resolve(basedir)?),

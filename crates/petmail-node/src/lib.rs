@@ -16,6 +16,7 @@ mod doctor;
 mod local_mailbox;
 mod network;
 pub mod node;
+mod panel;
 mod place;
 mod tasks;
 pub mod vault;

@@ -215,7 +215,7 @@ async fn senseless_requests_are_refused_with_their_reason() {
     assert_eq!(code(get).await, refusal(StatusCode::METHOD_NOT_ALLOWED, "wrong-method"));
     let unknown = refusal(StatusCode::NOT_FOUND, "no-such-endpoint");
     assert_eq!(code(node.command("no-such-command")).await, unknown);
-    assert_eq!(code(node.bare(Method::GET, "/")).await, unknown);
+    assert_eq!(code(node.bare(Method::GET, "/none")).await, unknown);
     node.stop().await;
 }
 
@@ -295,5 +295,68 @@ async fn the_description_needs_no_token() {
     let described: Value =
         node.bare(Method::GET, "/api/openapi.json").send().await.unwrap().json().await.unwrap();
     assert_eq!(described["openapi"], "3.1.0");
+    node.stop().await;
+}
+
+/// Asks for an address of the control panel and returns its opener token.
+async fn opener(node: &Running) -> String {
+    let view: Value = node.command("open").send().await.unwrap().json().await.unwrap();
+    let start = format!("{}/#open=", node.url);
+    view.get("url").and_then(Value::as_str).unwrap().strip_prefix(&start).unwrap().to_owned()
+}
+
+/// Trades an opener token as the page at `origin` does.
+fn trade(node: &Running, opener: &str, origin: &str) -> RequestBuilder {
+    node.bare(Method::POST, "/api/open").header("origin", origin).json(&json!({ "opener": opener }))
+}
+
+#[tokio::test]
+async fn an_opener_token_is_traded_once_for_the_access_token_and_for_no_other_page() {
+    let node = Running::start().await;
+    let refused = refusal(StatusCode::FORBIDDEN, "opener-refused");
+    let first = opener(&node).await;
+    let without_origin = node.bare(Method::POST, "/api/open").json(&json!({ "opener": first }));
+    assert_eq!(code(without_origin).await, refused);
+    let foreign = trade(&node, &first, "http://petmail.example");
+    assert_eq!(code(foreign).await, refusal(StatusCode::FORBIDDEN, "foreign-origin"));
+    let rebound = trade(&node, &first, &node.url).header("host", "petmail.example");
+    assert_eq!(code(rebound).await, refusal(StatusCode::FORBIDDEN, "foreign-host"));
+    assert_eq!(code(trade(&node, "A", &node.url)).await, refused);
+    let traded: Value = trade(&node, &first, &node.url).send().await.unwrap().json().await.unwrap();
+    assert_eq!(traded, json!({ "token": node.token }));
+    assert_eq!(code(trade(&node, &first, &node.url)).await, refused);
+    // A page of this machine under its other name is the same page.
+    let second = opener(&node).await;
+    let by_name = trade(&node, &second, &format!("http://localhost:{}", node.port()));
+    assert_eq!(by_name.send().await.unwrap().status(), StatusCode::OK);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_is_served_without_a_token_and_may_do_little() {
+    let node = Running::start().await;
+    for (path, media_type) in
+        [("/", "text/html; charset=utf-8"), ("/panel/main.mjs", "text/javascript; charset=utf-8")]
+    {
+        let response = node.bare(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let header = |name: &str| response.headers()[name].to_str().unwrap();
+        assert_eq!(header("content-type"), media_type);
+        assert_eq!((header("x-content-type-options"), header("x-frame-options")), ("nosniff", "DENY"));
+        let policy: Vec<_> = header("content-security-policy").split("; ").collect();
+        for directive in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "trusted-types 'none'",
+        ] {
+            assert!(policy.contains(&directive), "{directive} in {policy:?}");
+        }
+        assert!(!policy.concat().contains("unsafe"), "{policy:?}");
+    }
+    let rebound = node.bare(Method::GET, "/").header("host", "petmail.example");
+    assert_eq!(code(rebound).await, refusal(StatusCode::FORBIDDEN, "foreign-host"));
+    assert_eq!(node.bare(Method::GET, "/panel/none").send().await.unwrap().status(), StatusCode::NOT_FOUND);
     node.stop().await;
 }

@@ -20,7 +20,8 @@ use super::{problem::Refusal, token::ApiToken};
 /// Where everything needs the token.
 const COMMANDS: &str = "/api/v1";
 
-/// Nothing served here runs scripts, is framed, kept in a cache, or read by other origins.
+/// Nothing served here is framed, kept in a cache, or read by other origins. No answer runs scripts; the panel's page says
+/// itself what it may do.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -45,8 +46,8 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Guards a server that is bound to `address`.
-    pub(super) fn new(token: ApiToken, address: SocketAddr) -> Self {
-        Self { token: Arc::new(token), address }
+    pub(super) fn new(token: Arc<ApiToken>, address: SocketAddr) -> Self {
+        Self { token, address }
     }
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
@@ -93,7 +94,9 @@ pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Ne
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
-    response.headers_mut().extend(SECURITY_HEADERS);
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     response
 }
 

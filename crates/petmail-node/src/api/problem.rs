@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     ForeignHost,
     /// It comes from a page of somebody else.
     ForeignOrigin,
+    /// The opener token is used, too old or none, or comes from no page of this node or from another user.
+    OpenerRefused,
     /// There is nothing at this path.
     NoSuchEndpoint,
     /// The path is there, but for another method.
@@ -50,7 +52,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
+            Self::ForeignHost | Self::ForeignOrigin | Self::OpenerRefused => StatusCode::FORBIDDEN,
             Self::NoSuchEndpoint => StatusCode::NOT_FOUND,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -72,6 +74,7 @@ impl Refusal {
             Self::Unauthorized => "unauthorized",
             Self::ForeignHost => "foreign-host",
             Self::ForeignOrigin => "foreign-origin",
+            Self::OpenerRefused => "opener-refused",
             Self::NoSuchEndpoint => "no-such-endpoint",
             Self::WrongMethod => "wrong-method",
             Self::NotJson => "not-json",
@@ -99,6 +102,10 @@ impl Refusal {
                 ("the request names another host than this node", "use the base URL that `status` shows")
             }
             Self::ForeignOrigin => ("the request comes from a foreign page", ""),
+            Self::OpenerRefused => (
+                "this address of the control panel does not work any more",
+                "each works once, for a minute: open Petmail again, or use `petmail-node open`",
+            ),
             Self::NoSuchEndpoint => {
                 ("there is nothing at this address", "see /api/openapi.json for what there is")
             }

@@ -2,13 +2,15 @@
 //! answer; whatever decides more than that belongs to the agent.
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State,
-    http::header,
+    http::{HeaderMap, header},
     middleware,
     response::IntoResponse,
     routing::{MethodRouter, get, post},
 };
+use petmail_net::address::ClientAddr;
+use rand_core::OsRng;
 use serde_json::{Value, json};
 
 use super::{
@@ -18,14 +20,16 @@ use super::{
     check::{check_petname, check_text},
     events::events,
     guard::{self, Guard},
+    opener,
     problem::Refusal,
     types::{
         AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, FetchQuery,
         InvitationView, InviteRequest, MailboxRequest, MailboxView, MessageQuery, MessageRequest,
-        MessageView, NoArguments, OfferMailboxRequest, RenameRequest, ResetKeysRequest, ResetKeysView,
-        SendRequest, StatusView,
+        MessageView, NoArguments, OfferMailboxRequest, OpenView, OpenerRequest, RenameRequest,
+        ResetKeysRequest, ResetKeysView, SendRequest, StatusView,
     },
 };
+use crate::panel;
 
 /// The description of the API for programs.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -33,9 +37,11 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 26] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 28] {
     [
         ("/api/openapi.json", get(openapi)),
+        ("/api/open", post(trade_opener)),
+        ("/api/v1/open", post(open)),
         ("/api/v1/status", post(status)),
         ("/api/v1/doctor", post(doctor)),
         ("/api/v1/invite", post(invite)),
@@ -69,6 +75,8 @@ pub(super) fn router(shared: Shared, guard: Guard) -> Router {
     routes()
         .into_iter()
         .fold(Router::new(), |router, (path, method)| router.route(path, method))
+        .route("/", get(panel::index))
+        .route("/panel/{*path}", get(panel::asset))
         .fallback(async || Refusal::NoSuchEndpoint)
         .method_not_allowed_fallback(async || Refusal::WrongMethod)
         .layer(middleware::from_fn_with_state(guard, guard::check))
@@ -77,6 +85,25 @@ pub(super) fn router(shared: Shared, guard: Guard) -> Router {
 
 async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+/// Gives the access token to the control panel's page. Whoever asks without an `Origin` is no page.
+async fn trade_opener(
+    State(shared): State<Shared>,
+    Extension(client): Extension<ClientAddr>,
+    headers: HeaderMap,
+    Arguments(request): Arguments<OpenerRequest>,
+) -> Answer<Value> {
+    let from_page = headers.contains_key(header::ORIGIN) && opener::is_own_user(client, shared.port);
+    if !from_page || !shared.openers.redeem(&request.opener) {
+        return Err(Refusal::OpenerRefused);
+    }
+    Ok(Json(json!({ "token": shared.token.expose_text() })))
+}
+
+async fn open(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<OpenView> {
+    let opener = shared.openers.make(&mut OsRng);
+    Json(OpenView { url: format!("{}/#open={}", shared.base_url, *opener) })
 }
 
 async fn status(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<StatusView> {

@@ -301,6 +301,33 @@ pub enum Event {
 #[serde(deny_unknown_fields)]
 pub struct NoArguments {}
 
+/// Where the control panel is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenView {
+    /// The page's address. Its fragment has an opener token, which works once and for a minute.
+    pub url: String,
+}
+
+impl fmt::Debug for OpenView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenView(redacted)")
+    }
+}
+
+/// What the page trades for the access token.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenerRequest {
+    /// The opener token from the page's address.
+    pub opener: String,
+}
+
+impl fmt::Debug for OpenerRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenerRequest(redacted)")
+    }
+}
+
 /// What to invite.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

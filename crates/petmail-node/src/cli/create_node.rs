@@ -121,7 +121,7 @@ impl Choices {
 }
 
 /// Writes the configuration last: where it exists, the node is complete.
-fn create(basedir: &Basedir, config: &Config) -> Result<(), Failure> {
+pub(super) fn create(basedir: &Basedir, config: &Config) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         Failure::failed(format!("cannot make a node in {}: {error}", basedir.path().display()))
     };

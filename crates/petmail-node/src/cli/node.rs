@@ -84,6 +84,27 @@ impl Restart {
     }
 }
 
+/// Starts the node in the background unless it runs.
+pub(super) fn ensure_running(
+    basedir: &Basedir,
+    source: &passphrase::Source,
+    log_format: LogFormat,
+) -> Result<(), Failure> {
+    require_node(basedir)?;
+    let runs = || basedir.running().map(|holder| holder.is_some()).map_err(Failure::failed);
+    if runs()? {
+        return Ok(());
+    }
+    let unlocked = passphrase::unlock(basedir, source)?;
+    passphrase::note_unused(unlocked.as_ref(), source);
+    let passphrase = unlocked.map(|unlocked| unlocked.passphrase);
+    match block_on(daemon::start_in_background(basedir, passphrase, log_format)) {
+        // Somebody else was faster.
+        Err(_) if runs()? => Ok(()),
+        started => started.map(drop),
+    }
+}
+
 fn run_in_foreground(
     basedir: &Basedir,
     unlocked: Option<Unlocked>,
