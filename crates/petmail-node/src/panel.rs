@@ -53,6 +53,9 @@ fn content_type(media_type: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::HEXLOWER;
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     #[test]
@@ -78,6 +81,20 @@ mod tests {
     fn nothing_outside_the_folder_is_served() {
         for path in ["", "../Cargo.toml", "/etc/passwd", "vendor/../../Cargo.toml", "no-such-file"] {
             assert_eq!(file(path).status(), StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+
+    #[test]
+    fn libraries_of_others_are_as_they_were_taken() {
+        let listed = Files::get("vendor/SHA256SUMS").unwrap();
+        let listed = std::str::from_utf8(&listed.data).unwrap().lines();
+        let listed: Vec<_> = listed.map(|line| line.split_once("  ").unwrap()).collect();
+        for (sum, name) in &listed {
+            let file = Files::get(&format!("vendor/{name}")).unwrap();
+            assert_eq!(HEXLOWER.encode(&Sha256::digest(&file.data)), *sum, "{name}");
+        }
+        for path in Files::iter().filter(|path| path.starts_with("vendor/") && path.ends_with(".mjs")) {
+            assert!(listed.iter().any(|(_, name)| path.ends_with(name)), "{path} has no checksum");
         }
     }
 }
