@@ -4,10 +4,12 @@
 //! commit fails, the state is read anew from the database, so that memory never runs ahead of the disk.
 
 mod contacts;
+mod conversations;
 pub(crate) mod core;
 mod doctor;
 pub mod error;
 mod health;
+mod page;
 pub(crate) mod records;
 #[doc(hidden)]
 pub mod seed;
@@ -41,7 +43,6 @@ use self::{
 use crate::{
     api::types::{
         Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView, OfferMailboxRequest,
-        SendRequest,
     },
     db::{Db, Write},
     network::{Network, Place},
@@ -458,16 +459,6 @@ impl Agent {
             .collect()
     }
 
-    /// Queues a text for a contact; it is durable when this returns.
-    ///
-    /// # Errors
-    /// If there is no such contact, or the text is empty or too long.
-    pub async fn send_basic(&self, request: SendRequest) -> Result<MessageView, CommandError> {
-        let SendRequest { cid, text } = request;
-        self.check_room()?;
-        self.step(|core, step, now| core.send_basic(step, cid, &text, now, &mut OsRng)).await
-    }
-
     /// Calls off a message that no mailbox has taken.
     ///
     /// # Errors
@@ -508,21 +499,21 @@ impl Agent {
         })
     }
 
-    /// Lists messages: contact by contact, each direction in the order of numbers, both merged as they came about.
+    /// Lists messages: contact by contact, each direction in the order of numbers, both merged as they came about; or a part
+    /// of one conversation.
     ///
     /// # Errors
-    /// If the contact is unknown, or the database fails.
+    /// If the contact is unknown, the message that the part is to stand at is not of this conversation, or the database
+    /// fails.
     pub async fn messages(&self, query: MessageQuery) -> Result<Vec<MessageView>, CommandError> {
         if let Some(cid) = query.cid {
             self.0.core.lock().await.peer(cid)?;
         }
+        if query.is_page() {
+            return self.page(query).await;
+        }
         let rows = stored::select(&self.0.db, query).await.map_err(|error| internal(&error))?;
-        let now = now();
-        let core = self.0.core.lock().await;
-        let shown = rows.into_iter().filter_map(|(key, message, packets)| {
-            Some(view::message(core.peers.get(&key.cid)?, key, &message, packets, now))
-        });
-        Ok(shown.collect())
+        Ok(self.show(rows).await)
     }
 
     async fn scan(&self, keyspace: Keyspace, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CommandError> {

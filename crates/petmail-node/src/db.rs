@@ -17,7 +17,7 @@ use petmail_store::{
 
 use self::values::{SHORT, Values};
 use crate::{
-    agent::records::{BODIES, KEYSPACES, QUARANTINE},
+    agent::records::{BODIES, DRAFTS, KEYSPACES, QUARANTINE},
     vault::Vault,
 };
 
@@ -28,7 +28,7 @@ pub(crate) const MAX_VALUE_BYTES: usize = values::MAX_LARGE_BYTES;
 const PAGE: usize = 512;
 
 /// The keyspaces whose values often are files: those are removed with their rows, others at the next start.
-const LARGE: [Keyspace; 2] = [BODIES, QUARANTINE];
+const LARGE: [Keyspace; 3] = [BODIES, DRAFTS, QUARANTINE];
 
 /// One change of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,30 @@ impl Db {
     pub(crate) async fn last_key(&self, keyspace: Keyspace) -> anyhow::Result<Option<Vec<u8>>> {
         let rows = self.store.range(keyspace, .., Direction::Descending, 1).await;
         Ok(rows.context("cannot read the database")?.pop().map(|(key, _)| key))
+    }
+
+    /// Reads the last row whose key begins with `prefix`.
+    pub(crate) async fn last(&self, keyspace: Keyspace, prefix: &[u8]) -> anyhow::Result<Option<Row>> {
+        let rows = self.store.range(keyspace, prefix_range(prefix), Direction::Descending, 1).await;
+        let Some((key, row)) = rows.context("cannot read the database")?.pop() else { return Ok(None) };
+        let value = self.values.read(keyspace.name(), &key, row).await?;
+        Ok(Some((key, value)))
+    }
+
+    /// Counts the rows whose keys begin with `prefix` and come after `key`, without reading their values.
+    pub(crate) async fn count_after(
+        &self,
+        keyspace: Keyspace,
+        prefix: &[u8],
+        key: &[u8],
+    ) -> anyhow::Result<u64> {
+        let mut cursor = Cursor::new(keyspace, prefix);
+        cursor.start = Bound::Excluded(key.to_owned());
+        let mut count = 0;
+        while self.next(&mut cursor).await?.is_some() {
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Reads the row after the last one that this returned for `cursor`, with its value.

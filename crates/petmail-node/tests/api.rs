@@ -360,3 +360,27 @@ async fn the_page_is_served_without_a_token_and_may_do_little() {
     assert_eq!(node.bare(Method::GET, "/panel/none").send().await.unwrap().status(), StatusCode::NOT_FOUND);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn parts_searches_and_drafts_that_make_no_sense_are_refused() {
+    let node = Running::start().await;
+    let bad = refusal(StatusCode::BAD_REQUEST, "bad-request");
+    let unknown = refusal(StatusCode::NOT_FOUND, "not-found");
+    for (command, arguments, expected) in [
+        ("messages", json!({ "limit": 1 }), &bad),
+        ("messages", json!({ "cid": 7, "limit": 1 }), &unknown),
+        ("search", json!({ "text": "" }), &bad),
+        ("search", json!({ "text": "x".repeat(1_025) }), &bad),
+        ("search", json!({ "text": "x", "limit": 201 }), &bad),
+        ("search", json!({ "text": "x", "cid": 7 }), &unknown),
+        ("find-message", json!({ "cid": 7, "direction": "in", "epoch": 1, "seqnum": 1 }), &unknown),
+        ("draft", json!({ "cid": 7, "text": "x" }), &unknown),
+        ("draft", json!({ "cid": 7, "text": "x".repeat(65_537) }), &bad),
+        ("send-basic", json!({ "cid": 7, "text": "x", "reply_to": 1 }), &unknown),
+    ] {
+        assert_eq!(&code(node.command(command).json(&arguments)).await, expected, "{command} {arguments}");
+    }
+    let rooms: Value = node.command("rooms").send().await.unwrap().json().await.unwrap();
+    assert_eq!(rooms, json!({ "rooms": [] }));
+    node.stop().await;
+}

@@ -7,6 +7,7 @@
 pub(super) mod acks;
 mod channel_reset;
 pub(super) mod contacts;
+mod drafts;
 mod give_up;
 pub(super) mod invite;
 mod keys;
@@ -15,6 +16,7 @@ mod offer;
 mod provider;
 mod reading;
 mod receive;
+pub(super) mod reply;
 mod reset;
 mod send;
 #[cfg(test)]

@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use petmail_proto::{keys::MessageId, time::UnixMillis, wire::Record};
+use petmail_proto::{
+    channel::{MessageNumber, payload::BASIC},
+    keys::MessageId,
+    time::UnixMillis,
+    wire::Record,
+};
 use serde_json::{Map, Value};
 
 use super::{
     core::{InQuarantine, Stored},
+    page::Page,
     records::{
         AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS,
         Message, MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
@@ -125,6 +131,65 @@ pub(super) async fn select(db: &Db, query: MessageQuery) -> anyhow::Result<Vec<R
     Ok(merge(found).into_iter().filter_map(row).collect())
 }
 
+/// Reads a part of a conversation: all of it without packets, and the packets of the part.
+pub(super) async fn page(db: &Db, page: Page) -> anyhow::Result<Vec<Row>> {
+    let all = merge(messages(db, &page.cid.to_be_bytes()).await?);
+    let ids: Vec<u64> = all.iter().map(|(_, message)| message.id).collect();
+    let mut rows = Vec::new();
+    for (key, message) in all.get(page.range(&ids)).unwrap_or_default() {
+        rows.push((*key, message.clone(), packets(db, &key.encode()).await?));
+    }
+    Ok(rows)
+}
+
+/// Reads the last message of a conversation.
+pub(super) async fn last_message(db: &Db, cid: u32) -> anyhow::Result<Option<Row>> {
+    let mut last: Option<(MessageKey, Message)> = None;
+    for way in [Way::In, Way::Out] {
+        let Some((key, row)) = db.last(MESSAGES, &way_prefix(cid, way)).await? else { continue };
+        let message: Message = decode(&row)?;
+        if last.as_ref().is_none_or(|(_, other)| other.id < message.id) {
+            last = Some((MessageKey::decode(&key).context(DAMAGED)?, message));
+        }
+    }
+    let Some((key, message)) = last else { return Ok(None) };
+    Ok(Some((key, message, packets(db, &key.encode()).await?)))
+}
+
+/// Counts what came in from a contact after the message that was read last.
+pub(super) async fn count_unread(db: &Db, cid: u32, read: MessageNumber) -> anyhow::Result<u64> {
+    let read = MessageKey { cid, way: Way::In, number: read };
+    db.count_after(MESSAGES, &way_prefix(cid, Way::In), &read.encode()).await
+}
+
+/// Finds the newest messages whose text contains `wanted`, in capitals or not, the newest first.
+pub(super) async fn search(
+    db: &Db,
+    wanted: &str,
+    cid: Option<u32>,
+    limit: usize,
+) -> anyhow::Result<Vec<Row>> {
+    let prefix = cid.map(|cid| cid.to_be_bytes().to_vec()).unwrap_or_default();
+    let wanted = wanted.to_lowercase();
+    let mut newest: BTreeMap<u64, Row> = BTreeMap::new();
+    let mut cursor = Cursor::new(BODIES, &prefix);
+    while let Some((key, body)) = db.next_value(&mut cursor).await? {
+        let packets: Map<String, Value> = serde_json::from_slice(&body).context(DAMAGED)?;
+        let text = packets.get(BASIC).and_then(Value::as_str);
+        if !text.is_some_and(|text| text.to_lowercase().contains(&wanted)) {
+            continue;
+        }
+        // Between the two reads it may have been removed with its contact.
+        let Some(row) = db.get(MESSAGES, &key).await? else { continue };
+        let message: Message = decode(&row)?;
+        newest.insert(message.id, (MessageKey::decode(&key).context(DAMAGED)?, message, packets));
+        if newest.len() > limit {
+            newest.pop_first();
+        }
+    }
+    Ok(newest.into_values().rev().collect())
+}
+
 /// Reads the packets of messages in the order of keys: along the cursor if there is one, else each by itself.
 async fn read_packets(
     db: &Db,
@@ -160,6 +225,12 @@ pub(super) async fn message(db: &Db, id: u64) -> anyhow::Result<Option<Row>> {
     let Some(key) = db.get(MESSAGE_IDS, &id.to_be_bytes()).await? else { return Ok(None) };
     let row = db.get(MESSAGES, &key).await?.context(DAMAGED)?;
     Ok(Some((MessageKey::decode(&key).context(DAMAGED)?, decode(&row)?, packets(db, &key).await?)))
+}
+
+/// Reads one message by its key.
+pub(super) async fn message_at(db: &Db, key: MessageKey) -> anyhow::Result<Option<Row>> {
+    let Some(row) = db.get(MESSAGES, &key.encode()).await? else { return Ok(None) };
+    Ok(Some((key, decode(&row)?, packets(db, &key.encode()).await?)))
 }
 
 /// Reads the packets that a queued message carries for the other agent.
@@ -204,6 +275,13 @@ fn merge(rows: Vec<(MessageKey, Message)>) -> Vec<(MessageKey, Message)> {
     merged
 }
 
+/// The beginning of the keys of what went one way between here and a contact.
+fn way_prefix(cid: u32, way: Way) -> Vec<u8> {
+    let mut prefix = cid.to_be_bytes().to_vec();
+    prefix.push(way as u8);
+    prefix
+}
+
 fn all<T: Record>(rows: &Table) -> anyhow::Result<Vec<T>> {
     rows.iter().map(|(_, row)| decode(row)).collect()
 }
@@ -246,7 +324,12 @@ mod tests {
             put(BODIES, format!("{{\"basic\":\"{id}\"}}").into_bytes());
         }
         db.commit(writes).await.unwrap();
-        let query = |since, direction| MessageQuery { cid: Some(1), since: Some(since), direction };
+        let query = |since, direction| MessageQuery {
+            cid: Some(1),
+            since: Some(since),
+            direction,
+            ..MessageQuery::default()
+        };
         for (query, expected) in [
             (query(0, None), (1..=40).collect::<Vec<u64>>()),
             (query(0, Some(Direction::Out)), (1..=13).map(|third| third * 3).collect()),

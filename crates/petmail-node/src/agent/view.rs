@@ -10,7 +10,7 @@ use petmail_proto::{
 use serde_json::{Map, Value};
 
 use super::{
-    core::{Core, Invite, Peer},
+    core::{Core, Invite, Peer, reply},
     records::{Contact, Failure, Mailbox, Message, MessageKey, Stage, Trust, Way},
 };
 use crate::api::types::{
@@ -141,6 +141,7 @@ pub(crate) fn message(
         cid: key.cid,
         petname: peer.contact.petname.clone(),
         room: None,
+        reply_to: reply::shown(key.way, &packets),
         epoch: key.number.epoch,
         seqnum: key.number.seqnum,
         when_received: timestamp(message.when),

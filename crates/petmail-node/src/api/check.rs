@@ -1,5 +1,6 @@
 //! What names and texts must be before the agent sees them.
 
+use super::types::SearchRequest;
 use crate::agent::error::{CommandError, Fault};
 
 /// Longest petname in bytes: it is shown in every listing.
@@ -19,6 +20,29 @@ pub fn check_text(text: &str) -> Result<(), CommandError> {
     if text.len() > MAX_TEXT_BYTES {
         let problem = format!("the message has {} bytes, and the limit is {MAX_TEXT_BYTES}", text.len());
         return Err(refuse(problem, "send it in several parts"));
+    }
+    Ok(())
+}
+
+/// Checks a text that is being written.
+pub(super) fn check_draft(text: &str) -> Result<(), CommandError> {
+    if text.is_empty() { Ok(()) } else { check_text(text) }
+}
+
+/// Longest text to search for in bytes.
+const MAX_WANTED_BYTES: usize = 1_024;
+
+/// Most messages that a search may ask for.
+const MAX_FOUND: u32 = 200;
+
+/// Checks what is searched for.
+pub(super) fn check_search(request: &SearchRequest) -> Result<(), CommandError> {
+    if !(1..=MAX_WANTED_BYTES).contains(&request.text.len()) {
+        let problem = format!("what is searched for has {} bytes", request.text.len());
+        return Err(refuse(problem, "search for a few words: 1 to 1,024 bytes"));
+    }
+    if !request.limit.is_none_or(|limit| (1..=MAX_FOUND).contains(&limit)) {
+        return Err(refuse("the limit is out of range", "1 to 200 messages"));
     }
     Ok(())
 }

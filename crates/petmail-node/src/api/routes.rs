@@ -17,16 +17,16 @@ use super::{
     Shared,
     arguments::Arguments,
     backup::backup,
-    check::{check_petname, check_text},
+    check::{check_draft, check_petname, check_search, check_text},
     events::events,
     guard::{self, Guard},
     opener,
     problem::Refusal,
     types::{
-        AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, FetchQuery,
-        InvitationView, InviteRequest, MailboxRequest, MailboxView, MessageQuery, MessageRequest,
-        MessageView, NoArguments, OfferMailboxRequest, OpenView, OpenerRequest, RenameRequest,
-        ResetKeysRequest, ResetKeysView, SendRequest, StatusView,
+        AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, Draft, FetchQuery,
+        FindMessageRequest, InvitationView, InviteRequest, MailboxRequest, MailboxView, MessageQuery,
+        MessageRequest, MessageView, NoArguments, OfferMailboxRequest, OpenView, OpenerRequest,
+        RenameRequest, ResetKeysRequest, ResetKeysView, SearchRequest, SendRequest, StatusView,
     },
 };
 use crate::panel;
@@ -37,7 +37,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 28] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 32] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/open", post(trade_opener)),
@@ -58,6 +58,10 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 28] {
         ("/api/v1/contact/unblock", post(unblock_contact)),
         ("/api/v1/contact/remove", post(remove_contact)),
         ("/api/v1/reset-keys", post(reset_keys)),
+        ("/api/v1/rooms", post(rooms)),
+        ("/api/v1/search", post(search)),
+        ("/api/v1/find-message", post(find_message)),
+        ("/api/v1/draft", post(keep_draft)),
         ("/api/v1/send-basic", post(send_basic)),
         ("/api/v1/fetch-messages", post(fetch_messages)),
         ("/api/v1/messages", post(messages)),
@@ -222,12 +226,38 @@ async fn fetch_messages(
     State(shared): State<Shared>,
     Arguments(query): Arguments<FetchQuery>,
 ) -> Answer<Value> {
-    let inbound = MessageQuery { cid: query.cid, since: query.since, direction: Some(Direction::In) };
+    let inbound = MessageQuery {
+        cid: query.cid,
+        since: query.since,
+        direction: Some(Direction::In),
+        ..MessageQuery::default()
+    };
     Ok(Json(json!({ "messages": shared.agent.messages(inbound).await? })))
 }
 
 async fn messages(State(shared): State<Shared>, Arguments(query): Arguments<MessageQuery>) -> Answer<Value> {
     Ok(Json(json!({ "messages": shared.agent.messages(query).await? })))
+}
+
+async fn rooms(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Answer<Value> {
+    Ok(Json(json!({ "rooms": shared.agent.rooms().await? })))
+}
+
+async fn search(State(shared): State<Shared>, Arguments(request): Arguments<SearchRequest>) -> Answer<Value> {
+    check_search(&request)?;
+    Ok(Json(json!({ "messages": shared.agent.search(request).await? })))
+}
+
+async fn find_message(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<FindMessageRequest>,
+) -> Answer<MessageView> {
+    Ok(Json(shared.agent.find_message(request).await?))
+}
+
+async fn keep_draft(State(shared): State<Shared>, Arguments(draft): Arguments<Draft>) -> Answer<Draft> {
+    check_draft(&draft.text)?;
+    Ok(Json(shared.agent.keep_draft(draft).await?))
 }
 
 async fn retry(

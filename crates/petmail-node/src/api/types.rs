@@ -162,6 +162,37 @@ pub struct MessageView {
     pub state: MessageState,
     /// Why it is there, and what to do.
     pub reason: Option<String>,
+    /// The message that it answers, if it says so: one of the same conversation, which may be gone.
+    #[serde(default)]
+    pub reply_to: Option<ReplyView>,
+}
+
+/// Which message of a conversation another one answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyView {
+    /// Which way it went.
+    pub direction: Direction,
+    /// The sender's numbering.
+    pub epoch: u64,
+    /// The number within the epoch.
+    pub seqnum: u64,
+}
+
+/// A conversation with a contact, as a list of conversations shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomView {
+    /// The contact's local number.
+    pub cid: u32,
+    /// The contact's local name.
+    pub petname: String,
+    /// How far the relationship is.
+    pub state: ContactState,
+    /// How many messages that came in are not read.
+    pub unread: u64,
+    /// The text that is being written; empty if none is.
+    pub draft: String,
+    /// The last message.
+    pub last: Option<MessageView>,
 }
 
 /// Which way a message went.
@@ -292,6 +323,8 @@ pub enum Event {
         /// The message's number.
         seqnum: u64,
     },
+    /// A text that is being written changed.
+    Draft(Draft),
     /// The reader of the stream was too slow and missed changes: it lists anew. Said by the stream, never by the agent.
     Lagged,
 }
@@ -365,6 +398,64 @@ pub struct MessageQuery {
     pub since: Option<u64>,
     /// Only one way.
     pub direction: Option<Direction>,
+    /// Only those that stand before this one in the contact's conversation.
+    #[serde(default)]
+    pub before: Option<u64>,
+    /// Only those that stand after this one in the contact's conversation.
+    #[serde(default)]
+    pub after: Option<u64>,
+    /// Only those around this one in the contact's conversation, itself among them.
+    #[serde(default)]
+    pub around: Option<u64>,
+    /// At most so many of a contact's, 1 to 500: the first of those after one, else the last.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+impl MessageQuery {
+    /// Tells whether it asks for a part of a conversation.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        self.before.is_some() || self.after.is_some() || self.around.is_some() || self.limit.is_some()
+    }
+}
+
+/// What to search for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchRequest {
+    /// What the texts contain, in capitals or not: 1 to 1,024 bytes.
+    pub text: String,
+    /// Only this contact's.
+    #[serde(default)]
+    pub cid: Option<u32>,
+    /// At most so many, 1 to 200; 50 if nothing is said.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+/// Which message is meant, by what names it in its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FindMessageRequest {
+    /// The contact.
+    pub cid: u32,
+    /// Which way it went.
+    pub direction: Direction,
+    /// The sender's numbering.
+    pub epoch: u64,
+    /// The number within the epoch.
+    pub seqnum: u64,
+}
+
+/// A text that is being written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draft {
+    /// To whom.
+    pub cid: u32,
+    /// The text, at most 65,536 bytes; empty if there is none any more.
+    pub text: String,
 }
 
 /// A message to send.
@@ -375,6 +466,9 @@ pub struct SendRequest {
     pub cid: u32,
     /// The text: 1 to 65,536 bytes of UTF-8.
     pub text: String,
+    /// The number of the message that it answers, one of the same conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
 }
 
 /// Which inbound messages to list.

@@ -75,7 +75,12 @@ impl FetchMessages {
 
 impl Messages {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
-        let query = MessageQuery { cid: self.which.cid, since: self.which.since, direction: None };
+        let query = MessageQuery {
+            cid: self.which.cid,
+            since: self.which.since,
+            direction: None,
+            ..MessageQuery::default()
+        };
         let Listed { messages } = block_on(async { Client::find(basedir)?.call("messages", &query).await })?;
         self.which.show(&messages)
     }

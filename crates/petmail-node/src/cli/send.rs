@@ -34,6 +34,9 @@ pub(super) struct SendBasic {
     /// The text, 1 to 65,536 bytes; `-` reads it from standard input, without the last line's end
     #[arg(allow_hyphen_values = true)]
     message: String,
+    /// The number of the message that it answers
+    #[arg(long, value_name = "ID")]
+    reply_to: Option<u64>,
     /// Return only once the message is so far
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<WaitFor>,
@@ -52,7 +55,7 @@ impl SendBasic {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
         let text = argument_or_stdin(self.message, MAX_TEXT_BYTES)?;
         check_text(&text).map_err(|error| Failure::failed(&error).hint(&error.hint))?;
-        let request = SendRequest { cid: self.cid, text };
+        let request = SendRequest { cid: self.cid, text, reply_to: self.reply_to };
         block_on(async {
             let client = Client::find(basedir)?;
             let Some(wait) = self.wait else { return send(&client, &request).await.map(drop) };
@@ -105,6 +108,7 @@ async fn look_up(client: &Client, message: &MessageView) -> Result<MessageView, 
         cid: Some(message.cid),
         since: Some(message.id.saturating_sub(1)),
         direction: Some(Direction::Out),
+        ..MessageQuery::default()
     };
     let Listed { messages } = client.call("messages", &query).await?;
     messages.into_iter().find(|found| found.id == message.id).ok_or_else(gone)

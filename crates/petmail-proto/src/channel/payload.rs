@@ -13,6 +13,8 @@ pub const MAX_TEXT_BYTES: usize = 65_536;
 
 /// A text message.
 pub const BASIC: &str = "basic";
+/// The message that a text answers.
+pub const REPLY: &str = "reply";
 /// The sender's introduction, carried until the contact is confirmed.
 pub const INTRODUCTION: &str = "introduction";
 /// What the sender has received, and where its outstanding messages begin.

@@ -8,7 +8,8 @@ use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, CONTACTS, Contact, EXTRAS, KEYS, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS, Progress, Trust,
+            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, KEYS, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS,
+            Progress, Trust,
         },
         view,
     },
@@ -139,6 +140,7 @@ impl Core {
         step.delete(CONTACTS, cid.to_be_bytes());
         step.delete(KEYS, cid.to_be_bytes());
         step.delete(PROGRESS, cid.to_be_bytes());
+        step.delete(DRAFTS, cid.to_be_bytes());
         step.events.push(Event::ContactRemoved { cid });
         Ok(())
     }

@@ -6,7 +6,7 @@ use petmail_proto::{
         ack::{ContentDigest, Previous},
         attempt::bucket_for,
         payload::{
-            ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, MAX_TEXT_BYTES, Payload, RECEIPT, TRANSPORTS,
+            ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, MAX_TEXT_BYTES, Payload, RECEIPT, REPLY, TRANSPORTS,
         },
     },
     keys::{MessageId, SealSeed, ServerIdentityKey},
@@ -17,7 +17,7 @@ use petmail_proto::{
 use rand_core::CryptoRngCore;
 use serde_json::{Map, Value};
 
-use super::{Core, Ended, Offer, Step, offer::route, reset::RESET};
+use super::{Core, Ended, Offer, Step, offer::route, reply, reset::RESET};
 use crate::{
     agent::{
         error::{CommandError, Fault},
@@ -52,12 +52,16 @@ impl Core {
         step: &mut Step,
         cid: u32,
         text: &str,
+        answers: Option<MessageKey>,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<MessageView, CommandError> {
         check_text(text)?;
         self.check_written_to(cid)?;
-        let content = Map::from_iter([(BASIC.to_owned(), Value::from(text))]);
+        let mut content = Map::from_iter([(BASIC.to_owned(), Value::from(text))]);
+        if let Some(key) = answers {
+            content.insert(REPLY.to_owned(), reply::packet(key));
+        }
         let id = self.next_message_id();
         self.queue_message(step, cid, (id, MessageId::generate(rng)), content, now, rng)
     }

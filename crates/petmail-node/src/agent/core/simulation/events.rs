@@ -547,7 +547,7 @@ impl World {
         let padding = if self.below(8) == 0 { 9_000 } else { 1 };
         let text = format!("meeting {meeting}, side {side}, text {count}{:padding$}", ".");
         let (node, cid) = (self.meetings[meeting].nodes[side], self.cid(meeting, side));
-        let sent = self.step(node, |core, step, now, rng| core.send_basic(step, cid, &text, now, rng));
+        let sent = self.step(node, |core, step, now, rng| core.send_basic(step, cid, &text, None, now, rng));
         if sent.is_some() {
             self.meetings[meeting].texts[side].push(text);
         }

@@ -36,7 +36,7 @@ fn reset(world: &mut World, node: usize) {
 
 /// A node writes; returns how the message is to be sealed, whatever is queued before it.
 fn write(world: &mut World, node: usize) -> Offer {
-    world.step(node, |core, step, now, rng| core.send_basic(step, 1, "hello", now, rng)).unwrap();
+    world.step(node, |core, step, now, rng| core.send_basic(step, 1, "hello", None, now, rng)).unwrap();
     let peer = &world.nodes[node].core.as_ref().unwrap().peers[&1];
     let newest = peer.outbox.entries().last().unwrap();
     Offer::new(1, peer, &peer.contact.theirs.transports.list[0], newest, 0)
@@ -136,7 +136,7 @@ fn who_has_stolen_the_keys_can_only_bring_about_a_dispute() {
         assert_eq!(contact(&world, 1).state, Trust::Disputed);
         assert_eq!(contact(&world, 1).theirs.verifying_key, adopted);
         let (refused, _) = act(&mut world, 1, |world, step| {
-            core!(world, 1).send_basic(step, 1, "hello", world.now, &mut world.rng)
+            core!(world, 1).send_basic(step, 1, "hello", None, world.now, &mut world.rng)
         });
         assert_eq!(refused.unwrap_err().fault, Fault::Conflict);
         let later = world.now.plus(Duration::from_secs(3_600));

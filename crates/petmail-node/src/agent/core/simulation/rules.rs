@@ -78,7 +78,7 @@ pub(super) fn receive(world: &mut World, node: usize, msg_c: &[u8]) -> (Arrival,
 /// Alice writes to Bob; returns how the message is to be sealed.
 fn offer(world: &mut World, from: usize) -> Offer {
     let (sent, _) = act(world, from, |world, step| {
-        core!(world, from).send_basic(step, 1, "hello", world.now, &mut world.rng)
+        core!(world, from).send_basic(step, 1, "hello", None, world.now, &mut world.rng)
     });
     sent.unwrap();
     let (mut offers, _) = core!(world, from).next_offers(1, world.now);
@@ -252,7 +252,7 @@ fn after_a_failed_commit_the_state_is_as_before() {
     let renamed =
         nodes[0].step(Trouble::CommitFails, *now, rng, |core, step, _, _| core.rename(step, 1, "Robert"));
     let sent = nodes[0].step(Trouble::CommitFails, *now, rng, |core, step, now, rng| {
-        core.send_basic(step, 1, "hello", now, rng)
+        core.send_basic(step, 1, "hello", None, now, rng)
     });
     assert!(renamed.is_none() && sent.is_none());
     assert_eq!(nodes[0].disk, before);
@@ -394,7 +394,7 @@ fn what_was_read_is_told_if_that_is_wished_and_never_more_than_was_sent() {
     let mut world = met([true, true]);
     let texts = ["one", "two", "three"];
     for text in texts {
-        world.step(0, |core, step, now, rng| core.send_basic(step, 1, text, now, rng)).unwrap();
+        world.step(0, |core, step, now, rng| core.send_basic(step, 1, text, None, now, rng)).unwrap();
     }
     world.run();
     let read = |world: &mut World, node: usize, key: MessageKey| {
@@ -429,7 +429,7 @@ fn what_was_read_is_told_if_that_is_wished_and_never_more_than_was_sent() {
 fn nobody_is_told_what_was_read_unless_that_is_wished() {
     let mut world = met([true, true]);
     core!(world, 1).profile.read_receipts = false;
-    world.step(0, |core, step, now, rng| core.send_basic(step, 1, "hello", now, rng)).unwrap();
+    world.step(0, |core, step, now, rng| core.send_basic(step, 1, "hello", None, now, rng)).unwrap();
     world.run();
     let key = world.nodes[1].disk.messages(1)[0].0;
     let (marked, step) =

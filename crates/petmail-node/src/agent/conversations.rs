@@ -1,0 +1,160 @@
+//! Conversations as people read them: the list with what is unread, pages of long ones, search, and texts being written.
+
+use petmail_proto::channel::MessageNumber;
+use rand_core::OsRng;
+
+use super::{
+    Agent,
+    error::{CommandError, Fault},
+    internal, now,
+    page::Page,
+    records::{DRAFTS, MessageKey, Way},
+    stored, view,
+};
+use crate::api::types::{
+    Direction, Draft, FindMessageRequest, MessageQuery, MessageView, RoomView, SearchRequest, SendRequest,
+};
+
+/// How many messages a search finds unless told otherwise.
+const FOUND: u32 = 50;
+
+impl Agent {
+    /// Queues a text for a contact; it is durable when this returns.
+    ///
+    /// # Errors
+    /// If there is no such contact, the text is empty or too long, or it answers no message of this conversation.
+    pub async fn send_basic(&self, request: SendRequest) -> Result<MessageView, CommandError> {
+        let SendRequest { cid, text, reply_to } = request;
+        self.check_room()?;
+        let answers = match reply_to {
+            Some(id) => Some(self.message_of(cid, id).await?),
+            None => None,
+        };
+        self.step(|core, step, now| core.send_basic(step, cid, &text, answers, now, &mut OsRng)).await
+    }
+
+    /// Lists the conversations, the latest first; who has not written yet counts from the introduction on.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn rooms(&self) -> Result<Vec<RoomView>, CommandError> {
+        let read: Vec<(u32, MessageNumber)> = {
+            let core = self.0.core.lock().await;
+            core.peers.iter().map(|(cid, peer)| (*cid, peer.progress.read)).collect()
+        };
+        let mut rooms = Vec::new();
+        for (cid, read) in read {
+            rooms.extend(self.room(cid, read).await?);
+        }
+        rooms.sort_by_key(|(since, room)| {
+            (std::cmp::Reverse(room.last.as_ref().map_or(*since, |last| last.when_received)), room.cid)
+        });
+        Ok(rooms.into_iter().map(|(_, room)| room).collect())
+    }
+
+    /// Shows one conversation, with the time of the introduction; none if the contact was removed meanwhile.
+    async fn room(
+        &self,
+        cid: u32,
+        read: MessageNumber,
+    ) -> Result<Option<(jiff::Timestamp, RoomView)>, CommandError> {
+        let db = &self.0.db;
+        let unread = stored::count_unread(db, cid, read).await.map_err(|error| internal(&error))?;
+        let last = stored::last_message(db, cid).await.map_err(|error| internal(&error))?;
+        let draft = db.get(DRAFTS, &cid.to_be_bytes()).await.map_err(|error| internal(&error))?;
+        let core = self.0.core.lock().await;
+        let Some(peer) = core.peers.get(&cid) else { return Ok(None) };
+        let contact = view::contact(peer, core.can_receive());
+        let room = RoomView {
+            cid,
+            petname: contact.petname,
+            state: contact.state,
+            unread,
+            draft: draft.map_or_else(String::new, |text| String::from_utf8_lossy(&text).into_owned()),
+            last: last.map(|(key, message, packets)| view::message(peer, key, &message, packets, now())),
+        };
+        Ok(Some((contact.since, room)))
+    }
+
+    /// Lists a part of a conversation.
+    pub(super) async fn page(&self, query: MessageQuery) -> Result<Vec<MessageView>, CommandError> {
+        let page = Page::of(query)?;
+        if let Some(id) = page.stands_at() {
+            self.message_of(page.cid, id).await?;
+        }
+        let rows = stored::page(&self.0.db, page).await.map_err(|error| internal(&error))?;
+        Ok(self.show(rows).await)
+    }
+
+    /// Searches the texts of messages, in capitals or not, and lists what it finds, the newest first.
+    ///
+    /// # Errors
+    /// If there is no such contact, or the database fails.
+    pub async fn search(&self, request: SearchRequest) -> Result<Vec<MessageView>, CommandError> {
+        let SearchRequest { text, cid, limit } = request;
+        if let Some(cid) = cid {
+            self.0.core.lock().await.peer(cid)?;
+        }
+        let limit = usize::try_from(limit.unwrap_or(FOUND)).unwrap_or(usize::MAX);
+        let found = stored::search(&self.0.db, &text, cid, limit).await.map_err(|error| internal(&error))?;
+        Ok(self.show(found).await)
+    }
+
+    /// Finds a message by what names it in its conversation.
+    ///
+    /// # Errors
+    /// If there is no such contact or message.
+    pub async fn find_message(&self, request: FindMessageRequest) -> Result<MessageView, CommandError> {
+        let FindMessageRequest { cid, direction, epoch, seqnum } = request;
+        self.0.core.lock().await.peer(cid)?;
+        let way = match direction {
+            Direction::In => Way::In,
+            Direction::Out => Way::Out,
+        };
+        let key = MessageKey { cid, way, number: MessageNumber { epoch, seqnum } };
+        let found = stored::message_at(&self.0.db, key).await.map_err(|error| internal(&error))?;
+        self.show(found.into_iter().collect()).await.pop().ok_or_else(|| {
+            CommandError::new(
+                Fault::NotFound,
+                "this message is not here",
+                "the messages command lists those that are",
+            )
+        })
+    }
+
+    /// Keeps the text that is being written to a contact; an empty one is none.
+    ///
+    /// # Errors
+    /// If there is no such contact.
+    pub async fn keep_draft(&self, draft: Draft) -> Result<Draft, CommandError> {
+        if !draft.text.is_empty() {
+            self.check_room()?;
+        }
+        self.step(|core, step, _| core.keep_draft(step, &draft)).await?;
+        Ok(draft)
+    }
+
+    /// Returns the key of a message of a contact's conversation.
+    async fn message_of(&self, cid: u32, id: u64) -> Result<MessageKey, CommandError> {
+        let (key, ..) = self.message(id).await?;
+        if key.cid == cid {
+            return Ok(key);
+        }
+        let problem = format!("message {id} is of another conversation");
+        Err(CommandError::new(
+            Fault::BadRequest,
+            problem,
+            "the messages command lists them with their numbers",
+        ))
+    }
+
+    /// Shows messages; those of contacts that were removed meanwhile are left out.
+    pub(super) async fn show(&self, rows: Vec<stored::Row>) -> Vec<MessageView> {
+        let now = now();
+        let core = self.0.core.lock().await;
+        let shown = rows.into_iter().filter_map(|(key, message, packets)| {
+            Some(view::message(core.peers.get(&key.cid)?, key, &message, packets, now))
+        });
+        shown.collect()
+    }
+}
