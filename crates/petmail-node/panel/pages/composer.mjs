@@ -1,0 +1,129 @@
+// The text that is being written: kept in the node while it grows, sent by Enter.
+
+import { call } from "../app/api.mjs";
+import { connection } from "../app/events.mjs";
+import { listen, report } from "../app/store.mjs";
+import { t } from "../app/strings.mjs";
+import { safeText, textOf } from "../app/text.mjs";
+import { Name, Trouble, useCommand } from "../ui/base.mjs";
+import { html, useEffect, useRef, useState } from "../ui/view.mjs";
+
+/** @typedef {import("../types").Message} Message */
+/** @typedef {import("../types").Contact} Contact */
+
+/** How long the text rests before it is kept. */
+const REST_MS = 400;
+
+/** The longest text, in bytes of UTF-8. */
+const MAX_BYTES = 65_536;
+
+const EMOJI = [..."😀😂🙂😉😍😘😎🤔😐🙄😴😢😭😡😱🥳🤗🙏👍👎👏👋💪🤝❤️💔🔥⭐🎉🎂☕🍕🍺🌞🌧️🐶🐱🐾🌷✅❌❓❗".matchAll(/\p{Extended_Pictographic}\ufe0f?/gu)].map(([sign]) => sign);
+
+/** @param {{contact: Contact, draft: string, answered: Message|null, setAnswered: (message: Message|null) => void}} props */
+export function Composer({ contact, draft, answered, setAnswered }) {
+  const { cid } = contact;
+  const [text, setText] = useState(draft);
+  const [shows, setShows] = useState(false);
+  const area = useRef(/** @type {HTMLTextAreaElement|null} */ (null));
+  const kept = useKeptDraft(cid, text, draft, setText);
+  const command = useCommand();
+  const isClosed = contact.state === "blocked" || contact.state === "disputed";
+  const length = new TextEncoder().encode(text).length;
+
+  useEffect(() => {
+    if (answered) area.current?.focus();
+  }, [answered]);
+  useEffect(() => {
+    const element = area.current;
+    if (!element) return;
+    element.style.height = "auto";
+    element.style.height = `${Math.min(element.scrollHeight + 2, 240)}px`;
+  }, [text]);
+  useEffect(() => {
+    // On a screen with a keyboard one writes at once.
+    if (matchMedia("(pointer: fine)").matches) area.current?.focus({ preventScroll: true });
+  }, []);
+
+  const send = async () => {
+    if (command.busy || !text.trim() || length > MAX_BYTES) return;
+    const sent = await command.run(() => call("send-basic", answered ? { cid, text, reply_to: answered.id } : { cid, text }));
+    if (!sent) return;
+    setText("");
+    kept.drop();
+    setAnswered(null);
+    area.current?.focus();
+  };
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key === "Escape" && answered) setAnswered(null);
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    void send();
+  };
+  const insert = (/** @type {string} */ sign) => {
+    const element = area.current;
+    const [start, end] = element ? [element.selectionStart, element.selectionEnd] : [text.length, text.length];
+    setText(text.slice(0, start) + sign + text.slice(end));
+    setShows(false);
+    requestAnimationFrame(() => {
+      element?.focus();
+      element?.setSelectionRange(start + sign.length, start + sign.length);
+    });
+  };
+
+  if (isClosed) return html`<p class="composer closed hint">${t(contact.state === "blocked" ? "blockedCannotWrite" : "disputedCannotWrite")}</p>`;
+  return html`<div class="composer">
+    ${answered && html`<div class="answering"><span>${t("replyingTo")} <${Name} name=${answered.direction === "out" ? t("you") : answered.petname} />: <bdi>${safeText(textOf(answered) ?? "").slice(0, 100)}</bdi></span>
+      <button type="button" class="icon" aria-label=${t("noReply")} onClick=${() => setAnswered(null)}>×</button></div>`}
+    <${Trouble} problem=${command.problem} />
+    ${length > MAX_BYTES && html`<p class="problem" role="alert">${t("tooLong", { count: length - MAX_BYTES })}</p>`}
+    ${shows && html`<div class="emoji" role="group" aria-label=${t("emoji")} onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Escape" && setShows(false)}>
+      ${EMOJI.map((sign) => html`<button type="button" key=${sign} onClick=${() => insert(sign)}>${sign}</button>`)}</div>`}
+    <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void send(); }}>
+      <button type="button" class="icon" aria-label=${t("emoji")} aria-expanded=${shows} onClick=${() => setShows(!shows)}>☺</button>
+      <textarea ref=${area} rows="1" dir="auto" data-testid="composer" value=${text} placeholder=${t("write")} aria-label=${t("write")}
+        onInput=${(/** @type {any} */ event) => setText(event.target.value)} onKeyDown=${onKey}></textarea>
+      <button type="submit" class="primary" data-testid="send" disabled=${command.busy || !text.trim()}>${t("send")}</button>
+    </form>
+    <p class="hint small">${connection.value === "lost" ? t("notSentWhileAway") : contact.can_send ? t("enterSends") : t("waitsForMailbox")}</p>
+  </div>`;
+}
+
+/**
+ * Keeps the text in the node once it rests, and takes over what another tab keeps.
+ * @param {number} cid @param {string} text @param {string} draft @param {(text: string) => void} setText
+ */
+function useKeptDraft(cid, text, draft, setText) {
+  const kept = useRef(draft);
+  const newest = useRef(text);
+  newest.current = text;
+  const keep = () => {
+    if (kept.current === newest.current) return;
+    kept.current = newest.current;
+    call("draft", { cid, text: newest.current }).catch(report);
+  };
+  useEffect(() => {
+    const timer = setTimeout(keep, REST_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
+  useEffect(() => {
+    const forget = listen((event) => {
+      if (event.event !== "draft" || event.cid !== cid || event.text === kept.current) return;
+      // Whoever writes here goes on writing; else the other tab's text is shown.
+      const isWriting = newest.current !== kept.current;
+      kept.current = event.text;
+      if (!isWriting) setText(event.text);
+    });
+    addEventListener("pagehide", keep);
+    return () => {
+      forget();
+      removeEventListener("pagehide", keep);
+      keep();
+    };
+  }, []);
+  return {
+    drop() {
+      newest.current = "";
+      keep();
+    },
+  };
+}

@@ -1,0 +1,117 @@
+// One contact: who they are, whether it is really them, and what can be done.
+
+import { call } from "../app/api.mjs";
+import { go, link } from "../app/router.mjs";
+import { listContacts, listMailboxes } from "../app/store.mjs";
+import { reasonOf, t } from "../app/strings.mjs";
+import { safeName } from "../app/text.mjs";
+import { Avatar, Confirm, Field, Name, Page, Trouble, fromNow, fullTime, timeIn, useCommand } from "../ui/base.mjs";
+import { pictureOf } from "../ui/pictures.mjs";
+import { html, useState } from "../ui/view.mjs";
+
+/** @typedef {import("../types").Contact} Contact */
+
+/** @param {{contact: Contact}} props */
+export function ContactPage({ contact }) {
+  const { cid, petname, state } = contact;
+  const [asks, setAsks] = useState("");
+  const close = () => setAsks("");
+  const name = safeName(petname);
+  return html`<${Page} title=${html`<${Name} name=${petname} />`} back=${link("people")} testid="contact-page"
+    actions=${html`<a class="button primary" href=${link("rooms", cid)}>${t("write")}</a>`}>
+    <div class="person">
+      <${Avatar} name=${petname} cid=${cid} picture=${pictureOf(cid)} large=${true} />
+      <div>
+        <p><strong>${t(/** @type {any} */ (`contact.${state}`))}</strong></p>
+        ${contact.reason && html`<p>${reasonOf(contact, name)}</p>`}
+        <p class="hint">${t("callsThemselves")} ${contact.display_name ? html`<${Name} name=${contact.display_name} />` : t("nothing")}</p>
+        <p class="hint">${t("contactSince", { when: timeIn(contact.since, { dateStyle: "long" }) })}</p>
+        ${contact.last_heard && html`<p class="hint" title=${fullTime(contact.last_heard)}>${t("lastHeard", { when: fromNow(contact.last_heard) })}</p>`}
+      </div>
+    </div>
+    <${Petname} contact=${contact} />
+    <${Words} contact=${contact} />
+    ${contact.offered_mailbox && html`<${Offered} contact=${contact} />`}
+    <section aria-labelledby="reach"><h2 id="reach">${t("reachedAt")}</h2>
+      ${contact.transports?.length
+        ? html`<ul>${contact.transports.map((one) => html`<li><bdi>${one.url}</bdi> <span class="hint">${t("keepsDays", { count: one.retention_days })}</span></li>`)}</ul>`
+        : html`<p>${t(contact.can_send ? "reachable" : "notReachable")}</p>`}
+    </section>
+    <section aria-labelledby="careful"><h2 id="careful">${t("careful")}</h2>
+      <div class="row wrap">
+        ${state === "blocked"
+          ? html`<${Act} command="contact/unblock" cid=${cid} label=${t("unblock")} testid="unblock" />`
+          : html`<button type="button" data-testid="block" onClick=${() => setAsks("block")}>${t("block")}</button>`}
+        <button type="button" onClick=${() => setAsks("reset")}>${t("resetKeys")}</button>
+        <button type="button" class="danger" data-testid="remove" onClick=${() => setAsks("remove")}>${t("remove")}</button>
+      </div>
+    </section>
+    ${asks === "block" && html`<${Confirm} title=${t("blockTitle", { name })} text=${t("blockText")} yes=${t("block")} close=${close} act=${() => call("contact/block", { cid }).then(listContacts)} />`}
+    ${asks === "reset" && html`<${Confirm} title=${t("resetTitle", { name })} text=${t("resetText")} yes=${t("resetKeys")} close=${close} act=${() => call("reset-keys", { cid }).then(listContacts)} />`}
+    ${asks === "remove" && html`<${Confirm} title=${t("removeTitle", { name })} text=${t("removeText")} yes=${t("remove")} close=${close} act=${() => call("contact/remove", { cid }).then(() => go("people"))} />`}
+  </${Page}>`;
+}
+
+/** @param {{contact: Contact}} props */
+function Petname({ contact }) {
+  const [petname, setPetname] = useState(contact.petname);
+  const command = useCommand();
+  const isChanged = petname.trim() && petname !== contact.petname;
+  return html`<form class="inline" onSubmit=${(/** @type {Event} */ event) => {
+    event.preventDefault();
+    void command.run(() => call("contact/rename", { cid: contact.cid, petname }).then(listContacts));
+  }}>
+    <${Field} label=${t("yourNameForThem")} hint=${t("onlyYouSee")} value=${petname} set=${setPetname} testid="rename-input" max=${100} />
+    <button type="submit" disabled=${!isChanged || command.busy}>${t("save")}</button>
+    <${Trouble} problem=${command.problem} />
+  </form>`;
+}
+
+/** @param {{contact: Contact}} props */
+function Words({ contact }) {
+  const isVerified = contact.state === "verified";
+  return html`<section aria-labelledby="words"><h2 id="words">${t("safetyWords")} ${isVerified && html`<span class="good">✓ ${t("contact.verified")}</span>`}</h2>
+    <p class="words" data-testid="safety-words">${contact.safety_words}</p>
+    <p class="hint">${t(isVerified ? "wordsCompared" : "wordsWhy")}</p>
+    ${!isVerified && html`<a class="button" href=${link("people", contact.cid, "compare")}>${t("compareWords")}</a>`}
+  </section>`;
+}
+
+/** The safety words, large, to be read aloud on both sides. @param {{contact: Contact}} props */
+export function Compare({ contact }) {
+  const { cid, petname, safety_words: words } = contact;
+  const [differ, setDiffer] = useState(false);
+  const command = useCommand();
+  const name = safeName(petname);
+  const verify = () => command.run(async () => {
+    await call("contact/verify", { cid });
+    await listContacts();
+    go("people", cid);
+  });
+  return html`<${Page} title=${t("compareWords")} back=${link("people", cid)}>
+    <p>${t("compareHow", { name })}</p>
+    <ol class="compare">${words.split(/[\s-]+/).map((word) => html`<li>${word}</li>`)}</ol>
+    <${Trouble} problem=${command.problem} />
+    ${differ
+      ? html`<div class="problem" role="alert"><p>${t("wordsDiffer", { name })}</p></div><a class="button" href=${link("people", cid)}>${t("back")}</a>`
+      : html`<div class="row wrap">
+        <button type="button" class="primary" data-testid="verify" disabled=${command.busy} onClick=${verify}>${t("theyMatch")}</button>
+        <button type="button" onClick=${() => setDiffer(true)}>${t("theyDiffer")}</button></div>`}
+  </${Page}>`;
+}
+
+/** @param {{contact: Contact}} props */
+function Offered({ contact }) {
+  const command = useCommand();
+  return html`<section class="card"><h2>${t("offersMailbox")}</h2><p><bdi>${contact.offered_mailbox?.url}</bdi></p>
+    <${Trouble} problem=${command.problem} />
+    <button type="button" class="primary" disabled=${command.busy} data-testid="accept-offered"
+      onClick=${() => command.run(() => call("contact/accept-mailbox", { cid: contact.cid }).then(() => Promise.all([listContacts(), listMailboxes()])))}>${t("accept")}</button>
+  </section>`;
+}
+
+/** @param {{command: string, cid: number, label: string, testid: string}} props */
+function Act({ command: name, cid, label, testid }) {
+  const command = useCommand();
+  return html`<button type="button" data-testid=${testid} disabled=${command.busy} onClick=${() => command.run(() => call(name, { cid }).then(listContacts))}>${label}</button><${Trouble} problem=${command.problem} />`;
+}
