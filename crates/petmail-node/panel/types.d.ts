@@ -46,10 +46,8 @@ export interface Contact extends Reason {
   can_send: boolean;
   safety_words: string;
   since: string;
-  last_heard?: string | null;
-  transports?: { url: string; retention_days: number }[];
-  picture?: string | null;
-  offered_mailbox?: { url: string } | null;
+  last_heard: string | null;
+  transports: { url: string; retention_days: number }[];
 }
 
 export interface Invitation extends Reason {
@@ -59,7 +57,7 @@ export interface Invitation extends Reason {
   state: "waiting" | "exchanging" | "pending" | "confirmed" | "failed" | "expired" | "cancelled";
   cid: number | null;
   expires: string;
-  purpose?: "contact" | "receive-mailbox" | "give-mailbox";
+  purpose: "contact" | "receive-mailbox" | "give-mailbox";
 }
 
 export interface Mailbox extends Reason {
@@ -114,11 +112,9 @@ export interface Check {
 
 export interface Settings {
   display_name: string;
-  picture: string | null;
   privacy: "normal" | "high";
   read_receipts: boolean;
   copies_everywhere: boolean;
-  encrypted: boolean;
   rendezvous: string;
   basedir: string;
   version: string;

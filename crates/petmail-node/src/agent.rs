@@ -44,6 +44,7 @@ use crate::{
     api::types::{
         Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView, OfferMailboxRequest,
     },
+    config::Config,
     db::{Db, Write},
     network::{Network, Place},
 };
@@ -65,7 +66,6 @@ pub struct Agent(Arc<Inner>);
 struct Inner {
     core: Mutex<Core>,
     db: Db,
-    profile: Profile,
     rendezvous_url: String,
     network: Network,
     events: broadcast::Sender<Event>,
@@ -84,11 +84,10 @@ impl Agent {
         rendezvous_url: String,
         network: Network,
     ) -> anyhow::Result<Self> {
-        let core = Core::new(profile.clone(), stored::load(&db).await?, &mut OsRng)?;
+        let core = Core::new(profile, stored::load(&db).await?, &mut OsRng)?;
         let agent = Self(Arc::new(Inner {
             core: Mutex::new(core),
             db,
-            profile,
             rendezvous_url,
             network,
             events: broadcast::channel(EVENT_BACKLOG).0,
@@ -164,7 +163,7 @@ impl Agent {
     async fn reload(&self, core: &mut Core) {
         match stored::load(&self.0.db)
             .await
-            .and_then(|stored| Ok(Core::new(self.0.profile.clone(), stored, &mut OsRng)?))
+            .and_then(|stored| Ok(Core::new(core.profile.clone(), stored, &mut OsRng)?))
         {
             Ok(stored) => {
                 *core = stored;
@@ -233,6 +232,17 @@ impl Agent {
             events.push(Event::Message(view::message(peer, key, &message, packets, now())));
         }
         events
+    }
+
+    /// Follows what the owner has chosen anew, as far as a running node can.
+    pub(crate) async fn choose(&self, config: &Config) {
+        self.0.core.lock().await.choose(Profile::of(config));
+    }
+
+    /// Publishes an event that no step of the core brings about.
+    pub(crate) fn publish_event(&self, event: Event) {
+        // Nobody listening is no fault.
+        self.0.events.send(event).map_or_else(drop, drop);
     }
 
     /// Subscribes to all changes. A listener that falls behind gets an error and lists anew.

@@ -6,11 +6,13 @@
 mod arguments;
 mod backup;
 mod check;
+mod codes;
 mod events;
 mod guard;
 mod opener;
 mod problem;
 mod routes;
+mod settings;
 pub mod token;
 pub mod types;
 

@@ -1,6 +1,7 @@
 //! The node's configuration, `config.toml` in the basedir: what it may say, its defaults, and the commented file that
 //! `create-node` writes. Knows nothing of the command line. Source: `docs/operating.md`, "The node's configuration".
 
+mod change;
 mod template;
 
 use std::{
@@ -11,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+pub(crate) use self::change::{ChangeError, change};
 
 /// The rendezvous server of magic-wormhole's authors, open to everybody.
 const PUBLIC_RENDEZVOUS: &str = "ws://relay.magic-wormhole.io:4000/v1";

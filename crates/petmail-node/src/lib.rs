@@ -18,5 +18,7 @@ mod network;
 pub mod node;
 mod panel;
 mod place;
+mod qr;
+mod spelling;
 mod tasks;
 pub mod vault;

@@ -44,13 +44,7 @@ impl Node {
         let settings = ClientSettings { socks5: socks5.clone(), ..ClientSettings::default() };
         let network = Network::new(settings, policy, local_mailbox.as_ref().map(|local| local.address));
         let db = Db::open(basedir, vault).await?;
-        let profile = Profile {
-            display_name: config.name.clone(),
-            privacy: config.privacy,
-            read_receipts: config.read_receipts,
-            copies_everywhere: config.copies_everywhere,
-        };
-        let agent = Agent::open(db, profile, config.rendezvous.clone(), network).await?;
+        let agent = Agent::open(db, Profile::of(config), config.rendezvous.clone(), network).await?;
         if let Some(local) = &local_mailbox {
             local.redeem(&agent).await?;
         }

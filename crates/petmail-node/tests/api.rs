@@ -384,3 +384,49 @@ async fn parts_searches_and_drafts_that_make_no_sense_are_refused() {
     assert_eq!(rooms, json!({ "rooms": [] }));
     node.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_owner_chooses_counts_at_once_and_is_kept() {
+    let node = Running::start().await;
+    std::fs::write(node.basedir.config_file(), "# mine\nname = \"Al\"\n").unwrap();
+    let change = json!({ "display_name": "Alice", "privacy": "high", "read_receipts": true });
+    let changed: Value =
+        node.command("settings/set").json(&change).send().await.unwrap().json().await.unwrap();
+    assert_eq!(changed.get("display_name"), Some(&json!("Alice")));
+    let shown: Value = node.command("settings").send().await.unwrap().json().await.unwrap();
+    assert_eq!(shown, changed);
+    let status: Value = node.command("status").send().await.unwrap().json().await.unwrap();
+    assert_eq!(status.get("display_name"), Some(&json!("Alice")));
+    let kept = std::fs::read_to_string(node.basedir.config_file()).unwrap();
+    assert!(kept.starts_with("# mine\n"), "{kept}");
+    let config = Config::parse(&kept).unwrap();
+    assert!(config.name == "Alice" && config.read_receipts && !config.copies_everywhere);
+    let bad = refusal(StatusCode::BAD_REQUEST, "bad-request");
+    for wrong in [json!({ "display_name": "a\nb" }), json!({ "display_name": "x".repeat(257) })] {
+        assert_eq!(code(node.command("settings/set").json(&wrong)).await, bad, "{wrong}");
+    }
+    assert_eq!(std::fs::read_to_string(node.basedir.config_file()).unwrap(), kept);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn codes_and_pictures_that_are_none_are_refused() {
+    let node = Running::start().await;
+    let bad = refusal(StatusCode::BAD_REQUEST, "bad-request");
+    for (command, arguments) in [
+        ("check-code", json!({ "code": "hello" })),
+        ("qr", json!({ "text": "" })),
+        ("qr", json!({ "text": "x".repeat(1_001) })),
+        ("qr/read", json!({ "width": 2, "height": 2, "luma": "AAA=" })),
+        ("qr/read", json!({ "width": 0, "height": 0, "luma": "" })),
+        ("qr/read", json!({ "width": 1_025, "height": 1, "luma": "AA==" })),
+        ("qr/read", json!({ "width": 1, "height": 1, "luma": "no base64" })),
+    ] {
+        assert_eq!(code(node.command(command).json(&arguments)).await, bad, "{command} {arguments}");
+    }
+    let words: Value = node.command("words").send().await.unwrap().json().await.unwrap();
+    for list in ["odd", "even"] {
+        assert_eq!(words.get(list).and_then(Value::as_array).map(Vec::len), Some(256));
+    }
+    node.stop().await;
+}

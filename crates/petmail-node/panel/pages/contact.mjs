@@ -2,11 +2,10 @@
 
 import { call } from "../app/api.mjs";
 import { go, link } from "../app/router.mjs";
-import { listContacts, listMailboxes } from "../app/store.mjs";
+import { listContacts } from "../app/store.mjs";
 import { reasonOf, t } from "../app/strings.mjs";
 import { safeName } from "../app/text.mjs";
 import { Avatar, Confirm, Field, Name, Page, Trouble, fromNow, fullTime, timeIn, useCommand } from "../ui/base.mjs";
-import { pictureOf } from "../ui/pictures.mjs";
 import { html, useState } from "../ui/view.mjs";
 
 /** @typedef {import("../types").Contact} Contact */
@@ -20,7 +19,7 @@ export function ContactPage({ contact }) {
   return html`<${Page} title=${html`<${Name} name=${petname} />`} back=${link("people")} testid="contact-page"
     actions=${html`<a class="button primary" href=${link("rooms", cid)}>${t("write")}</a>`}>
     <div class="person">
-      <${Avatar} name=${petname} cid=${cid} picture=${pictureOf(cid)} large=${true} />
+      <${Avatar} name=${petname} cid=${cid} large=${true} />
       <div>
         <p><strong>${t(/** @type {any} */ (`contact.${state}`))}</strong></p>
         ${contact.reason && html`<p>${reasonOf(contact, name)}</p>`}
@@ -31,9 +30,8 @@ export function ContactPage({ contact }) {
     </div>
     <${Petname} contact=${contact} />
     <${Words} contact=${contact} />
-    ${contact.offered_mailbox && html`<${Offered} contact=${contact} />`}
     <section aria-labelledby="reach"><h2 id="reach">${t("reachedAt")}</h2>
-      ${contact.transports?.length
+      ${contact.transports.length
         ? html`<ul>${contact.transports.map((one) => html`<li><bdi>${one.url}</bdi> <span class="hint">${t("keepsDays", { count: one.retention_days })}</span></li>`)}</ul>`
         : html`<p>${t(contact.can_send ? "reachable" : "notReachable")}</p>`}
     </section>
@@ -98,16 +96,6 @@ export function Compare({ contact }) {
         <button type="button" class="primary" data-testid="verify" disabled=${command.busy} onClick=${verify}>${t("theyMatch")}</button>
         <button type="button" onClick=${() => setDiffer(true)}>${t("theyDiffer")}</button></div>`}
   </${Page}>`;
-}
-
-/** @param {{contact: Contact}} props */
-function Offered({ contact }) {
-  const command = useCommand();
-  return html`<section class="card"><h2>${t("offersMailbox")}</h2><p><bdi>${contact.offered_mailbox?.url}</bdi></p>
-    <${Trouble} problem=${command.problem} />
-    <button type="button" class="primary" disabled=${command.busy} data-testid="accept-offered"
-      onClick=${() => command.run(() => call("contact/accept-mailbox", { cid: contact.cid }).then(() => Promise.all([listContacts(), listMailboxes()])))}>${t("accept")}</button>
-  </section>`;
 }
 
 /** @param {{command: string, cid: number, label: string, testid: string}} props */

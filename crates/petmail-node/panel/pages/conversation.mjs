@@ -8,7 +8,6 @@ import { contacts, listen, report, rooms } from "../app/store.mjs";
 import { reasonOf, t } from "../app/strings.mjs";
 import { linked, safeText, textOf } from "../app/text.mjs";
 import { Avatar, Name, clock, day, fullTime } from "../ui/base.mjs";
-import { pictureOf } from "../ui/pictures.mjs";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../ui/view.mjs";
 import { Composer } from "./composer.mjs";
 
@@ -47,7 +46,7 @@ export function Conversation({ cid, at }) {
   return html`<section class="detail conversation" data-testid="conversation" aria-label=${t("conversationWith", { name })}>
     <header class="bar">
       <a class="back" href=${link("rooms")} aria-label=${t("back")}>‹</a>
-      <a class="who" href=${link("people", cid)}><${Avatar} name=${name} cid=${cid} picture=${pictureOf(cid)} /><h1><${Name} name=${name} /></h1></a>
+      <a class="who" href=${link("people", cid)}><${Avatar} name=${name} cid=${cid} /><h1><${Name} name=${name} /></h1></a>
       ${contact && html`<span class="hint state">${t(/** @type {any} */ (`contact.${contact.state}`))}</span>`}
     </header>
     ${contact?.reason && html`<p class="note">${reasonOf(contact, name)} <a href=${link("people", cid)}>${t("details")}</a></p>`}

@@ -4,7 +4,6 @@ import { link, route } from "../app/router.mjs";
 import { contacts, invitations } from "../app/store.mjs";
 import { t } from "../app/strings.mjs";
 import { Avatar, Name, Page } from "../ui/base.mjs";
-import { pictureOf } from "../ui/pictures.mjs";
 import { html, useState } from "../ui/view.mjs";
 import { Compare, ContactPage } from "./contact.mjs";
 import { AddContact, InvitationEntry } from "./invite.mjs";
@@ -36,7 +35,7 @@ function AddressBook() {
     ${contacts.value?.length === 0 && html`<p>${t("nobodyYet")}</p>`}
     <ul class="entries plain">
       ${named.map((one) => html`<li key=${one.cid}><a href=${link("people", one.cid)} data-testid="contact">
-        <${Avatar} name=${one.petname} cid=${one.cid} picture=${pictureOf(one.cid)} />
+        <${Avatar} name=${one.petname} cid=${one.cid} />
         <span class="lines"><span class="line"><${Name} name=${one.petname} /></span>
         <span class="line"><span class="hint">${t(/** @type {any} */ (`contact.${one.state}`))}</span></span></span>
       </a></li>`)}

@@ -8,7 +8,6 @@ import { safeText, textOf } from "../app/text.mjs";
 import { Avatar, Name, shortTime } from "../ui/base.mjs";
 import { html, useEffect, useRef, useState } from "../ui/view.mjs";
 import { Conversation } from "./conversation.mjs";
-import { pictureOf } from "../ui/pictures.mjs";
 
 /** @typedef {import("../types").Room} Room */
 /** @typedef {import("../types").Message} Message */
@@ -57,7 +56,7 @@ function Entries({ rooms, cid }) {
   if (!rooms.length) return html`<p class="hint pad">${t("noRooms")}</p>`;
   return html`<ul class="entries" onKeyDown=${arrows}>
     ${rooms.map((room) => html`<li key=${room.cid}><a href=${link("rooms", room.cid)} data-testid="room-${room.cid}" aria-current=${room.cid === cid ? "true" : undefined}>
-      <${Avatar} name=${room.petname} cid=${room.cid} picture=${pictureOf(room.cid)} />
+      <${Avatar} name=${room.petname} cid=${room.cid} />
       <span class="lines">
         <span class="line"><${Name} name=${room.petname} class=${room.unread ? "strong" : ""} />${room.last && html`<time datetime=${room.last.when_received}>${shortTime(room.last.when_received)}</time>`}</span>
         <span class="line"><bdi class="last">${lastLine(room)}</bdi>${room.unread > 0 && html`<span class="badge" data-testid="unread" aria-label=${t("unreadCount", { count: room.unread })}>${room.unread}</span>`}</span>

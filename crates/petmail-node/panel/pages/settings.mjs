@@ -5,8 +5,7 @@ import { chooseNotifications, notifies } from "../app/notify.mjs";
 import { askStatus, listen, report } from "../app/store.mjs";
 import { language, languages, t } from "../app/strings.mjs";
 import { theme } from "../app/theme.mjs";
-import { Avatar, Field, Page, Switch, Trouble, useCommand } from "../ui/base.mjs";
-import { shrunk } from "../ui/shrink.mjs";
+import { Field, Page, Switch, Trouble, useCommand } from "../ui/base.mjs";
 import { html, useEffect, useState } from "../ui/view.mjs";
 
 /** @typedef {import("../types").Settings} Chosen */
@@ -37,20 +36,11 @@ function Profile({ settings, set }) {
     set(await call("settings/set", body));
     await askStatus();
   });
-  const choose = async (/** @type {any} */ event) => {
-    const [file] = event.target.files;
-    event.target.value = "";
-    if (file) await command.run(async () => set(await call("settings/set", { picture: await shrunk(file) })));
-  };
   return html`<section aria-labelledby="profile"><h2 id="profile">${t("profile")}</h2><p class="hint">${t("profileHint")}</p>
     <form class="inline" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void change({ display_name: name.trim() }); }}>
       <${Field} label=${t("displayName")} value=${name} set=${setName} max=${100} testid="display-name" />
       <button type="submit" disabled=${command.busy || name.trim() === settings.display_name} data-testid="save-name">${t("save")}</button>
     </form>
-    <div class="row"><${Avatar} name=${settings.display_name} picture=${settings.picture} large=${true} />
-      <label class="button">${t("choosePicture")}<input type="file" class="sr" accept="image/*" data-testid="picture-file" onChange=${choose} /></label>
-      ${settings.picture && html`<button type="button" class="quiet" onClick=${() => change({ picture: "" })}>${t("removePicture")}</button>`}
-    </div>
     <${Trouble} problem=${command.problem} />
   </section>`;
 }

@@ -8,13 +8,10 @@ import { html, useEffect, useRef, useState } from "./view.mjs";
 /** A name of somebody, safe and on one line. @param {{name: string, class?: string}} props */
 export const Name = ({ name, class: kind = "" }) => html`<bdi class="name ${kind}" title=${safeName(name)}>${safeName(name) || t("noName")}</bdi>`;
 
-/** A picture of a person: theirs, or a letter. @param {{name: string, cid?: number, picture?: string|null, large?: boolean}} props */
-export function Avatar({ name, cid = 0, picture = null, large = false }) {
+/** The letter that stands for a person. @param {{name: string, cid?: number, large?: boolean}} props */
+export function Avatar({ name, cid = 0, large = false }) {
   const letter = [...safeName(name).trim()][0]?.toUpperCase() ?? "?";
-  const kind = `avatar tint${cid % 6}${large ? " large" : ""}`;
-  return picture
-    ? html`<img class=${kind} src=${picture} alt="" width="40" height="40" />`
-    : html`<span class=${kind} aria-hidden="true">${letter}</span>`;
+  return html`<span class="avatar tint${cid % 6}${large ? " large" : ""}" aria-hidden="true">${letter}</span>`;
 }
 
 /** Says what went wrong and what to do. @param {{problem: unknown}} props */

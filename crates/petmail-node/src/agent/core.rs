@@ -53,7 +53,11 @@ use super::records::{
     AGENT, CONTACTS, Contact, INVITATIONS, InvitationRow, KEYS, Keys, MAILBOXES, Mailbox, Message,
     MessageKey, PROGRESS, Progress, Queued, SETTINGS_KEY, Settings,
 };
-use crate::{api::types::Event, config::Privacy, db::Write};
+use crate::{
+    api::types::Event,
+    config::{Config, Privacy},
+    db::Write,
+};
 
 /// What one operation brings about.
 #[derive(Debug, Default)]
@@ -105,6 +109,8 @@ pub(crate) struct Peer {
     pub(crate) keys: KeyRing,
     pub(crate) progress: Progress,
     pub(crate) outbox: Outbox,
+    /// When it was heard of last, to the minute.
+    pub(crate) heard: Option<UnixMillis>,
     /// What was wrong with the last attempt to deliver.
     pub(crate) trouble: Option<String>,
     /// Whether the contact is told the newest key although it said to have it: what it sends is for an older one.
@@ -138,7 +144,7 @@ impl Subkeys {
 impl Peer {
     fn new(contact: Contact, keys: KeyRing, progress: Progress, outbox: Outbox) -> Self {
         let subkeys = Subkeys::of(&contact);
-        Self { subkeys, contact, keys, progress, outbox, trouble: None, tells_key: false }
+        Self { subkeys, contact, keys, progress, outbox, heard: None, trouble: None, tells_key: false }
     }
 
     /// Opens the envelope of a message for this side's half, present or former.
@@ -169,6 +175,8 @@ pub(crate) struct Stored {
     pub(crate) quarantine: BTreeMap<u64, InQuarantine>,
     /// When messages for people came in.
     pub(crate) mids: BTreeMap<(u32, MessageId), UnixMillis>,
+    /// When contacts were heard of last.
+    pub(crate) heard: BTreeMap<u32, UnixMillis>,
 }
 
 /// What of the node's configuration the agent's rules depend on.
@@ -182,6 +190,18 @@ pub(crate) struct Profile {
     pub(crate) read_receipts: bool,
     /// Whether each mailbox of a contact gets a copy.
     pub(crate) copies_everywhere: bool,
+}
+
+impl Profile {
+    /// What a configuration says of it.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            display_name: config.name.clone(),
+            privacy: config.privacy,
+            read_receipts: config.read_receipts,
+            copies_everywhere: config.copies_everywhere,
+        }
+    }
 }
 
 /// What the agent remembers of a message in quarantine.
@@ -216,6 +236,14 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// Follows what the owner has chosen anew.
+    pub(crate) fn choose(&mut self, profile: Profile) {
+        for peer in self.peers.values_mut() {
+            peer.outbox.set_copies_everywhere(profile.copies_everywhere);
+        }
+        self.profile = profile;
+    }
+
     /// Makes the state from what is stored.
     ///
     /// # Errors
@@ -260,8 +288,9 @@ impl Core {
             let mut outbox = Outbox::new(queued.remove(&cid).unwrap_or_default());
             outbox.set_copies_everywhere(core.profile.copies_everywhere);
             core.turns.wake(cid);
-            core.peers
-                .insert(cid, Peer::new(contact, keys, progress.remove(&cid).unwrap_or_default(), outbox));
+            let progress = progress.remove(&cid).unwrap_or_default();
+            let heard = stored.heard.get(&cid).copied();
+            core.peers.insert(cid, Peer { heard, ..Peer::new(contact, keys, progress, outbox) });
             core.expect_messages(cid);
             core.set_ack_due(cid);
         }

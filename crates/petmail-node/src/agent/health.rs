@@ -4,8 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Agent, core::Core, error::CommandError, lock, now, view};
-use crate::api::types::{MailboxView, OutboxView, RendezvousView, StatusView};
+use super::{
+    Agent,
+    core::Core,
+    error::CommandError,
+    lock, now,
+    view::{self, reasons::issue},
+};
+use crate::api::types::{IssueView, MailboxView, OutboxView, RendezvousView, Severity, StatusView};
 
 /// How long it is shown that another copy of this node has used a mailbox.
 const RIVAL_SHOWN: Duration = Duration::from_secs(3_600);
@@ -33,13 +39,15 @@ impl Agent {
             sent: core.texts().filter(|entry| entry.is_taken()).count() as u64,
             delivered: core.peers.values().map(|peer| peer.progress.delivered).sum(),
         };
+        let issues = self.issues(&core, &mailboxes, &rendezvous);
         StatusView {
             running: true,
             baseurl: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             display_name: core.profile.display_name.clone(),
             outbox,
-            problems: self.problems(&core, &mailboxes, &rendezvous),
+            problems: issues.iter().map(|issue| issue.text.clone()).collect(),
+            issues,
             mailboxes,
             rendezvous,
             contacts: core.peers.len(),
@@ -47,24 +55,28 @@ impl Agent {
         }
     }
 
-    fn problems(&self, core: &Core, mailboxes: &[MailboxView], rendezvous: &RendezvousView) -> Vec<String> {
-        let full = self.check_room().err().map(|error| format!("{error}; {}", error.hint));
+    fn issues(&self, core: &Core, mailboxes: &[MailboxView], rendezvous: &RendezvousView) -> Vec<IssueView> {
+        let full = self.check_room().err().map(|error| {
+            issue("disk-full", Severity::Problem, format!("{error}; {}", error.hint)).detailed(error.problem)
+        });
         let copies = self.copies(mailboxes);
-        full.into_iter().chain(copies).chain(view::problems(core, mailboxes, rendezvous, now())).collect()
+        full.into_iter().chain(copies).chain(view::issues(core, mailboxes, rendezvous, now())).collect()
     }
 
     /// Says what points to copies of this node; mailboxes that are not connected speak for themselves.
-    fn copies(&self, mailboxes: &[MailboxView]) -> Vec<String> {
+    fn copies(&self, mailboxes: &[MailboxView]) -> Vec<IssueView> {
         let health = lock(&self.0.health);
         let is_recent = |id: &u32| health.superseded.get(id).is_some_and(|at| at.elapsed() < RIVAL_SHOWN);
         let rivals = mailboxes.iter().filter(|mailbox| mailbox.connected && is_recent(&mailbox.id));
         let rivals = rivals.map(|mailbox| {
-            format!(
+            let text = format!(
                 "another copy of this node has used mailbox {} in the last hour; messages it took are missing here: stop it",
                 mailbox.id
-            )
+            );
+            issue("mailbox-used-elsewhere", Severity::Problem, text).of_mailbox(mailbox.id)
         });
-        health.copy.iter().cloned().chain(rivals).collect()
+        let copy = health.copy.iter().map(|copy| issue("copy", Severity::Problem, copy).detailed(copy));
+        copy.chain(rivals).collect()
     }
 
     /// Notes why this node may be a copy of another one.

@@ -51,6 +51,8 @@ pub(crate) const BODIES: Keyspace = Keyspace::new("bodies");
 pub(crate) const MESSAGE_IDS: Keyspace = Keyspace::new("message-ids");
 /// When messages for people came in ([`UnixMillis`], big-endian), by cid ‖ mid.
 pub(crate) const MIDS: Keyspace = Keyspace::new("mids");
+/// When a contact was heard of last, to the minute ([`UnixMillis`], big-endian), by cid.
+pub(crate) const HEARD: Keyspace = Keyspace::new("heard");
 /// Texts that are being written (UTF-8), by cid.
 pub(crate) const DRAFTS: Keyspace = Keyspace::new("drafts");
 /// [`Quarantined`] messages by number of arrival.
@@ -70,6 +72,7 @@ pub(crate) static KEYSPACES: &[Keyspace] = &[
     BODIES,
     MESSAGE_IDS,
     MIDS,
+    HEARD,
     DRAFTS,
     QUARANTINE,
 ];

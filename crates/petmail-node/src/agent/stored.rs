@@ -15,8 +15,9 @@ use super::{
     core::{InQuarantine, Stored},
     page::Page,
     records::{
-        AGENT, BODIES, CONTACTS, EXTRAS, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS,
-        Message, MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
+        AGENT, BODIES, CONTACTS, EXTRAS, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS, MESSAGES,
+        MIDS, Message, MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings,
+        Way,
     },
 };
 use crate::{
@@ -50,6 +51,7 @@ pub(super) struct Rows {
     pub(super) mailboxes: Table,
     pub(super) quarantine: Table,
     pub(super) mids: Table,
+    pub(super) heard: Table,
     /// The last key of [`MESSAGE_IDS`].
     pub(super) last_message_id: Option<Vec<u8>>,
 }
@@ -66,6 +68,7 @@ impl Rows {
             mailboxes: db.scan(MAILBOXES, &[]).await?,
             quarantine: db.scan(QUARANTINE, &[]).await?,
             mids: db.scan(MIDS, &[]).await?,
+            heard: db.scan(HEARD, &[]).await?,
             last_message_id: db.last_key(MESSAGE_IDS).await?,
         })
     }
@@ -97,6 +100,10 @@ impl Rows {
             let mid = key.get(4..).and_then(|mid| mid.try_into().ok()).context(DAMAGED)?;
             mids.insert((cid_of(&key)?, MessageId::from_bytes(mid)), UnixMillis(number(row)?));
         }
+        let mut heard = BTreeMap::new();
+        for (key, row) in self.heard {
+            heard.insert(cid_of(&key)?, UnixMillis(number(row)?));
+        }
         Ok(Stored {
             settings: self.settings.map_or(Ok(Settings::default()), |row| decode(&row))?,
             contacts: all(&self.contacts)?,
@@ -108,6 +115,7 @@ impl Rows {
             last_message_id: self.last_message_id.map_or(Ok(0), number)?,
             quarantine,
             mids,
+            heard,
         })
     }
 }

@@ -18,10 +18,12 @@ use super::{
     arguments::Arguments,
     backup::backup,
     check::{check_draft, check_petname, check_search, check_text},
+    codes,
     events::events,
     guard::{self, Guard},
     opener,
     problem::Refusal,
+    settings,
     types::{
         AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, Draft, FetchQuery,
         FindMessageRequest, InvitationView, InviteRequest, MailboxRequest, MailboxView, MessageQuery,
@@ -37,7 +39,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 type Answer<T> = Result<Json<T>, Refusal>;
 
 /// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 32] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 38] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/open", post(trade_opener)),
@@ -70,6 +72,12 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 32] {
         ("/api/v1/mark-read", post(mark_read)),
         ("/api/v1/events", get(events).post(events)),
         ("/api/v1/backup", post(backup)),
+        ("/api/v1/settings", post(settings::show)),
+        ("/api/v1/settings/set", post(settings::set)),
+        ("/api/v1/words", post(codes::list_words)),
+        ("/api/v1/check-code", post(codes::check_code)),
+        ("/api/v1/qr", post(codes::draw_qr)),
+        ("/api/v1/qr/read", post(codes::read_qr)),
         ("/api/v1/stop", post(stop)),
     ]
 }

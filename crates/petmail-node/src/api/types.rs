@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::config::Privacy;
+
 /// An entry of the address book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactView {
@@ -21,6 +23,12 @@ pub struct ContactView {
     pub state: ContactState,
     /// Why the contact is pending, and what to do.
     pub reason: Option<String>,
+    /// Which reason it is, for programs: a name that does not change (`docs/api/`).
+    #[serde(default)]
+    pub reason_code: Option<String>,
+    /// What of the reason differs from case to case: what a server or the system said, or a day.
+    #[serde(default)]
+    pub reason_detail: Option<String>,
     /// Whether messages can be sent: the contact has published a mailbox.
     pub can_send: bool,
     /// My key towards this contact (base64url).
@@ -31,6 +39,21 @@ pub struct ContactView {
     pub safety_words: String,
     /// When the introductions were exchanged.
     pub since: Timestamp,
+    /// When a message of it came in last, to the minute.
+    #[serde(default)]
+    pub last_heard: Option<Timestamp>,
+    /// Where messages to it go, the first choice first.
+    #[serde(default)]
+    pub transports: Vec<TransportView>,
+}
+
+/// A mailbox of a contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransportView {
+    /// The server's address.
+    pub url: String,
+    /// How long it keeps messages, in days.
+    pub retention_days: u64,
 }
 
 /// How far a relationship is.
@@ -62,10 +85,32 @@ pub struct InvitationView {
     pub state: InvitationState,
     /// Why it is in this state, and what to do.
     pub reason: Option<String>,
+    /// Which reason it is, for programs: a name that does not change (`docs/api/`).
+    #[serde(default)]
+    pub reason_code: Option<String>,
+    /// What of the reason differs from case to case: what a server or the system said, or a day.
+    #[serde(default)]
+    pub reason_detail: Option<String>,
     /// The contact that came of it.
     pub cid: Option<u32>,
+    /// What it is for.
+    #[serde(default)]
+    pub purpose: InvitationPurpose,
     /// When it ends unless the other side answers.
     pub expires: Timestamp,
+}
+
+/// What an invitation is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InvitationPurpose {
+    /// Two people become contacts.
+    #[default]
+    Contact,
+    /// The other person gives a mailbox as well.
+    ReceiveMailbox,
+    /// The other person gets a mailbox as well.
+    GiveMailbox,
 }
 
 /// How far an invitation is.
@@ -99,6 +144,12 @@ pub struct MailboxView {
     pub connected: bool,
     /// What is wrong, and what to do, if it is not connected.
     pub reason: Option<String>,
+    /// Which reason it is, for programs: a name that does not change (`docs/api/`).
+    #[serde(default)]
+    pub reason_code: Option<String>,
+    /// What of the reason differs from case to case: what a server or the system said, or a day.
+    #[serde(default)]
+    pub reason_detail: Option<String>,
     /// How long the server keeps messages, in days.
     pub retention_days: u32,
     /// The space for messages, in bytes.
@@ -162,6 +213,12 @@ pub struct MessageView {
     pub state: MessageState,
     /// Why it is there, and what to do.
     pub reason: Option<String>,
+    /// Which reason it is, for programs: a name that does not change (`docs/api/`).
+    #[serde(default)]
+    pub reason_code: Option<String>,
+    /// What of the reason differs from case to case: what a server or the system said, or a day.
+    #[serde(default)]
+    pub reason_detail: Option<String>,
     /// The message that it answers, if it says so: one of the same conversation, which may be gone.
     #[serde(default)]
     pub reply_to: Option<ReplyView>,
@@ -246,6 +303,42 @@ pub struct StatusView {
     pub open_invitations: usize,
     /// What is wrong and what to do, most urgent first; empty if all is well.
     pub problems: Vec<String>,
+    /// The same, for programs.
+    #[serde(default)]
+    pub issues: Vec<IssueView>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssueView {
+    /// What kind of thing it is: a name that does not change (`docs/api/`).
+    pub code: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// The contact that it is about.
+    pub cid: Option<u32>,
+    /// The local name of that contact.
+    pub name: Option<String>,
+    /// The mailbox that it is about.
+    pub mailbox: Option<u32>,
+    /// How many messages it is about.
+    pub count: Option<u64>,
+    /// What differs from case to case: what a server or the system said, or a day.
+    pub detail: Option<String>,
+    /// The whole in one line, with what to do.
+    pub text: String,
+}
+
+/// How urgent something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It does not work until something is done.
+    Problem,
+    /// It works, but not for ever, or waits.
+    Warning,
+    /// Somebody has something to say.
+    Notice,
 }
 
 /// Counts of outgoing messages.
@@ -325,8 +418,111 @@ pub enum Event {
     },
     /// A text that is being written changed.
     Draft(Draft),
+    /// The owner has chosen something else.
+    Settings(SettingsView),
     /// The reader of the stream was too slow and missed changes: it lists anew. Said by the stream, never by the agent.
     Lagged,
+}
+
+/// What the owner has chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsView {
+    /// The name that new contacts are sent.
+    pub display_name: String,
+    /// How much is given up for less to be observed.
+    pub privacy: Privacy,
+    /// Whether contacts are told what was read.
+    pub read_receipts: bool,
+    /// Whether each mailbox of a contact gets a copy of a message.
+    pub copies_everywhere: bool,
+    /// The rendezvous server.
+    pub rendezvous: String,
+    /// The node's folder.
+    pub basedir: String,
+    /// The program's version.
+    pub version: String,
+}
+
+/// What to change; what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SettingsChange {
+    /// The name that new contacts are sent: at most 256 bytes without control characters; may be empty.
+    pub display_name: Option<String>,
+    /// How much is given up for less to be observed.
+    pub privacy: Option<Privacy>,
+    /// Whether contacts are told what was read.
+    pub read_receipts: Option<bool>,
+    /// Whether each mailbox of a contact gets a copy of a message.
+    pub copies_everywhere: Option<bool>,
+}
+
+/// A code that a person typed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeRequest {
+    /// The code.
+    pub code: String,
+}
+
+impl fmt::Debug for CodeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CodeRequest(redacted)")
+    }
+}
+
+/// What there is to say about a code before it is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeView {
+    /// The code as it counts.
+    pub code: String,
+    /// Whether all its words are on the lists, each in its turn.
+    pub known: bool,
+    /// Words that look like slips of the pen.
+    pub suggestions: Vec<SuggestionView>,
+}
+
+/// A word that looks like a slip of the pen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuggestionView {
+    /// Which part of the code it is; the number before the words is part 0.
+    pub position: usize,
+    /// What was typed.
+    pub word: String,
+    /// What may have been meant, the nearest first; may be empty.
+    pub instead: Vec<String>,
+}
+
+/// A text to draw as a QR code.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QrRequest {
+    /// The text: 1 to 1,000 bytes.
+    pub text: String,
+}
+
+impl fmt::Debug for QrRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("QrRequest(redacted)")
+    }
+}
+
+/// A picture in which QR codes are searched.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QrReadRequest {
+    /// Pixels in a row, 1 to 1,024.
+    pub width: usize,
+    /// Rows, 1 to 1,024.
+    pub height: usize,
+    /// The brightness of each pixel, a byte each, row by row, in base64.
+    pub luma: String,
+}
+
+impl fmt::Debug for QrReadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("QrReadRequest(redacted)")
+    }
 }
 
 /// The arguments of a command that takes none.

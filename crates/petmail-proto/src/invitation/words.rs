@@ -86,6 +86,12 @@ pub fn are_words<'a>(texts: impl IntoIterator<Item = &'a str>) -> bool {
     texts.into_iter().zip(lists()).all(|(text, list)| list.contains(&text))
 }
 
+/// The list of the word at this place of a code, counted from 0.
+#[must_use]
+pub fn list_at(place: usize) -> &'static [&'static str; 256] {
+    if place.is_multiple_of(2) { &ODD } else { &EVEN }
+}
+
 /// Every word of both lists.
 #[must_use]
 pub fn all() -> Vec<&'static str> {

@@ -1,5 +1,7 @@
 //! The address book.
 
+use std::time::Duration;
+
 use petmail_proto::{channel::key_ring::KeyRing, outbox::Outbox, time::UnixMillis};
 use rand_core::CryptoRngCore;
 
@@ -8,7 +10,7 @@ use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, KEYS, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS,
+            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, HEARD, KEYS, MESSAGE_IDS, MESSAGES, OUTBOX, PROGRESS,
             Progress, Trust,
         },
         view,
@@ -18,6 +20,9 @@ use crate::{
 
 /// The longest petname, in bytes.
 pub(crate) const MAX_PETNAME_BYTES: usize = 256;
+
+/// How exactly it is known when a contact was heard of last.
+const HEARD_STEP: Duration = Duration::from_secs(60);
 
 impl Core {
     /// Finds a contact.
@@ -129,6 +134,22 @@ impl Core {
         Err(CommandError::new(Fault::Conflict, problem, hint))
     }
 
+    /// Notes that a contact was heard of: not with every message, since a minute is exact enough.
+    pub(super) fn note_heard(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        now: UnixMillis,
+    ) -> Result<(), CommandError> {
+        let peer = self.peer_mut(cid)?;
+        if peer.heard.is_some_and(|heard| now < heard.plus(HEARD_STEP) && heard <= now) {
+            return Ok(());
+        }
+        peer.heard = Some(now);
+        step.put_bytes(HEARD, cid.to_be_bytes(), now.0.to_be_bytes().to_vec());
+        Ok(())
+    }
+
     /// Removes a contact; its conversation and what waits for it follow in smaller steps.
     pub(crate) fn remove(&mut self, step: &mut Step, cid: u32) -> Result<(), CommandError> {
         self.peers.remove(&cid).ok_or_else(|| unknown(cid))?;
@@ -141,6 +162,7 @@ impl Core {
         step.delete(KEYS, cid.to_be_bytes());
         step.delete(PROGRESS, cid.to_be_bytes());
         step.delete(DRAFTS, cid.to_be_bytes());
+        step.delete(HEARD, cid.to_be_bytes());
         step.events.push(Event::ContactRemoved { cid });
         Ok(())
     }

@@ -157,6 +157,7 @@ impl Core {
             Author::Rival => return self.dispute(step, cid),
             Author::Unknown => return Ok(Arrival::Damaged),
         }
+        self.note_heard(step, cid, now)?;
         let peer = self.peer(cid)?;
         let known_epoch = peer.progress.windows.newest_epoch();
         let is_new_epoch = known_epoch.is_some_and(|known| known < envelope.number.epoch);

@@ -11,8 +11,8 @@ use crate::{
     agent::{
         core::{Core, Profile},
         records::{
-            AGENT, BODIES, CONTACTS, INVITATIONS, KEYS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS, Message,
-            MessageKey, OUTBOX, PROGRESS, QUARANTINE, RESTORED_KEY, SETTINGS_KEY, Way,
+            AGENT, BODIES, CONTACTS, HEARD, INVITATIONS, KEYS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS,
+            Message, MessageKey, OUTBOX, PROGRESS, QUARANTINE, RESTORED_KEY, SETTINGS_KEY, Way,
         },
         stored::{Rows, Table},
     },
@@ -82,6 +82,7 @@ impl Disk {
             mailboxes: self.scan(MAILBOXES, &[]),
             quarantine: self.scan(QUARANTINE, &[]),
             mids: self.scan(MIDS, &[]),
+            heard: self.scan(HEARD, &[]),
             last_message_id: self.scan(MESSAGE_IDS, &[]).pop().map(|(key, _)| key),
         };
         Core::new(profile(name), rows.decode().unwrap(), &mut ChaCha20Rng::seed_from_u64(0)).unwrap()
