@@ -4,6 +4,9 @@ import { signal } from "../ui/view.mjs";
 
 const KEY = "petmail-token";
 
+/** Browsers let no more than 64 KiB outlast their page. */
+const LONGEST_LASTING = 20_000;
+
 /** How the page stands to its node: without a token that works it can only say how to get back. */
 export const session = signal(/** @type {"opening"|"open"|"expired"} */ ("opening"));
 
@@ -27,7 +30,7 @@ const token = () => sessionStorage.getItem(KEY);
 export async function openSession() {
   const opener = new URLSearchParams(location.hash.slice(1)).get("open");
   if (opener) {
-    history.replaceState(null, "", "/#/rooms");
+    location.replace("#/rooms");
     try {
       const traded = await post("/api/open", { opener }, null);
       sessionStorage.setItem(KEY, traded.token);
@@ -54,6 +57,17 @@ export function call(command, body = {}) {
 }
 
 /**
+ * Sends a command that is to arrive although the page goes; browsers do that with short ones only.
+ * @param {string} command @param {object} body
+ * @returns {Promise<any>}
+ */
+export function callLasting(command, body) {
+  const text = JSON.stringify(body);
+  const lasts = text.length < LONGEST_LASTING;
+  return request(`/api/v1/${command}`, text, "application/json", token(), { keepalive: lasts });
+}
+
+/**
  * Sends a command whose answer is a file.
  * @param {string} command @param {object} body
  * @returns {Promise<Blob>}
@@ -63,21 +77,12 @@ export async function download(command, body) {
 }
 
 /**
- * Sends a file.
- * @param {string} command @param {Blob} file
- * @returns {Promise<any>}
- */
-export async function upload(command, file) {
-  return (await request(`/api/v1/${command}`, file, "application/octet-stream", token())).json();
-}
-
-/**
  * Opens the stream of changes.
  * @param {AbortSignal} abort
  * @returns {Promise<ReadableStream<Uint8Array>>}
  */
 export async function stream(abort) {
-  const response = await request("/api/v1/events", "{}", "application/json", token(), abort);
+  const response = await request("/api/v1/events", "{}", "application/json", token(), { signal: abort });
   if (!response.body) throw new Problem("the stream is empty", "", "unreachable");
   return response.body;
 }
@@ -87,14 +92,14 @@ async function post(path, body, bearer) {
   return (await request(path, JSON.stringify(body), "application/json", bearer)).json();
 }
 
-/** @param {string} path @param {BodyInit} body @param {string} type @param {string|null} bearer @param {AbortSignal} [abort] */
-async function request(path, body, type, bearer, abort) {
+/** @param {string} path @param {BodyInit} body @param {string} type @param {string|null} bearer @param {RequestInit} [how] */
+async function request(path, body, type, bearer, how = {}) {
   /** @type {Record<string, string>} */
   const headers = { "Content-Type": type };
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
   let response;
   try {
-    response = await fetch(path, { method: "POST", headers, body, signal: abort, cache: "no-store" });
+    response = await fetch(path, { ...how, method: "POST", headers, body, cache: "no-store" });
   } catch {
     throw new Problem("", "", "unreachable");
   }

@@ -1,6 +1,6 @@
 // The text that is being written: kept in the node while it grows, sent by Enter.
 
-import { call } from "../app/api.mjs";
+import { call, callLasting } from "../app/api.mjs";
 import { connection } from "../app/events.mjs";
 import { listen, report } from "../app/store.mjs";
 import { t } from "../app/strings.mjs";
@@ -99,7 +99,7 @@ function useKeptDraft(cid, text, draft, setText) {
   const keep = () => {
     if (kept.current === newest.current) return;
     kept.current = newest.current;
-    call("draft", { cid, text: newest.current }).catch(report);
+    callLasting("draft", { cid, text: newest.current }).catch(report);
   };
   useEffect(() => {
     const timer = setTimeout(keep, REST_MS);

@@ -50,6 +50,7 @@ function EnterCode() {
   const [petname, setPetname] = useState("");
   const [code, setCode] = useState("");
   const [wantsMailbox, setWantsMailbox] = useState(false);
+  const [asItIs, setAsItIs] = useState("");
   const command = useCommand();
   const check = useCodeCheck(code);
   const enter = (/** @type {Event} */ event) => {
@@ -64,10 +65,11 @@ function EnterCode() {
   return html`<${Page} title=${t("enterCode")} back=${link("people", "add")}>
     <form onSubmit=${enter}>
       <${CodeField} code=${code} set=${setCode} check=${check} />
+      ${check.suggestions.length > 0 && html`<label class="check"><input type="checkbox" checked=${asItIs === code} onChange=${(/** @type {any} */ event) => setAsItIs(event.target.checked ? code : "")} /> ${t("asItIs")}</label>`}
       <${Field} label=${t("theirName")} hint=${t("theirNameHint")} value=${petname} set=${setPetname} testid="petname-input" max=${100} />
       <label class="check"><input type="checkbox" checked=${wantsMailbox} onChange=${(/** @type {any} */ event) => setWantsMailbox(event.target.checked)} /> ${t("givesMeMailbox")}</label>
       <${Trouble} problem=${command.problem} />
-      <button type="submit" class="primary" data-testid="submit-code" disabled=${command.busy || !code.trim() || check.suggestions.length > 0}>${t("connect")}</button>
+      <button type="submit" class="primary" data-testid="submit-code" disabled=${command.busy || !code.trim() || (check.suggestions.length > 0 && asItIs !== code)}>${t("connect")}</button>
     </form>
   </${Page}>`;
 }

@@ -82,7 +82,7 @@ function lastLine(room) {
   if (room.draft) return html`<em>${t("draft")}</em> ${excerpt(room.draft)}`;
   if (!room.last) return t(room.state === "pending" ? "pendingContact" : "nothingWritten");
   const text = textOf(room.last);
-  const own = room.last.direction === "out" ? `${t("you")} ` : "";
+  const own = room.last.direction === "out" ? `${t("you")}: ` : "";
   return own + (text === null ? t("notUnderstood") : excerpt(text));
 }
 

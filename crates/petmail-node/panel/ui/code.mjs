@@ -61,6 +61,6 @@ export function CodeField({ code, set, check }) {
     <p class="hint" id="${id}-hint">${t("codeHint")}</p>
     ${fitting.length > 0 && html`<div class="row wrap" aria-label=${t("completions")} role="group">${fitting.map((word) => html`<button type="button" key=${word} class="chip" data-testid="completion" onClick=${() => complete(word)}>${word}</button>`)}</div>`}
     ${check.suggestions.map((one) => html`<div class="problem" role="alert" data-testid="suggestion" key=${one.position}><p>${t("unknownWord", { word: one.word })}</p>
-      <div class="row wrap">${one.instead.map((word) => html`<button type="button" key=${word} class="chip" onClick=${() => replace(one.position, word)}>${word}</button>`)}</div></div>`)}
+      <div class="row wrap">${!one.instead.length && t("noSuchWord")}${one.instead.map((word) => html`<button type="button" key=${word} class="chip" onClick=${() => replace(one.position, word)}>${word}</button>`)}</div></div>`)}
   </div>`;
 }
