@@ -3,6 +3,7 @@
 //! Nothing is skipped: what a check needs is installed first, or the gate ends there and says what is missing.
 
 mod deny;
+pub(crate) mod panel;
 mod tally;
 mod tools;
 
@@ -17,11 +18,12 @@ use tally::Tally;
 /// A step's name, and what it does.
 type Step = (&'static str, fn(&mut Tally) -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("tools", |_| tools::install()),
     ("format", |_| format()),
     ("architecture", |_| arrows::check()),
     ("licences and sources", |_| deny::check()),
+    ("panel", |_| panel::check()),
     ("lints", |_| lints()),
     ("documentation", |_| documentation()),
     ("programs", |_| programs()),

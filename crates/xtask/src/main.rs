@@ -34,6 +34,8 @@ enum Command {
     Simulate(simulate::Simulate),
     Soak(soak::Soak),
     Package(package::Package),
+    /// Check the control panel's page: its types, its tests, what a browser loads
+    Panel,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,5 +47,6 @@ fn main() -> anyhow::Result<()> {
         Command::Simulate(simulate) => simulate.run(),
         Command::Soak(soak) => soak.run(),
         Command::Package(package) => package.run(),
+        Command::Panel => gate::panel::check(),
     }
 }
