@@ -18,6 +18,7 @@ mod open;
 mod passphrase;
 mod reset_keys;
 mod restore;
+mod rooms;
 mod send;
 mod status;
 mod terminal;
@@ -88,6 +89,7 @@ enum Command {
     Addressbook(contacts::Addressbook),
     #[command(subcommand)]
     Contact(contacts::Contact),
+    Rooms(rooms::Rooms),
     SendBasic(send::SendBasic),
     FetchMessages(messages::FetchMessages),
     FollowMessages(messages::FollowMessages),
@@ -128,6 +130,7 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::Mailbox(command) => command.run(&resolve(basedir)?),
         Command::Addressbook(command) => command.run(&resolve(basedir)?),
         Command::Contact(command) => command.run(&resolve(basedir)?),
+        Command::Rooms(command) => command.run(&resolve(basedir)?),
         Command::SendBasic(command) => command.run(&resolve(basedir)?),
         Command::FetchMessages(command) => command.run(&resolve(basedir)?),
         Command::FollowMessages(command) => command.run(&resolve(basedir)?),

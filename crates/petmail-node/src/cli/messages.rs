@@ -209,7 +209,8 @@ fn state(message: &MessageView) -> String {
     }
 }
 
-fn content(message: &MessageView) -> String {
+/// What a message says, or why it says nothing.
+pub(super) fn content(message: &MessageView) -> String {
     match message.payload.get("basic").and_then(|text| text.as_str()) {
         Some(text) => indented(text),
         None if message.payload.contains_key("lost") => {

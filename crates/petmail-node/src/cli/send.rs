@@ -34,12 +34,12 @@ pub(super) struct SendBasic {
     /// The text, 1 to 65,536 bytes; `-` reads it from standard input, without the last line's end
     #[arg(allow_hyphen_values = true)]
     message: String,
-    /// The number of the message that it answers
-    #[arg(long, value_name = "ID")]
-    reply_to: Option<u64>,
     /// Return only once the message is so far
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<WaitFor>,
+    /// The number of the message that it answers
+    #[arg(long, value_name = "ID")]
+    reply_to: Option<u64>,
 }
 
 /// What `--wait` waits for.
