@@ -7,6 +7,9 @@ import { call } from "./api.mjs";
 /** How many messages are asked for at a time. */
 export const PAGE = 100;
 
+/** How many the node gives at most. */
+const LARGEST_PAGE = 500;
+
 /**
  * @typedef {object} History
  * @property {Message[]} messages
@@ -28,6 +31,25 @@ export async function readOlder(cid, history) {
 /** Reads more after what is loaded. @param {number} cid @param {History} history @returns {Promise<Message[]>} */
 export async function readNewer(cid, history) {
   return (await call("messages", { cid, after: history.messages[history.messages.length - 1].id, limit: PAGE })).messages;
+}
+
+/**
+ * Reads what is loaded once more, and what has come after it: where somebody reads stays loaded.
+ * @param {number} cid @param {History} history @returns {Promise<History>}
+ */
+export async function readAgain(cid, history) {
+  const [first] = history.messages;
+  const last = history.messages[history.messages.length - 1];
+  if (!first || !last) return readHistory(cid);
+  const { direction, epoch, seqnum } = first;
+  const messages = [await call("find-message", { cid, direction, epoch, seqnum })];
+  for (;;) {
+    const page = (await call("messages", { cid, after: messages[messages.length - 1].id, limit: LARGEST_PAGE })).messages;
+    messages.push(...page);
+    const hasNewer = page.length === LARGEST_PAGE;
+    const isEnough = history.hasNewer && messages[messages.length - 1].id >= last.id;
+    if (!hasNewer || isEnough) return { ...history, messages, hasNewer };
+  }
 }
 
 /** @param {History} history @param {Message[]} older @returns {History} */

@@ -9,6 +9,9 @@ import { stored } from "./theme.mjs";
 /** Whether a notification says nothing, names who wrote, or shows the text as well. */
 export const notifies = stored("petmail-notify", /** @type {"off"|"name"|"text"} */ ("off"), ["off", "name", "text"]);
 
+/** How long it waits whether another tab shows the message, in milliseconds. */
+const PATIENCE_MS = 800;
+
 /** Asks the person for the permission, and remembers the choice if it is given. @param {"off"|"name"|"text"} choice */
 export async function chooseNotifications(choice) {
   if (choice !== "off" && (await Notification.requestPermission()) !== "granted") return false;
@@ -21,21 +24,32 @@ export function watchMessages() {
   const started = Date.now();
   /** @type {Set<number>} */
   const told = new Set();
+  /** @type {Map<number, number>} */
+  const timers = new Map();
   listen((event) => {
+    // It is being read, here or in another tab.
+    if (event.event === "read" && event.direction === "in") clearTimeout(timers.get(event.cid));
     if (event.event !== "message" || event.direction !== "in" || told.has(event.id)) return;
     told.add(event.id);
     const { page, id } = route.value;
     const isRead = !document.hidden && page === "rooms" && Number(id) === event.cid;
     const isOld = new Date(event.when_received).getTime() < started;
     if (notifies.value === "off" || isRead || isOld || Notification.permission !== "granted") return;
-    const text = notifies.value === "text" ? textOf(event) : null;
-    const notification = new Notification(safeName(event.petname), {
-      body: text === null ? t("newMessage") : safeText(text).slice(0, 200),
-      tag: `petmail-${event.cid}`,
-    });
-    notification.onclick = () => {
-      focus();
-      go("rooms", event.cid);
-    };
+    clearTimeout(timers.get(event.cid));
+    timers.set(event.cid, setTimeout(() => show(event), PATIENCE_MS));
   });
+}
+
+/** @param {import("../types").Message} message */
+function show(message) {
+  const text = notifies.value === "text" ? textOf(message) : null;
+  // Tabs that show the same one replace each other's by its tag.
+  const notification = new Notification(safeName(message.petname), {
+    body: text === null ? t("newMessage") : safeText(text).slice(0, 200),
+    tag: `petmail-${message.cid}`,
+  });
+  notification.onclick = () => {
+    focus();
+    go("rooms", message.cid);
+  };
 }

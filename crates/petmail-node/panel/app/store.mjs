@@ -72,7 +72,7 @@ function take(event) {
       listRooms();
       break;
     case "draft":
-      rooms.value = rooms.value?.map((room) => (room.cid === event.cid ? { ...room, draft: event.text } : room)) ?? null;
+      noteDraft(event.cid, event.text);
       break;
     case "contact":
       contacts.value = replaced(contacts.value, "cid", event);
@@ -97,6 +97,11 @@ function take(event) {
       break;
     default:
   }
+}
+
+/** Shows a text that is being written. @param {number} cid @param {string} draft */
+export function noteDraft(cid, draft) {
+  rooms.value = rooms.value?.map((room) => (room.cid === cid ? { ...room, draft } : room)) ?? null;
 }
 
 /** Shows a change of a conversation's last message at once; the list that follows counts what is unread. @param {Message} message */

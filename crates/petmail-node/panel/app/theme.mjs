@@ -23,5 +23,9 @@ export function stored(key, usual, choices) {
   const kept = /** @type {T|null} */ (localStorage.getItem(key));
   const choice = signal(kept && choices.includes(kept) ? kept : usual);
   effect(() => localStorage.setItem(key, choice.value));
+  // Another tab chooses for all of them.
+  globalThis.addEventListener?.("storage", ({ key: changed, newValue }) => {
+    if (changed === key && choices.includes(/** @type {T} */ (newValue))) choice.value = /** @type {T} */ (newValue);
+  });
   return choice;
 }

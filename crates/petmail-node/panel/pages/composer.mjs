@@ -2,7 +2,7 @@
 
 import { call, callLasting } from "../app/api.mjs";
 import { connection } from "../app/events.mjs";
-import { listen, report } from "../app/store.mjs";
+import { listen, noteDraft, report } from "../app/store.mjs";
 import { t } from "../app/strings.mjs";
 import { safeText, textOf } from "../app/text.mjs";
 import { Name, Trouble, useCommand } from "../ui/base.mjs";
@@ -19,8 +19,8 @@ const MAX_BYTES = 65_536;
 
 const EMOJI = [..."😀😂🙂😉😍😘😎🤔😐🙄😴😢😭😡😱🥳🤗🙏👍👎👏👋💪🤝❤️💔🔥⭐🎉🎂☕🍕🍺🌞🌧️🐶🐱🐾🌷✅❌❓❗".matchAll(/\p{Extended_Pictographic}\ufe0f?/gu)].map(([sign]) => sign);
 
-/** @param {{contact: Contact, draft: string, answered: Message|null, setAnswered: (message: Message|null) => void}} props */
-export function Composer({ contact, draft, answered, setAnswered }) {
+/** @param {{contact: Contact, draft: string, answered: Message|null, setAnswered: (message: Message|null) => void, sent: () => void}} props */
+export function Composer({ contact, draft, answered, setAnswered, sent }) {
   const { cid } = contact;
   const [text, setText] = useState(draft);
   const [shows, setShows] = useState(false);
@@ -46,11 +46,11 @@ export function Composer({ contact, draft, answered, setAnswered }) {
 
   const send = async () => {
     if (command.busy || !text.trim() || length > MAX_BYTES) return;
-    const sent = await command.run(() => call("send-basic", answered ? { cid, text, reply_to: answered.id } : { cid, text }));
-    if (!sent) return;
-    setText("");
-    kept.drop();
+    const isSent = await command.run(() => call("send-basic", answered ? { cid, text, reply_to: answered.id } : { cid, text }));
+    if (!isSent) return;
+    setText(kept.without(text));
     setAnswered(null);
+    sent();
     area.current?.focus();
   };
   const onKey = (/** @type {KeyboardEvent} */ event) => {
@@ -76,7 +76,7 @@ export function Composer({ contact, draft, answered, setAnswered }) {
       <button type="button" class="icon" aria-label=${t("noReply")} onClick=${() => setAnswered(null)}>×</button></div>`}
     <${Trouble} problem=${command.problem} />
     ${length > MAX_BYTES && html`<p class="problem" role="alert">${t("tooLong", { count: length - MAX_BYTES })}</p>`}
-    ${shows && html`<div class="emoji" role="group" aria-label=${t("emoji")} onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Escape" && setShows(false)}>
+    ${shows && html`<div class="emoji" role="group" aria-label=${t("emoji")} onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Escape" && (setShows(false), area.current?.focus())}>
       ${EMOJI.map((sign) => html`<button type="button" key=${sign} onClick=${() => insert(sign)}>${sign}</button>`)}</div>`}
     <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void send(); }}>
       <button type="button" class="icon" aria-label=${t("emoji")} aria-expanded=${shows} onClick=${() => setShows(!shows)}>☺</button>
@@ -93,13 +93,19 @@ export function Composer({ contact, draft, answered, setAnswered }) {
  * @param {number} cid @param {string} text @param {string} draft @param {(text: string) => void} setText
  */
 function useKeptDraft(cid, text, draft, setText) {
-  const kept = useRef(draft);
+  const kept = useRef(/** @type {string|null} */ (draft));
   const newest = useRef(text);
   newest.current = text;
   const keep = () => {
     if (kept.current === newest.current) return;
-    kept.current = newest.current;
-    callLasting("draft", { cid, text: newest.current }).catch(report);
+    const text = newest.current;
+    kept.current = text;
+    noteDraft(cid, text);
+    callLasting("draft", { cid, text }).catch((error) => {
+      // It is kept once the node is back.
+      if (kept.current === text) kept.current = null;
+      report(error);
+    });
   };
   useEffect(() => {
     const timer = setTimeout(keep, REST_MS);
@@ -107,6 +113,7 @@ function useKeptDraft(cid, text, draft, setText) {
   }, [text]);
   useEffect(() => {
     const forget = listen((event) => {
+      if (event.event === "lagged" && kept.current === null) keep();
       if (event.event !== "draft" || event.cid !== cid || event.text === kept.current) return;
       // Whoever writes here goes on writing; else the other tab's text is shown.
       const isWriting = newest.current !== kept.current;
@@ -121,9 +128,12 @@ function useKeptDraft(cid, text, draft, setText) {
     };
   }, []);
   return {
-    drop() {
-      newest.current = "";
+    /** What was written while a text was being sent stays. @param {string} sent */
+    without(sent) {
+      const rest = newest.current.startsWith(sent) ? newest.current.slice(sent.length) : newest.current;
+      newest.current = rest;
       keep();
+      return rest;
     },
   };
 }

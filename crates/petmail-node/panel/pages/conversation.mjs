@@ -2,12 +2,12 @@
 
 import { call } from "../app/api.mjs";
 import { connection } from "../app/events.mjs";
-import { blocks, readHistory, readNewer, readOlder, withMessage, withNewer, withOlder, withRead } from "../app/history.mjs";
+import { blocks, readAgain, readHistory, readNewer, readOlder, withMessage, withNewer, withOlder, withRead } from "../app/history.mjs";
 import { go, link } from "../app/router.mjs";
 import { contacts, listen, report, rooms } from "../app/store.mjs";
 import { reasonOf, t } from "../app/strings.mjs";
 import { linked, safeText, textOf } from "../app/text.mjs";
-import { Avatar, Name, clock, day, fullTime } from "../ui/base.mjs";
+import { Avatar, Name, clock, day, fullTime, isSameDay } from "../ui/base.mjs";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../ui/view.mjs";
 import { Composer } from "./composer.mjs";
 
@@ -21,13 +21,21 @@ const NEAR = 60;
 export function Conversation({ cid, at }) {
   const [history, setHistory] = useState(/** @type {History|null} */ (null));
   const [answered, setAnswered] = useState(/** @type {Message|null} */ (null));
+  const current = useRef(history);
+  current.current = history;
+  const toEnd = useRef(() => {});
   const contact = contacts.value?.find((one) => one.cid === cid);
   const room = rooms.value?.find((one) => one.cid === cid);
   const name = contact?.petname ?? room?.petname ?? "";
 
   useEffect(() => {
     let isShown = true;
-    const read = () => readHistory(cid, at).then((read) => isShown && setHistory(read), report);
+    const take = (/** @type {History} */ read) => void (isShown && setHistory(current.current = read));
+    const read = () => {
+      const loaded = current.current;
+      const read = loaded ? readAgain(cid, loaded).catch(() => readHistory(cid, at)) : readHistory(cid, at);
+      return read.then(take, report);
+    };
     // First the changes, then the list: none is missed.
     const forget = listen((event) => {
       if (event.event === "lagged") void read();
@@ -51,14 +59,14 @@ export function Conversation({ cid, at }) {
     </header>
     ${contact?.reason && html`<p class="note">${reasonOf(contact, name)} <a href=${link("people", cid)}>${t("details")}</a></p>`}
     ${history
-      ? html`<${Messages} cid=${cid} at=${at} history=${history} setHistory=${setHistory} answer=${setAnswered} />`
+      ? html`<${Messages} cid=${cid} at=${at} history=${history} setHistory=${setHistory} answer=${setAnswered} unread=${room?.unread ?? 0} end=${toEnd} />`
       : html`<p class="loading scroll" role="status">${t("loading")}</p>`}
-    ${contact && room && html`<${Composer} key=${cid} contact=${contact} draft=${room.draft} answered=${answered} setAnswered=${setAnswered} />`}
+    ${contact && room && html`<${Composer} key=${cid} contact=${contact} draft=${room.draft} answered=${answered} setAnswered=${setAnswered} sent=${() => toEnd.current()} />`}
   </section>`;
 }
 
-/** @param {{cid: number, at: number, history: History, setHistory: (change: (old: History|null) => History|null) => void, answer: (message: Message) => void}} props */
-function Messages({ cid, at, history, setHistory, answer }) {
+/** @param {{cid: number, at: number, history: History, setHistory: (change: (old: History|null) => History|null) => void, answer: (message: Message) => void, unread: number, end: {current: () => void}}} props */
+function Messages({ cid, at, history, setHistory, answer, unread, end }) {
   const box = useRef(/** @type {HTMLDivElement|null} */ (null));
   const place = useRef({ isAtEnd: !at, height: 0, top: 0, first: 0, loads: false });
   const [isAway, setAway] = useState(false);
@@ -124,6 +132,9 @@ function Messages({ cid, at, history, setHistory, answer }) {
     setAway(false);
     if (box.current) box.current.scrollTop = box.current.scrollHeight;
   };
+  end.current = toEnd;
+  // What is loaded may be shorter than the window: nobody can scroll then.
+  useEffect(onScroll, [messages]);
   const cut = useMemo(() => blocks(messages), [messages]);
   return html`<div class="scroll messages" ref=${box} onScroll=${onScroll} tabindex="0" role="log" aria-label=${t("messages")} aria-live="off">
       <div class="sheet">
@@ -133,7 +144,7 @@ function Messages({ cid, at, history, setHistory, answer }) {
       </div>
     </div>
     <div class="sr" role="status" aria-live="polite">${last?.direction === "in" && !at && `${safeText(last.petname)}: ${safeText(textOf(last) ?? t("notUnderstood")).slice(0, 300)}`}</div>
-    ${(isAway || history.hasNewer) && html`<button type="button" class="to-end" data-testid="to-end" onClick=${toEnd}>${t("toEnd")} ↓</button>`}`;
+    ${(isAway || history.hasNewer) && html`<button type="button" class="to-end" data-testid="to-end" onClick=${toEnd}>${unread ? t("unreadCount", { count: unread }) : t("toEnd")} ↓</button>`}`;
 }
 
 /** Tells the node what was read: what stands at the end, while the page is looked at. @param {number} cid @param {Message[]} messages @param {boolean} isSeen */
@@ -185,7 +196,7 @@ function Block({ root, messages, before, at, answer, isLast }) {
 function Entry({ message, before, isAt, answer }) {
   const text = textOf(message);
   const own = message.direction === "out";
-  const isNewDay = !before || day(before.when_received) !== day(message.when_received);
+  const isNewDay = !before || !isSameDay(before.when_received, message.when_received);
   const follows = !isNewDay && before?.direction === message.direction;
   return html`
     ${isNewDay && html`<h2 class="day"><span>${day(message.when_received)}</span></h2>`}
@@ -232,12 +243,22 @@ function State({ message }) {
     ${state === "waiting" && html`<button type="button" class="link" data-testid="cancel" disabled=${busy} onClick=${() => act("cancel")}>${t("cancelMessage")}</button>`}`;
 }
 
+/** Messages that were answered: a block that comes back into sight has its height at once. @type {Map<string, Message>} */
+const quoted = new Map();
+const MOST_QUOTED = 1_000;
+
 /** The message that another one answers. @param {{cid: number, reply: import("../types").Reply}} props */
 function Quote({ cid, reply }) {
-  const [message, setMessage] = useState(/** @type {Message|null|undefined} */ (undefined));
+  const { direction, epoch, seqnum } = reply;
+  const key = [cid, direction, epoch, seqnum].join();
+  const [message, setMessage] = useState(/** @type {Message|null|undefined} */ (quoted.get(key)));
   useEffect(() => {
-    const { direction, epoch, seqnum } = reply;
-    call("find-message", { cid, direction, epoch, seqnum }).then(setMessage, () => setMessage(null));
+    if (message) return;
+    call("find-message", { cid, direction, epoch, seqnum }).then((found) => {
+      if (quoted.size >= MOST_QUOTED) quoted.clear();
+      quoted.set(key, found);
+      setMessage(found);
+    }, () => setMessage(null));
   }, []);
   if (message === undefined) return html`<blockquote class="quote">…</blockquote>`;
   if (message === null) return html`<blockquote class="quote"><em>${t("answeredGone")}</em></blockquote>`;

@@ -18,7 +18,8 @@ const SEARCH_PAUSE_MS = 200;
 export function Rooms() {
   const cid = Number(route.value.id) || 0;
   const at = Number(route.value.part) || 0;
-  return html`<div class="split ${cid ? "has-detail" : ""}">
+  const isFresh = !cid && rooms.value?.length === 0;
+  return html`<div class="split ${cid ? "has-detail" : ""} ${isFresh ? "fresh" : ""}">
     <${List} cid=${cid} />
     ${cid
       ? html`<${Conversation} key="${cid}/${at}" cid=${cid} at=${at} />`
@@ -83,7 +84,8 @@ function lastLine(room) {
   if (!room.last) return t(room.state === "pending" ? "pendingContact" : "nothingWritten");
   const text = textOf(room.last);
   const own = room.last.direction === "out" ? `${t("you")}: ` : "";
-  return own + (text === null ? t("notUnderstood") : excerpt(text));
+  const said = own + (text === null ? t("notUnderstood") : excerpt(text));
+  return room.last.state === "failed" ? html`<strong class="bad">${t("state.failed")}</strong> ${said}` : said;
 }
 
 /** @param {string} text */

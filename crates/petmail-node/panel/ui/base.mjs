@@ -161,8 +161,16 @@ export function size(bytes) {
   return new Intl.NumberFormat(language.value, /** @type {any} */ (digits)).format(bytes / 1_000 ** step);
 }
 
+/** Formats are dear to make, and long conversations show many times. @type {Map<string, Intl.DateTimeFormat>} */
+const formats = new Map();
+
 /** @param {string|number|Date} time @param {Intl.DateTimeFormatOptions} options */
-export const timeIn = (time, options) => new Intl.DateTimeFormat(language.value, options).format(new Date(time));
+export function timeIn(time, options) {
+  const key = language.value + JSON.stringify(options);
+  const format = formats.get(key) ?? new Intl.DateTimeFormat(language.value, options);
+  formats.set(key, format);
+  return format.format(new Date(time));
+}
 
 /** @param {string} time */
 export const clock = (time) => timeIn(time, { hour: "2-digit", minute: "2-digit" });
@@ -179,10 +187,12 @@ export function day(time, now = new Date()) {
   return timeIn(time, { dateStyle: "full" });
 }
 
+/** @param {string} one @param {string|Date} other */
+export const isSameDay = (one, other) => midnight(new Date(one)) === midnight(new Date(other));
+
 /** The time of today, else the date. @param {string} time */
 export function shortTime(time) {
-  const isToday = midnight(new Date()) === midnight(new Date(time));
-  return isToday ? clock(time) : timeIn(time, { dateStyle: "short" });
+  return isSameDay(time, new Date()) ? clock(time) : timeIn(time, { dateStyle: "short" });
 }
 
 /** @param {Date} date */
