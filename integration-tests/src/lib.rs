@@ -3,6 +3,7 @@
 //! Knows how to find, build, start, command and stop; what is to be proven stands in `tests/`.
 
 pub mod api;
+pub mod browser;
 pub mod chance;
 pub mod deploy;
 pub mod failing_disk;
@@ -10,6 +11,7 @@ pub mod hostile;
 pub mod lossy;
 pub mod mailbox;
 pub mod node;
+pub mod npm;
 pub mod outcome;
 pub mod process;
 pub mod programs;

@@ -105,6 +105,10 @@ effect(() => {
 effect(() => {
   document.documentElement.lang = language.value;
 });
+// An address of the panel that is put into an open page leads to the same page: it begins anew.
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#open=")) location.reload();
+});
 applyTheme();
 await openSession();
 if (session.value === "open") {

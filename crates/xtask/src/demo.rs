@@ -6,6 +6,7 @@ mod cast;
 mod story;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -57,6 +58,9 @@ impl Demo {
             () = interrupt.wait() => Err(anyhow!("interrupted")),
         };
         if result.is_ok() && !self.once {
+            result = show_panels(folder);
+        }
+        if result.is_ok() && !self.once {
             explain(folder);
             result = select! {
                 name = cast.first_to_end() => Err(anyhow!("{name} has ended by itself")),
@@ -83,6 +87,7 @@ fn explain(folder: &Path) {
     let folder = folder.display();
     println!("\nEverything is running, in {folder}. In another terminal, try:\n");
     for command in [
+        "alice/petmail open",
         "alice/petmail addressbook",
         "alice/petmail send-basic 1 'how are you?'",
         "bob/petmail fetch-messages",
@@ -94,6 +99,19 @@ fn explain(folder: &Path) {
         println!("  {folder}/{command}");
     }
     println!("\nCtrl-C ends it all.");
+}
+
+/// Opens both people's control panels, or, where there is no screen, says where they are.
+fn show_panels(folder: &Path) -> Result<()> {
+    let has_screen = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    println!(
+        "\nThe control panels (each address works once, for a minute; PERSON/petmail open makes another):"
+    );
+    for person in ["alice", "bob"] {
+        let mut open = Command::new(folder.join(person).join("petmail"));
+        run(open.args(["open"].into_iter().chain((!has_screen).then_some("--no-open"))))?;
+    }
+    Ok(())
 }
 
 /// Shows the end of what each program wrote: after a failure the folder is gone.

@@ -60,7 +60,10 @@ export function start() {
   });
 }
 
-/** @param {any} event */
+/**
+ * Shows a change at once, and lists anew: a list that was under way when the change came about may be older than it.
+ * @param {any} event
+ */
 function take(event) {
   switch (event.event) {
     case "message":
@@ -76,6 +79,7 @@ function take(event) {
       break;
     case "contact":
       contacts.value = replaced(contacts.value, "cid", event);
+      listContacts();
       listRooms();
       askStatus();
       break;
@@ -86,10 +90,12 @@ function take(event) {
       break;
     case "invitation":
       invitations.value = replaced(invitations.value, "id", event);
+      listInvitations();
       askStatus();
       break;
     case "mailbox":
       mailboxes.value = replaced(mailboxes.value, "id", event);
+      listMailboxes();
       askStatus();
       break;
     case "lagged":

@@ -17,6 +17,9 @@ import { Composer } from "./composer.mjs";
 /** How near the end counts as at the end, in pixels. */
 const NEAR = 60;
 
+/** How often it is looked why messages wait. */
+const LOOK_MS = 3_000;
+
 /** @param {{cid: number, at: number}} props */
 export function Conversation({ cid, at }) {
   const [history, setHistory] = useState(/** @type {History|null} */ (null));
@@ -49,6 +52,21 @@ export function Conversation({ cid, at }) {
       forget();
     };
   }, [cid, at]);
+
+  // Why a message waits may change without a change of the message itself.
+  const waits = history?.messages.some((message) => message.state === "waiting") ?? false;
+  useEffect(() => {
+    if (!waits) return undefined;
+    const look = async () => {
+      const recent = await readHistory(cid);
+      setHistory((old) => old && recent.messages.reduce((changed, message) => (
+        changed.messages.some((known) => known.id === message.id) ? withMessage(changed, message) : changed
+      ), old));
+    };
+    // While the node is away the banner says so.
+    const timer = setInterval(() => void look().catch(() => {}), LOOK_MS);
+    return () => clearInterval(timer);
+  }, [cid, waits]);
 
   if (contacts.value && !contact) return html`<section class="detail empty"><p>${t("noSuchContact")}</p></section>`;
   return html`<section class="detail conversation" data-testid="conversation" aria-label=${t("conversationWith", { name })}>

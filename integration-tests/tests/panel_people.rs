@@ -1,0 +1,111 @@
+//! Two people meet and write to each other in their browsers.
+
+use petmail_integration_tests::browser::{Browser, ENTER, RELEASED, SHIFT, id};
+use petmail_integration_tests::world::{Start, World};
+
+/// Makes a code in the panel and returns it.
+fn make_code(browser: &Browser, petname: &str) -> String {
+    browser.page("#/people/add/make");
+    browser.fill("petname-input", petname);
+    browser.click("submit-code");
+    browser.see_where(&id("code"), |code| code.contains('-'))
+}
+
+fn enter_code(browser: &Browser, code: &str, petname: &str) {
+    browser.page("#/people/add/enter");
+    browser.fill("code-input", code);
+    browser.fill("petname-input", petname);
+    browser.click("submit-code");
+}
+
+fn invitation(state: &str) -> String {
+    format!("{}[data-state=\"{state}\"]", id("invitation"))
+}
+
+#[test]
+fn two_browsers_invite_each_other_and_chat() {
+    let world = World::new();
+    let (alice, bob) = (world.node("Alice", Start::Background), world.node("Bob", Start::Background));
+    let (hers, his) = (Browser::at(&alice), Browser::at(&bob));
+
+    // Two clicks lead to a code.
+    hers.click("add-contact");
+    hers.click("make-code");
+    let code = make_code(&hers, "Bob");
+    his.page("#/people/add/enter");
+    // A slip of the pen does not use the code up.
+    let (rest, last) = code.rsplit_once('-').unwrap();
+    his.fill("code-input", &format!("{rest}-{last}x"));
+    assert!(his.see("suggestion").contains(last));
+    his.click_on(&format!("{} button", id("suggestion")));
+    his.see_no(&id("suggestion"));
+    his.fill("petname-input", "Alice");
+    his.click("submit-code");
+    for browser in [&hers, &his] {
+        browser.see_where(&invitation("confirmed"), |_| true);
+    }
+    hers.page("#/people/1");
+    his.page("#/people/1");
+    let words = hers.see("safety-words");
+    assert_eq!((words.split(' ').count(), &words), (6, &his.see("safety-words")));
+    hers.page("#/people/1/compare");
+    hers.click("verify");
+    hers.see_where(&id("contact-page"), |page| page.contains("Verified"));
+
+    for browser in [&hers, &his] {
+        browser.page("#/rooms/1");
+    }
+    hers.press("composer", &["two", SHIFT, ENTER, RELEASED, "lines", ENTER].concat());
+    his.see_where(&id("message"), |text| text.contains("two\nlines"));
+    his.press("composer", &["See https://example.org/?a=b. Yes", ENTER].concat());
+    hers.see_where(&id("message"), |text| text.contains("See https"));
+    let link = hers.attribute(&format!("{} a[rel]", id("message")), "href").unwrap();
+    assert_eq!(link, "https://example.org/?a=b");
+    let delivered = format!("{}[data-state=\"delivered\"]", id("message"));
+    hers.see_where(&delivered, |text| text.contains("delivered"));
+
+    // A reply leads to what it answers.
+    his.script("document.querySelector('.message.theirs .reply').click()", &[]);
+    his.press("composer", &["an answer", ENTER].concat());
+    let quote = hers.see_where(&id("quote"), |text| text.contains("two"));
+    assert!(quote.contains("You"), "{quote}");
+
+    // What is half written stays, through another page and a reload.
+    hers.fill("composer", "half a thought");
+    hers.page("#/people");
+    hers.page("#/rooms/1");
+    hers.see_where(&id("room-1"), |text| text.contains("half a thought"));
+    hers.reload();
+    hers.see("composer");
+    petmail_integration_tests::wait::eventually("the draft is back", || {
+        (hers.value("composer") == "half a thought").then_some(())
+    });
+
+    // Nobody looks at the conversation, so what comes in is not read.
+    his.page("#/people");
+    hers.fill("composer", &["unseen", ENTER].concat());
+    his.see_where("nav .badge", |count| count == "1");
+    petmail_integration_tests::wait::eventually("the title counts", || {
+        his.title().starts_with("(1)").then_some(())
+    });
+}
+
+#[test]
+fn a_wrong_code_fails_on_both_sides_with_what_to_do() {
+    let world = World::new();
+    let (alice, bob) = (world.node("Alice", Start::Background), world.node("Bob", Start::Background));
+    let (hers, mut his) = (Browser::at(&alice), Browser::at(&bob));
+    his.expects("status of 400");
+    let code = make_code(&hers, "Bob");
+    let number = code.split_once('-').unwrap().0;
+    let other = if code.contains("vocalist") { "adviser" } else { "vocalist" };
+    enter_code(&his, &format!("{number}-{other}-glucose-onlooker"), "Alice");
+    for browser in [&hers, &his] {
+        let said = browser.see_where(&invitation("failed"), |text| text.contains("codes are not the same"));
+        assert!(said.contains("new code"), "{said}");
+    }
+    his.page("#/people/add/enter");
+    his.fill("code-input", "nonsense");
+    his.click("submit-code");
+    his.see("problem");
+}
