@@ -2,13 +2,22 @@
 //!
 //! Field names are a contract (`docs/api/`): they may be added to, never changed.
 
+mod panel;
+mod rooms;
+
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::config::Privacy;
+pub use self::{
+    panel::{
+        CodeRequest, CodeView, OpenView, OpenerRequest, QrReadRequest, QrRequest, SettingsChange,
+        SettingsView, SuggestionView,
+    },
+    rooms::{Draft, FindMessageRequest, ReplyView, RoomView, SearchRequest},
+};
 
 /// An entry of the address book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,34 +233,6 @@ pub struct MessageView {
     pub reply_to: Option<ReplyView>,
 }
 
-/// Which message of a conversation another one answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplyView {
-    /// Which way it went.
-    pub direction: Direction,
-    /// The sender's numbering.
-    pub epoch: u64,
-    /// The number within the epoch.
-    pub seqnum: u64,
-}
-
-/// A conversation with a contact, as a list of conversations shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomView {
-    /// The contact's local number.
-    pub cid: u32,
-    /// The contact's local name.
-    pub petname: String,
-    /// How far the relationship is.
-    pub state: ContactState,
-    /// How many messages that came in are not read.
-    pub unread: u64,
-    /// The text that is being written; empty if none is.
-    pub draft: String,
-    /// The last message.
-    pub last: Option<MessageView>,
-}
-
 /// Which way a message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -424,138 +405,10 @@ pub enum Event {
     Lagged,
 }
 
-/// What the owner has chosen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SettingsView {
-    /// The name that new contacts are sent.
-    pub display_name: String,
-    /// How much is given up for less to be observed.
-    pub privacy: Privacy,
-    /// Whether contacts are told what was read.
-    pub read_receipts: bool,
-    /// Whether each mailbox of a contact gets a copy of a message.
-    pub copies_everywhere: bool,
-    /// The rendezvous server.
-    pub rendezvous: String,
-    /// The node's folder.
-    pub basedir: String,
-    /// The program's version.
-    pub version: String,
-}
-
-/// What to change; what is not named stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SettingsChange {
-    /// The name that new contacts are sent: at most 256 bytes without control characters; may be empty.
-    pub display_name: Option<String>,
-    /// How much is given up for less to be observed.
-    pub privacy: Option<Privacy>,
-    /// Whether contacts are told what was read.
-    pub read_receipts: Option<bool>,
-    /// Whether each mailbox of a contact gets a copy of a message.
-    pub copies_everywhere: Option<bool>,
-}
-
-/// A code that a person typed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CodeRequest {
-    /// The code.
-    pub code: String,
-}
-
-impl fmt::Debug for CodeRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CodeRequest(redacted)")
-    }
-}
-
-/// What there is to say about a code before it is used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CodeView {
-    /// The code as it counts.
-    pub code: String,
-    /// Whether all its words are on the lists, each in its turn.
-    pub known: bool,
-    /// Words that look like slips of the pen.
-    pub suggestions: Vec<SuggestionView>,
-}
-
-/// A word that looks like a slip of the pen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SuggestionView {
-    /// Which part of the code it is; the number before the words is part 0.
-    pub position: usize,
-    /// What was typed.
-    pub word: String,
-    /// What may have been meant, the nearest first; may be empty.
-    pub instead: Vec<String>,
-}
-
-/// A text to draw as a QR code.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QrRequest {
-    /// The text: 1 to 1,000 bytes.
-    pub text: String,
-}
-
-impl fmt::Debug for QrRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("QrRequest(redacted)")
-    }
-}
-
-/// A picture in which QR codes are searched.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QrReadRequest {
-    /// Pixels in a row, 1 to 1,024.
-    pub width: usize,
-    /// Rows, 1 to 1,024.
-    pub height: usize,
-    /// The brightness of each pixel, a byte each, row by row, in base64.
-    pub luma: String,
-}
-
-impl fmt::Debug for QrReadRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("QrReadRequest(redacted)")
-    }
-}
-
 /// The arguments of a command that takes none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoArguments {}
-
-/// Where the control panel is.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenView {
-    /// The page's address. Its fragment has an opener token, which works once and for a minute.
-    pub url: String,
-}
-
-impl fmt::Debug for OpenView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OpenView(redacted)")
-    }
-}
-
-/// What the page trades for the access token.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OpenerRequest {
-    /// The opener token from the page's address.
-    pub opener: String,
-}
-
-impl fmt::Debug for OpenerRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OpenerRequest(redacted)")
-    }
-}
 
 /// What to invite.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -614,44 +467,6 @@ impl MessageQuery {
     pub fn is_page(&self) -> bool {
         self.before.is_some() || self.after.is_some() || self.around.is_some() || self.limit.is_some()
     }
-}
-
-/// What to search for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SearchRequest {
-    /// What the texts contain, in capitals or not: 1 to 1,024 bytes.
-    pub text: String,
-    /// Only this contact's.
-    #[serde(default)]
-    pub cid: Option<u32>,
-    /// At most so many, 1 to 200; 50 if nothing is said.
-    #[serde(default)]
-    pub limit: Option<u32>,
-}
-
-/// Which message is meant, by what names it in its conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FindMessageRequest {
-    /// The contact.
-    pub cid: u32,
-    /// Which way it went.
-    pub direction: Direction,
-    /// The sender's numbering.
-    pub epoch: u64,
-    /// The number within the epoch.
-    pub seqnum: u64,
-}
-
-/// A text that is being written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Draft {
-    /// To whom.
-    pub cid: u32,
-    /// The text, at most 65,536 bytes; empty if there is none any more.
-    pub text: String,
 }
 
 /// A message to send.
