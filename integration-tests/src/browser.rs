@@ -21,6 +21,9 @@ use crate::wait::eventually;
 /// The size of the window, in pixels, unless a test wants another.
 const SIZE: (u32, u32) = (1_100, 760);
 
+/// How often the driver is started until it finds a port.
+const DRIVER_ATTEMPTS: usize = 10;
+
 /// Keys that write nothing, as the WebDriver specification names them.
 pub const ENTER: &str = "\u{e007}";
 /// The key that moves the focus on.
@@ -60,12 +63,7 @@ impl Browser {
     #[must_use]
     pub fn start() -> Self {
         let profile = tempfile::tempdir().expect("there is room for temporary files");
-        let mut command = Command::new("chromedriver");
-        let chromedriver = Process::spawn(command.arg("--port=0").env("TMPDIR", profile.path()));
-        let port = chromedriver.wait_for(|line| {
-            line.split_once("started successfully on port ")
-                .map(|(_, port)| port.trim_end_matches('.').to_owned())
-        });
+        let (chromedriver, port) = start_driver(profile.path());
         let url = format!("http://127.0.0.1:{port}");
         let runtime = Runtime::new().expect("a runtime can be made");
         let driver = runtime.block_on(WebDriver::new(&url, capabilities(profile.path())));
@@ -394,6 +392,22 @@ impl Drop for Browser {
         drop(self.runtime.block_on(self.driver.clone().quit()));
         assert!(errors.is_empty(), "the page reported {errors:#?}");
     }
+}
+
+/// Starts the driver, and returns it with its port. It chooses a port of one kind of address and then wants the same of the
+/// other, which somebody else may have.
+fn start_driver(profile: &Path) -> (Process, String) {
+    for _ in 1..DRIVER_ATTEMPTS {
+        let driver = Process::spawn(Command::new("chromedriver").arg("--port=0").env("TMPDIR", profile));
+        let port = driver.search(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            Some(port.trim_end_matches('.').to_owned())
+        });
+        if let Ok(port) = port {
+            return (driver, port);
+        }
+    }
+    panic!("chromedriver finds no port");
 }
 
 fn capabilities(profile: &Path) -> Capabilities {

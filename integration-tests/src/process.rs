@@ -68,8 +68,14 @@ impl Process {
         self.search(wanted).unwrap_or_else(|lines| panic!("the program ended after {lines:#?}"))
     }
 
-    /// Reads lines until one of them has what is wanted, or returns them all if the program ends first.
-    fn search<T>(&self, wanted: impl Fn(&str) -> Option<T>) -> Result<T, Vec<String>> {
+    /// Reads lines until one of them has what is wanted.
+    ///
+    /// # Errors
+    /// All lines, if the program ends first.
+    ///
+    /// # Panics
+    /// If it falls silent.
+    pub fn search<T>(&self, wanted: impl Fn(&str) -> Option<T>) -> Result<T, Vec<String>> {
         let mut seen = Vec::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {

@@ -29,7 +29,7 @@ const NAVIGATION = /** @type {const} */ ([
 
 function App() {
   if (session.value === "expired") return html`<${Expired} />`;
-  if (status.value?.locked) return html`<${Locked} />`;
+  if (session.value === "locked") return html`<${Later} key="locked" load=${() => import("./pages/locked.mjs")} />`;
   const { page } = route.value;
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
@@ -83,11 +83,6 @@ function Later({ load }) {
   }, []);
   if (failed) return html`<${Page} title=${t("unreachable")}><p>${t("unreachableHint")}</p><button type="button" onClick=${() => location.reload()}>${t("reload")}</button></${Page}>`;
   return page ? html`<${page} />` : html`<p class="loading" role="status">${t("loading")}</p>`;
-}
-
-/** The node runs, and waits for its passphrase. */
-function Locked() {
-  return html`<main class="alone" data-testid="locked"><h1>${t("locked")}</h1><p>${t("lockedHow")}</p></main>`;
 }
 
 function Expired() {

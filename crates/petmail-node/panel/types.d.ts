@@ -116,6 +116,7 @@ export interface Settings {
   read_receipts: boolean;
   copies_everywhere: boolean;
   rendezvous: string;
+  encrypted: boolean;
   basedir: string;
   version: string;
 }

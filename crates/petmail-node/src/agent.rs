@@ -143,8 +143,29 @@ impl Agent {
         result
     }
 
+    /// Tells whether a passphrase protects the node.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.0.db.is_encrypted()
+    }
+
+    /// Refuses what would cost a node that has something already what it has.
+    pub(crate) async fn refuse_unless_blank(&self) -> Result<(), CommandError> {
+        let refuse = |problem: &str, hint: &str| Err(CommandError::new(Fault::Conflict, problem, hint));
+        let core = self.0.core.lock().await;
+        if !core.is_blank() {
+            return refuse(
+                "this node has contacts, invitations or a mailbox already, which the backup would replace",
+                "restore into a new folder: `petmail-node -d FOLDER restore FILE`",
+            );
+        }
+        if self.is_encrypted() {
+            return refuse("this node has a passphrase", "remove it first, restore, and set one again");
+        }
+        Ok(())
+    }
+
     /// Checks that there is room for what makes the database larger. What notes how things went does without.
-    fn check_room(&self) -> Result<(), CommandError> {
+    pub(crate) fn check_room(&self) -> Result<(), CommandError> {
         Ok(self.0.db.check_room()?)
     }
 

@@ -9,7 +9,9 @@ mod check;
 mod codes;
 mod events;
 mod guard;
+pub(crate) mod lives;
 mod opener;
+mod passphrase;
 mod problem;
 mod routes;
 mod settings;
@@ -18,12 +20,14 @@ pub mod types;
 
 use std::{fs, io, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
+use axum::middleware;
 use petmail_net::{
     CancellationToken,
     program::write_private_file,
     server::{BindError, Limits, Server},
     tls::TlsMode,
 };
+use tokio::sync::{Mutex, mpsc};
 use url::Url;
 
 pub use self::{
@@ -33,6 +37,7 @@ pub use self::{
 };
 use self::{
     guard::Guard,
+    lives::{Lives, Ordered, Orders},
     opener::Openers,
     token::{ApiToken, TokenError},
 };
@@ -47,16 +52,27 @@ pub struct ApiServer {
     token: ApiToken,
 }
 
-/// What the handlers share.
+/// What the handlers share, whatever the node is doing.
 #[derive(Clone, Debug)]
-struct Shared {
-    agent: Agent,
+struct Desk {
     basedir: Basedir,
     base_url: Arc<str>,
     shutdown: CancellationToken,
     token: Arc<ApiToken>,
     openers: Arc<Openers>,
     port: u16,
+    orders: Orders,
+}
+
+/// What the handlers share while the node runs.
+#[derive(Clone, Debug)]
+struct Shared {
+    desk: Desk,
+    agent: Agent,
+    /// Ends with the agent.
+    life: CancellationToken,
+    /// A backup that is to be restored.
+    upload: Arc<Mutex<Option<fs::File>>>,
 }
 
 impl ApiServer {
@@ -80,21 +96,27 @@ impl ApiServer {
         &self.base_url
     }
 
-    /// Answers requests until `shutdown` is cancelled, which the `stop` command does too.
-    pub async fn serve(self, agent: Agent, shutdown: CancellationToken) {
+    /// Answers requests until `shutdown` is cancelled, which the `stop` command does too. Returns the serving with what
+    /// decides what is answered, and the orders that come in.
+    pub(crate) fn serve(
+        self,
+        shutdown: CancellationToken,
+    ) -> (impl Future<Output = ()>, Lives, mpsc::Receiver<Ordered>) {
         let token = Arc::new(self.token);
         let address = self.server.local_addr();
         let guard = Guard::new(Arc::clone(&token), address);
-        let shared = Shared {
-            agent,
+        let (orders, ordered) = Orders::new();
+        let lives = Lives::new(Desk {
             basedir: self.basedir,
             base_url: self.base_url.into(),
             shutdown: shutdown.clone(),
             token,
             openers: Arc::default(),
             port: address.port(),
-        };
-        self.server.serve(routes::router(shared, guard), shutdown).await;
+            orders,
+        });
+        let router = lives.router().layer(middleware::from_fn_with_state(guard, guard::check));
+        (self.server.serve(router, shutdown), lives, ordered)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod content;
 mod file;
+pub(crate) mod in_place;
 
 use anyhow::Context;
 use petmail_proto::{

@@ -3,7 +3,9 @@
 
 use std::{
     ffi::OsString,
+    fs::{self, File, OpenOptions},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -82,6 +84,25 @@ impl Basedir {
         self.path.join("place")
     }
 
+    /// Returns the file that stands here while a backup takes the place of the database; a process that finds it undoes that.
+    #[must_use]
+    pub fn restoring_file(&self) -> PathBuf {
+        self.path.join("restoring")
+    }
+
+    /// Makes a private file and takes its name away, so that nothing is left of it however the process ends.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn nameless_file(&self) -> io::Result<File> {
+        let path = self.path.join("unnamed.tmp");
+        // A crash may have left one; another caller may be at the same point, and both get a file of their own.
+        remove_if_present(&path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        remove_if_present(&path)?;
+        Ok(file)
+    }
+
     /// Tells whether a node has been created here.
     #[must_use]
     pub fn has_node(&self) -> bool {
@@ -94,5 +115,16 @@ impl Basedir {
     /// The lock file cannot be examined.
     pub fn running(&self) -> io::Result<Option<u32>> {
         DirLock::holder(&self.path)
+    }
+}
+
+/// Removes a file that need not be there.
+///
+/// # Errors
+/// Those of the system.
+pub(crate) fn remove_if_present(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

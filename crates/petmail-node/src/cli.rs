@@ -99,6 +99,7 @@ enum Command {
     MarkRead(give_up::MarkRead),
     #[command(subcommand)]
     Passphrase(passphrase::Passphrase),
+    Unlock(passphrase::Unlock),
     ResetKeys(reset_keys::ResetKeys),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -139,6 +140,7 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::Cancel(command) => command.run(&resolve(basedir)?),
         Command::MarkRead(command) => command.run(&resolve(basedir)?),
         Command::Passphrase(command) => command.run(&resolve(basedir)?),
+        Command::Unlock(command) => command.run(&resolve(basedir)?),
         Command::ResetKeys(command) => command.run(&resolve(basedir)?),
         Command::Backup(command) => command.run(&resolve(basedir)?, saved_file_mode),
         Command::Restore(command) => command.run(basedir),

@@ -25,7 +25,14 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::{api::ApiServer, basedir::Basedir, config::Config, node::Node, place, vault::Vault};
+use crate::{
+    api::ApiServer,
+    backup::in_place,
+    basedir::Basedir,
+    config::Config,
+    life::{Entry, Process},
+    place,
+};
 
 /// A log that has grown beyond this is set aside at the next start; the one set aside before it goes.
 const MAX_LOG_BYTES: u64 = 5 * 1024 * 1024;
@@ -45,22 +52,27 @@ const LOCK_ATTEMPTS: u32 = 10;
 /// How much of the log's end is searched for the reason of a failed start.
 const MAX_REPORT_BYTES: u64 = 64 * 1024;
 
-/// Runs the node in `basedir`, with its vault if it is encrypted, until `shutdown` is cancelled. Prints `ready URL` once the control API accepts connections.
+/// Runs the node in `basedir` until `shutdown` is cancelled. Prints `ready URL` once the control API accepts connections.
 ///
 /// # Errors
 /// The node cannot be started, or failed so that it cannot go on.
-pub async fn run(basedir: &Basedir, vault: Option<Vault>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(basedir: &Basedir, entry: Entry, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = Config::load(&basedir.config_file())?;
     let _lock = lock(basedir).await?;
+    in_place::undo_interrupted(basedir)?;
     // Bound first: while the lock is held, the address in the basedir is this node's, and commands wait for it to open.
     let api = ApiServer::bind(basedir, &config).await?;
-    let node = Node::open(basedir.path(), &config, vault).await?;
-    node.agent().set_copy(place::settle(basedir).await);
     let url = api.base_url().to_owned();
-    let serving = tokio::spawn(api.serve(node.agent(), shutdown.clone()));
-    announce_ready(&url).context("cannot say that the node is ready")?;
-    tracing::info!(url, "ready");
-    let ended = node.run(shutdown.clone()).await;
+    let copy = place::settle(basedir).await;
+    let (serving, lives, orders) = api.serve(shutdown.clone());
+    let serving = tokio::spawn(serving);
+    let process = Process { basedir: basedir.clone(), lives, orders, shutdown: shutdown.clone(), copy };
+    let ready = || {
+        announce_ready(&url).context("cannot say that the node is ready")?;
+        tracing::info!(url, "ready");
+        Ok(())
+    };
+    let ended = process.run(entry, ready).await;
     // A node that ended by itself takes its API with it.
     shutdown.cancel();
     serving.await.context("the control API failed")?;
@@ -78,23 +90,33 @@ pub(crate) async fn lock(basedir: &Basedir) -> Result<DirLock, LockError> {
     DirLock::acquire(basedir.path())
 }
 
-/// Starts the node in `basedir` in a process of its own, waits until it is ready, and returns its base URL. The passphrase
-/// goes through a pipe, which nobody else can read.
+/// What a process in the background is given of an encrypted node.
+#[derive(Clone, Debug)]
+pub enum Key {
+    /// The node is not encrypted.
+    NotNeeded,
+    /// The passphrase. It goes through a pipe, which nobody else can read.
+    Passphrase(Passphrase),
+    /// Nothing: the node waits for it.
+    Later,
+}
+
+/// Starts the node in `basedir` in a process of its own, waits until it is ready, and returns its base URL.
 ///
 /// # Errors
 /// The process cannot be started, or ended with an error, which is passed on.
 pub async fn start_in_background(
     basedir: &Basedir,
-    passphrase: Option<Passphrase>,
+    key: Key,
     log_format: LogFormat,
 ) -> Result<String, Failure> {
     let log = open_log(&basedir.log_file()).map_err(|error| {
         Failure::failed(format!("cannot write {}: {error}", basedir.log_file().display()))
     })?;
     let log_start = log.metadata().map_err(Failure::failed)?.len();
-    let mut child = spawn(basedir, passphrase.is_some(), log_format, log)
+    let mut child = spawn(basedir, &key, log_format, log)
         .map_err(|error| Failure::failed(format!("cannot start the node: {error}")))?;
-    if let (Some(passphrase), Some(mut pipe)) = (passphrase, child.stdin.take()) {
+    if let (Key::Passphrase(passphrase), Some(mut pipe)) = (key, child.stdin.take()) {
         let line = Zeroizing::new(format!("{}\n", passphrase.expose_text()));
         // If it has ended already, the log says why.
         drop(pipe.write_all(line.as_bytes()).await);
@@ -114,7 +136,7 @@ pub async fn start_in_background(
     }
 }
 
-fn spawn(basedir: &Basedir, is_encrypted: bool, log_format: LogFormat, log: File) -> io::Result<Child> {
+fn spawn(basedir: &Basedir, key: &Key, log_format: LogFormat, log: File) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["start", "--foreground", "--log-format", &log_format.to_string(), "--basedir"])
@@ -125,9 +147,11 @@ fn spawn(basedir: &Basedir, is_encrypted: bool, log_format: LogFormat, log: File
         .stderr(log)
         // Ctrl-C in the terminal is not meant for it.
         .process_group(0);
-    if is_encrypted {
-        command.args(["--passphrase-fd", "0"]).stdin(Stdio::piped());
-    }
+    match key {
+        Key::NotNeeded => &mut command,
+        Key::Passphrase(_) => command.args(["--passphrase-fd", "0"]).stdin(Stdio::piped()),
+        Key::Later => command.arg("--locked"),
+    };
     command.spawn()
 }
 

@@ -148,6 +148,11 @@ impl Db {
         Ok(Some((key, value)))
     }
 
+    /// Tells whether a passphrase protects it.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.values.vault.is_some()
+    }
+
     /// Checks that there is room for more.
     pub(crate) fn check_room(&self) -> Result<(), DiskFull> {
         self.store.check_room()
@@ -256,13 +261,28 @@ pub(crate) async fn rewrite(basedir: &Path, from: Option<Vault>, to: Option<Vaul
     Ok(())
 }
 
+/// Removes the database in `basedir`, which nobody has open.
+pub(crate) fn remove(basedir: &Path) -> std::io::Result<()> {
+    for folder in [store_dir(basedir), files_dir(basedir)] {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// The folder of the store.
 pub(crate) fn store_dir(basedir: &Path) -> PathBuf {
     basedir.join("db")
 }
 
+fn files_dir(basedir: &Path) -> PathBuf {
+    basedir.join("files")
+}
+
 fn open_files(basedir: &Path) -> anyhow::Result<BlobDir> {
-    BlobDir::open(&basedir.join("files")).context("cannot open the folder of large values")
+    BlobDir::open(&files_dir(basedir)).context("cannot open the folder of large values")
 }
 
 #[cfg(test)]

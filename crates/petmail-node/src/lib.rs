@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 mod db;
 mod doctor;
+pub mod life;
 mod local_mailbox;
 mod network;
 pub mod node;

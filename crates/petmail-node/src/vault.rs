@@ -20,7 +20,10 @@ use petmail_proto::at_rest::{
 use petmail_store::{Label, OpenError};
 use rand_core::OsRng;
 
-use crate::{basedir::Basedir, db};
+use crate::{
+    basedir::{Basedir, remove_if_present},
+    db,
+};
 
 /// The key of an encrypted node.
 #[derive(Clone, Debug)]
@@ -136,14 +139,14 @@ impl Vault {
 ///
 /// # Errors
 /// Something cannot be read or written.
-pub async fn encrypt(basedir: &Basedir, passphrase: &Passphrase) -> anyhow::Result<()> {
+pub async fn encrypt(basedir: &Basedir, passphrase: &Passphrase) -> anyhow::Result<Vault> {
     let vault = Vault::generate();
     vault.store(basedir.path(), passphrase)?;
-    let encrypted = db::rewrite(basedir.path(), None, Some(vault)).await;
+    let encrypted = db::rewrite(basedir.path(), None, Some(vault.clone())).await;
     if encrypted.is_err() && is_plain(basedir) {
         remove_file(basedir.path())?;
     }
-    encrypted
+    encrypted.map(|()| vault)
 }
 
 /// Changes the passphrase of the node in `basedir`, whose lock the caller holds. The key stays.
@@ -168,12 +171,7 @@ fn is_plain(basedir: &Basedir) -> bool {
 }
 
 fn remove_file(basedir: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(vault_file(basedir)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).context("cannot remove the file vault, which is no longer needed")
-        }
-        _ => Ok(()),
-    }
+    remove_if_present(&vault_file(basedir)).context("cannot remove the file vault, which is no longer needed")
 }
 
 fn vault_file(basedir: &Path) -> PathBuf {

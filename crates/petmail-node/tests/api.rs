@@ -1,12 +1,15 @@
 //! The control API over a real socket: who may ask, and how it refuses.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::time::Duration;
+
 use petmail_net::CancellationToken;
 use petmail_node::{
-    api::{ApiServer, MAX_BODY_BYTES, Problem, token::ApiToken},
+    api::{ApiServer, MAX_BODY_BYTES, Problem, last_base_url, token::ApiToken},
     basedir::Basedir,
     config::Config,
-    node::Node,
+    daemon,
+    life::Entry,
 };
 use rand_core::OsRng;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -26,7 +29,7 @@ struct Running {
     url: String,
     http: Client,
     shutdown: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
+    running: JoinHandle<()>,
 }
 
 impl Running {
@@ -36,16 +39,23 @@ impl Running {
         let token = ApiToken::generate(&mut OsRng);
         token.store(&basedir.token_file()).unwrap();
         let config = Config { rendezvous: "ws://127.0.0.1:9/v1".to_owned(), ..Config::default() };
-        let node = Node::open(basedir.path(), &config, None).await.unwrap();
-        let api = ApiServer::bind(&basedir, &config).await.unwrap();
-        let url = api.base_url().to_owned();
+        std::fs::write(basedir.config_file(), config.to_commented_toml()).unwrap();
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(api.serve(node.agent(), shutdown.clone()));
-        let stop = shutdown.clone();
-        let running = tokio::spawn(async move { node.run(stop).await.unwrap() });
+        let (at, stop) = (basedir.clone(), shutdown.clone());
+        let running = tokio::spawn(async move { daemon::run(&at, Entry::Open(None), stop).await.unwrap() });
+        let url = loop {
+            match last_base_url(&basedir) {
+                Ok(url) => break url,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
         let http = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         let token = token.expose_text().to_owned();
-        Self { _dir: dir, basedir, token, url, http, shutdown, tasks: [serving, running] }
+        let node = Self { _dir: dir, basedir, token, url, http, shutdown, running };
+        while node.command("rooms").send().await.unwrap().status() == StatusCode::SERVICE_UNAVAILABLE {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        node
     }
 
     fn address(&self) -> &str {
@@ -68,9 +78,7 @@ impl Running {
 
     async fn stop(self) {
         self.shutdown.cancel();
-        for task in self.tasks {
-            task.await.unwrap();
-        }
+        self.running.await.unwrap();
     }
 }
 

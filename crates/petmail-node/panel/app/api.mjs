@@ -8,7 +8,7 @@ const KEY = "petmail-token";
 const LONGEST_LASTING = 20_000;
 
 /** How the page stands to its node: without a token that works it can only say how to get back. */
-export const session = signal(/** @type {"opening"|"open"|"expired"} */ ("opening"));
+export const session = signal(/** @type {"opening"|"open"|"locked"|"expired"} */ ("opening"));
 
 /** A refused or failed command: one line for people, and what to do. */
 export class Problem extends Error {
@@ -77,6 +77,15 @@ export async function download(command, body) {
 }
 
 /**
+ * Sends a file.
+ * @param {string} command @param {Blob} file
+ * @returns {Promise<any>}
+ */
+export async function upload(command, file) {
+  return (await request(`/api/v1/${command}`, file, "application/octet-stream", token())).json();
+}
+
+/**
  * Opens the stream of changes.
  * @param {AbortSignal} abort
  * @returns {Promise<ReadableStream<Uint8Array>>}
@@ -106,5 +115,6 @@ async function request(path, body, type, bearer, how = {}) {
   if (response.ok) return response;
   const refusal = await response.json().catch(() => null);
   if (response.status === 401) session.value = "expired";
+  if (refusal?.code === "locked") session.value = "locked";
   throw new Problem(refusal?.problem ?? `${response.status}`, refusal?.hint ?? "", refusal?.code ?? "overloaded");
 }

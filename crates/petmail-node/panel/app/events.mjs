@@ -18,6 +18,7 @@ export function follow(handle) {
   /** @param {any} message */
   const take = (message) => {
     if (message.connection) connection.value = message.connection;
+    if (message.connection === "connected" && session.value === "locked") session.value = "open";
     if (message.event) handle(message.event);
   };
   let leads = false;

@@ -19,6 +19,9 @@ export const status = signal(/** @type {Status|null} */ (null));
 /** What the last command that nobody waits for ran into. */
 export const trouble = signal(/** @type {Problem|null} */ (null));
 
+/** The codes of a node that cannot be asked now; the page says so elsewhere. */
+const ABSENT = new Set(["unreachable", "locked", "busy"]);
+
 /** How many messages are not read. */
 export const unread = computed(() => (rooms.value ?? []).reduce((sum, room) => sum + room.unread, 0));
 
@@ -144,7 +147,7 @@ function latest(work) {
         await work();
       } catch (error) {
         // The banner says that the node is away; the stream's return lists anew.
-        if (error instanceof Problem && error.code === "unreachable") break;
+        if (error instanceof Problem && ABSENT.has(error.code)) break;
         report(error);
       }
     }
@@ -155,6 +158,6 @@ function latest(work) {
 /** Shows what nobody waits for. @param {unknown} error */
 export function report(error) {
   if (!(error instanceof Problem)) throw error;
-  if (error.code === "unreachable" && connection.value === "lost") return;
+  if (ABSENT.has(error.code) && connection.value === "lost") return;
   if (error.code !== "unauthorized") trouble.value = error;
 }

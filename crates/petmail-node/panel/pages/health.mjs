@@ -1,12 +1,13 @@
 // Whether everything is all right, and if not, what to do: each trouble a sentence with one thing to do. And what protects it.
 
-import { call, download } from "../app/api.mjs";
+import { call } from "../app/api.mjs";
 import { link } from "../app/router.mjs";
 import { askStatus, status } from "../app/store.mjs";
 import { issueText, t } from "../app/strings.mjs";
 import { safeText } from "../app/text.mjs";
-import { Confirm, Field, Page, Trouble, timeIn, useCommand } from "../ui/base.mjs";
+import { Confirm, Page, Trouble, useCommand } from "../ui/base.mjs";
 import { html, useEffect, useState } from "../ui/view.mjs";
+import { Backup, Passphrase, Restore } from "./protection.mjs";
 
 /** @typedef {import("../types").Issue} Issue */
 /** @typedef {import("../types").Check} Check */
@@ -26,10 +27,8 @@ export default function Health() {
     </section>
     <${Doctor} />
     <${Backup} />
-    <section aria-labelledby="restore" class="card"><h2 id="restore">${t("restore")}</h2><p>${t("restoreText")}</p>
-      <p><code>petmail-node restore FILE</code></p></section>
-    <section aria-labelledby="passphrase" class="card"><h2 id="passphrase">${t("passphrase")}</h2><p>${t("passphraseText")}</p>
-      <p><code>petmail-node stop</code><br /><code>petmail-node passphrase set</code></p></section>
+    <${Restore} />
+    <${Passphrase} />
     <${Panic} />
     <p class="hint small">Petmail ${now.version}</p>
   </${Page}>`;
@@ -58,43 +57,6 @@ function Doctor() {
     <button type="button" data-testid="doctor" disabled=${command.busy} onClick=${() => command.run(async () => setChecks((await call("doctor")).checks))}>${command.busy ? t("examining") : t("examine")}</button>
     <${Trouble} problem=${command.problem} />
     <ul class="checks" role="status">${checks?.map((check) => html`<li class=${check.state} data-testid="check"><strong><span aria-hidden="true">${SIGNS[check.state]}</span> <bdi>${safeText(check.check)}</bdi></strong>: ${t(/** @type {any} */ (`check.${check.state}`))} — <bdi>${safeText(check.detail)}</bdi>${check.hint && html`<br /><span class="hint">${safeText(check.hint)}</span>`}</li>`)}</ul>
-  </section>`;
-}
-
-/** Shorter ones are guessed too quickly by whoever finds the file. */
-const GOOD_LENGTH = 16;
-
-function Backup() {
-  const [passphrase, setPassphrase] = useState("");
-  const [again, setAgain] = useState("");
-  const [done, setDone] = useState(false);
-  const command = useCommand();
-  const save = (/** @type {Event} */ event) => {
-    event.preventDefault();
-    void command.run(async () => {
-      const file = await download("backup", { passphrase });
-      const address = URL.createObjectURL(file);
-      const anchor = document.createElement("a");
-      anchor.href = address;
-      anchor.download = `petmail-${timeIn(new Date(), { dateStyle: "short" }).replace(/\D+/g, "-")}.backup`;
-      anchor.click();
-      setTimeout(() => URL.revokeObjectURL(address), 60_000);
-      setPassphrase("");
-      setAgain("");
-      setDone(true);
-    });
-  };
-  const differs = Boolean(again) && again !== passphrase;
-  return html`<section aria-labelledby="backup" class="card"><h2 id="backup">${t("backup")}</h2><p>${t("backupText")}</p>
-    <form onSubmit=${save}>
-      <${Field} label=${t("backupPassphrase")} type="password" autocomplete="new-password" value=${passphrase} set=${setPassphrase} testid="backup-passphrase"
-        hint=${passphrase && passphrase.length < GOOD_LENGTH ? t("weak") : t("passphraseHint")} />
-      <${Field} label=${t("onceMore")} type="password" autocomplete="new-password" value=${again} set=${setAgain} testid="backup-again" />
-      ${differs && html`<p class="problem" role="alert">${t("passphrasesDiffer")}</p>`}
-      <${Trouble} problem=${command.problem} />
-      ${done && html`<p class="good" role="status" data-testid="backup-done">✓ ${t("backupDone")}</p>`}
-      <button type="submit" class="primary" data-testid="backup" disabled=${command.busy || !passphrase || again !== passphrase}>${command.busy ? t("saving") : t("saveBackup")}</button>
-    </form>
   </section>`;
 }
 

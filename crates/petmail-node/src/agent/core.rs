@@ -236,6 +236,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// Tells whether the node has nothing that its owner could miss.
+    pub(crate) fn is_blank(&self) -> bool {
+        let is_open = self.invitations.values().any(Invite::is_open);
+        self.peers.is_empty() && self.mailboxes.is_empty() && !is_open && self.last_message_id == 0
+    }
+
     /// Follows what the owner has chosen anew.
     pub(crate) fn choose(&mut self, profile: Profile) {
         for peer in self.peers.values_mut() {

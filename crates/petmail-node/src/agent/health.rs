@@ -42,6 +42,7 @@ impl Agent {
         let issues = self.issues(&core, &mailboxes, &rendezvous);
         StatusView {
             running: true,
+            locked: false,
             baseurl: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             display_name: core.profile.display_name.clone(),

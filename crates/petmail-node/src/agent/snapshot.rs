@@ -1,10 +1,8 @@
 //! A backup of the running node: everything that is committed, and nothing that is half committed.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufWriter, Seek},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
 };
 
 use anyhow::Context;
@@ -28,9 +26,9 @@ impl Agent {
 
     async fn write_backup(&self, basedir: &Basedir, passphrase: Passphrase) -> anyhow::Result<File> {
         let config = fs::read(basedir.config_file()).context("cannot read the configuration")?;
-        let path = basedir.path().join("backup.tmp");
+        let basedir = basedir.clone();
         let writer = spawn_blocking(move || -> anyhow::Result<_> {
-            let file = nameless_file(&path).context("cannot write a backup")?;
+            let file = basedir.nameless_file().context("cannot write a backup")?;
             Ok(BackupWriter::create(BufWriter::new(file), &passphrase)?)
         });
         let writer = writer.await.context("the backup was interrupted")??;
@@ -43,21 +41,5 @@ impl Agent {
         let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         Ok(file)
-    }
-}
-
-/// Makes a private file and takes its name away, so that nothing is left of it however the process ends.
-fn nameless_file(path: &Path) -> io::Result<File> {
-    // A crash may have left one; another backup may be at the same point, and both get a file of their own.
-    remove_if_present(path)?;
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-    remove_if_present(path)?;
-    Ok(file)
-}
-
-fn remove_if_present(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

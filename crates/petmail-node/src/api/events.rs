@@ -14,6 +14,8 @@ pub(super) async fn events(
     State(shared): State<Shared>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, axum::Error>>> {
     let changes = BroadcastStream::new(shared.agent.subscribe());
+    // A stream of a former life would never end.
+    let changes = changes.take_until(shared.life.clone().cancelled_owned());
     let frames = changes.map(|change| match change {
         Ok(event) => frame(&event),
         Err(BroadcastStreamRecvError::Lagged(_)) => frame(&Event::Lagged),

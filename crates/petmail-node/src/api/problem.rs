@@ -42,6 +42,10 @@ pub(super) enum Refusal {
     TooLarge,
     /// The body did not arrive whole.
     Interrupted,
+    /// The node waits for its passphrase.
+    Locked,
+    /// The node's database is being written anew.
+    Busy,
     /// The body is not what this command takes.
     BadArguments(String),
     /// The agent refuses.
@@ -57,6 +61,8 @@ impl Refusal {
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Locked => StatusCode::LOCKED,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Interrupted | Self::BadArguments(_) => StatusCode::BAD_REQUEST,
             Self::Command(error) => match error.fault {
                 Fault::BadRequest => StatusCode::BAD_REQUEST,
@@ -79,6 +85,8 @@ impl Refusal {
             Self::WrongMethod => "wrong-method",
             Self::NotJson => "not-json",
             Self::TooLarge => "too-large",
+            Self::Locked => "locked",
+            Self::Busy => "busy",
             Self::Interrupted => "interrupted",
             Self::BadArguments(_) => "bad-arguments",
             Self::Command(error) => match error.fault {
@@ -111,6 +119,10 @@ impl Refusal {
             }
             Self::WrongMethod => ("this address takes another method", "commands are sent by POST"),
             Self::NotJson => ("the body is not declared to be JSON", "send `Content-Type: application/json`"),
+            Self::Locked => {
+                ("the node is locked", "open it with its passphrase: `unlock`, or in the control panel")
+            }
+            Self::Busy => ("the node's database is being written anew", "wait a moment, then try again"),
             Self::Interrupted => ("the request's body did not arrive whole", "send it again"),
             Self::TooLarge => {
                 return (format!("the request's body has more than {MAX_BODY_BYTES} bytes"), String::new());

@@ -5,45 +5,55 @@ use axum::{
     Extension, Json, Router,
     extract::State,
     http::{HeaderMap, header},
-    middleware,
     response::IntoResponse,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, any, get, post},
 };
 use petmail_net::address::ClientAddr;
 use rand_core::OsRng;
 use serde_json::{Value, json};
 
 use super::{
-    Shared,
+    Desk, Shared,
     arguments::Arguments,
-    backup::backup,
+    backup::{backup, restore, upload},
     check::{check_draft, check_petname, check_search, check_text},
     codes,
     events::events,
-    guard::{self, Guard},
-    opener,
+    opener, passphrase,
     problem::Refusal,
     settings,
     types::{
         AcceptMailboxRequest, CancelRequest, ContactRequest, ContactView, Direction, Draft, FetchQuery,
         FindMessageRequest, InvitationView, InviteRequest, MailboxRequest, MailboxView, MessageQuery,
         MessageRequest, MessageView, NoArguments, OfferMailboxRequest, OpenView, OpenerRequest,
-        RenameRequest, ResetKeysRequest, ResetKeysView, SearchRequest, SendRequest, StatusView,
+        PassphraseRequest, RenameRequest, ResetKeysRequest, ResetKeysView, SearchRequest, SendRequest,
+        StatusView,
     },
 };
-use crate::panel;
+use crate::{
+    agent::error::{CommandError, Fault},
+    panel,
+};
 
 /// The description of the API for programs.
 const OPENAPI: &str = include_str!("openapi.json");
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
-/// Every path of the API with what answers there. `openapi.json` describes the same ones.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 38] {
+/// What is there whatever the node is doing.
+fn always() -> [(&'static str, MethodRouter<Desk>); 4] {
     [
         ("/api/openapi.json", get(openapi)),
         ("/api/open", post(trade_opener)),
-        ("/api/v1/open", post(open)),
+        ("/api/v1/open", post(make_opener)),
+        ("/api/v1/stop", post(stop)),
+    ]
+}
+
+/// What is there while the node runs. `openapi.json` describes these and the others.
+fn routes() -> [(&'static str, MethodRouter<Shared>); 39] {
+    [
+        ("/api/v1/unlock", post(not_locked)),
         ("/api/v1/status", post(status)),
         ("/api/v1/doctor", post(doctor)),
         ("/api/v1/invite", post(invite)),
@@ -72,27 +82,70 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 38] {
         ("/api/v1/mark-read", post(mark_read)),
         ("/api/v1/events", get(events).post(events)),
         ("/api/v1/backup", post(backup)),
+        ("/api/v1/restore/upload", post(upload)),
+        ("/api/v1/restore", post(restore)),
+        ("/api/v1/passphrase/set", post(passphrase::set)),
+        ("/api/v1/passphrase/remove", post(passphrase::remove)),
         ("/api/v1/settings", post(settings::show)),
         ("/api/v1/settings/set", post(settings::set)),
         ("/api/v1/words", post(codes::list_words)),
         ("/api/v1/check-code", post(codes::check_code)),
         ("/api/v1/qr", post(codes::draw_qr)),
         ("/api/v1/qr/read", post(codes::read_qr)),
-        ("/api/v1/stop", post(stop)),
     ]
 }
 
-/// Puts `guard` before every route, and before what is no route.
-pub(super) fn router(shared: Shared, guard: Guard) -> Router {
-    routes()
-        .into_iter()
-        .fold(Router::new(), |router, (path, method)| router.route(path, method))
+/// What a running node answers with.
+pub(super) fn open(shared: Shared) -> Router {
+    let desk = shared.desk.clone();
+    let running =
+        routes().into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method));
+    complete(desk, running.with_state(shared))
+}
+
+/// What a node that waits for its passphrase answers with.
+pub(super) fn locked(desk: Desk, display_name: &str) -> Router {
+    let status = StatusView {
+        baseurl: desk.base_url.as_ref().to_owned(),
+        ..StatusView::locked(display_name.to_owned())
+    };
+    let locked = refusing(Refusal::Locked, |path| match path {
+        "/api/v1/status" => Some(say(status.clone())),
+        "/api/v1/unlock" => Some(post(passphrase::unlock)),
+        _ => None,
+    });
+    complete(desk.clone(), locked.with_state(desk))
+}
+
+/// What a node answers with while its database is written anew.
+pub(super) fn closed(desk: Desk) -> Router {
+    complete(desk.clone(), refusing(Refusal::Busy, |_| None).with_state(desk))
+}
+
+/// Always answers the same.
+fn say(status: StatusView) -> MethodRouter<Desk> {
+    post(move |_: Arguments<NoArguments>| async { Json(status) })
+}
+
+/// Refuses everything that a running node does, with exceptions.
+fn refusing(refusal: Refusal, except: impl Fn(&str) -> Option<MethodRouter<Desk>>) -> Router<Desk> {
+    routes().into_iter().fold(Router::new(), |router, (path, _)| {
+        let refusal = refusal.clone();
+        router.route(path, except(path).unwrap_or_else(|| any(async move || refusal)))
+    })
+}
+
+/// Adds what is always there, and answers to what is nowhere.
+fn complete(desk: Desk, router: Router) -> Router {
+    let always =
+        always().into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method));
+    always
+        .with_state(desk)
+        .merge(router)
         .route("/", get(panel::index))
         .route("/panel/{*path}", get(panel::asset))
         .fallback(async || Refusal::NoSuchEndpoint)
         .method_not_allowed_fallback(async || Refusal::WrongMethod)
-        .layer(middleware::from_fn_with_state(guard, guard::check))
-        .with_state(shared)
 }
 
 async fn openapi() -> impl IntoResponse {
@@ -101,26 +154,26 @@ async fn openapi() -> impl IntoResponse {
 
 /// Gives the access token to the control panel's page. Whoever asks without an `Origin` is no page.
 async fn trade_opener(
-    State(shared): State<Shared>,
+    State(desk): State<Desk>,
     Extension(client): Extension<ClientAddr>,
     headers: HeaderMap,
     Arguments(request): Arguments<OpenerRequest>,
 ) -> Answer<Value> {
-    let from_page = headers.contains_key(header::ORIGIN) && opener::is_own_user(client, shared.port);
-    if !from_page || !shared.openers.redeem(&request.opener) {
+    let from_page = headers.contains_key(header::ORIGIN) && opener::is_own_user(client, desk.port);
+    if !from_page || !desk.openers.redeem(&request.opener) {
         return Err(Refusal::OpenerRefused);
     }
-    Ok(Json(json!({ "token": shared.token.expose_text() })))
+    Ok(Json(json!({ "token": desk.token.expose_text() })))
 }
 
-async fn open(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<OpenView> {
-    let opener = shared.openers.make(&mut OsRng);
-    Json(OpenView { url: format!("{}/#open={}", shared.base_url, *opener) })
+async fn make_opener(State(desk): State<Desk>, _: Arguments<NoArguments>) -> Json<OpenView> {
+    let opener = desk.openers.make(&mut OsRng);
+    Json(OpenView { url: format!("{}/#open={}", desk.base_url, *opener) })
 }
 
 async fn status(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<StatusView> {
     let status = shared.agent.status().await;
-    Json(StatusView { baseurl: shared.base_url.as_ref().to_owned(), ..status })
+    Json(StatusView { baseurl: shared.desk.base_url.as_ref().to_owned(), ..status })
 }
 
 async fn doctor(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
@@ -289,9 +342,13 @@ async fn cancel(
     Ok(Json(shared.agent.cancel_message(request.id).await?))
 }
 
-async fn stop(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
+async fn not_locked(_: Arguments<PassphraseRequest>) -> Refusal {
+    CommandError::new(Fault::Conflict, "the node is not locked", "it runs already").into()
+}
+
+async fn stop(State(desk): State<Desk>, _: Arguments<NoArguments>) -> Json<Value> {
     tracing::info!("asked to stop");
-    shared.shutdown.cancel();
+    desk.shutdown.cancel();
     Json(json!({ "stopping": true }))
 }
 
@@ -306,7 +363,9 @@ mod tests {
         let described: Value = serde_json::from_str(OPENAPI).unwrap();
         let described: BTreeSet<&str> =
             described["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-        let routed: BTreeSet<&str> = routes().iter().map(|(path, _)| *path).collect();
+        let (always, running) = (always(), routes());
+        let routed = always.iter().map(|(path, _)| *path).chain(running.iter().map(|(path, _)| *path));
+        let routed: BTreeSet<&str> = routed.collect();
         assert_eq!(described, routed);
     }
 }

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     agent::error::{CommandError, Fault},
-    basedir::Basedir,
     config::{self, Config},
 };
 
@@ -22,9 +21,9 @@ static CHANGING: Mutex<()> = Mutex::const_new(());
 
 /// Shows what is chosen.
 pub(super) async fn show(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Answer<SettingsView> {
-    let basedir = shared.basedir.clone();
+    let basedir = shared.desk.basedir.clone();
     let config = blocking(move || Config::load(&basedir.config_file())).await?;
-    Ok(Json(view(&shared.basedir, config)))
+    Ok(Json(view(&shared, config)))
 }
 
 /// Changes what is named: first the file, then the running node.
@@ -33,23 +32,24 @@ pub(super) async fn set(
     Arguments(change): Arguments<SettingsChange>,
 ) -> Answer<SettingsView> {
     let changing = CHANGING.lock().await;
-    let basedir = shared.basedir.clone();
+    let basedir = shared.desk.basedir.clone();
     let config = blocking(move || config::change(&basedir.config_file(), &change)).await?;
     shared.agent.choose(&config).await;
     drop(changing);
-    let view = view(&shared.basedir, config);
+    let view = view(&shared, config);
     shared.agent.publish_event(Event::Settings(view.clone()));
     Ok(Json(view))
 }
 
-fn view(basedir: &Basedir, config: Config) -> SettingsView {
+fn view(shared: &Shared, config: Config) -> SettingsView {
     SettingsView {
         display_name: config.name,
         privacy: config.privacy,
         read_receipts: config.read_receipts,
         copies_everywhere: config.copies_everywhere,
         rendezvous: config.rendezvous,
-        basedir: basedir.path().display().to_string(),
+        encrypted: shared.agent.is_encrypted(),
+        basedir: shared.desk.basedir.path().display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

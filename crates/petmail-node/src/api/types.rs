@@ -266,6 +266,9 @@ pub enum MessageState {
 pub struct StatusView {
     /// Always true in an answer of the node; the command line says false when there is none.
     pub running: bool,
+    /// Whether the node waits for its passphrase; nothing else is known then.
+    #[serde(default)]
+    pub locked: bool,
     /// Where the control API listens.
     pub baseurl: String,
     /// The program's version.
@@ -287,6 +290,26 @@ pub struct StatusView {
     /// The same, for programs.
     #[serde(default)]
     pub issues: Vec<IssueView>,
+}
+
+impl StatusView {
+    /// All that can be said of a node that waits for its passphrase.
+    pub(super) fn locked(display_name: String) -> Self {
+        Self {
+            running: true,
+            locked: true,
+            baseurl: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            display_name,
+            outbox: OutboxView::default(),
+            mailboxes: Vec::new(),
+            rendezvous: RendezvousView::default(),
+            contacts: 0,
+            open_invitations: 0,
+            problems: Vec::new(),
+            issues: Vec::new(),
+        }
+    }
 }
 
 /// Something that is wrong.
@@ -359,7 +382,7 @@ pub enum CheckState {
 }
 
 /// How the rendezvous server is doing. The node connects to it only while an invitation is open.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RendezvousView {
     /// The server's address.
     pub url: String,
@@ -562,31 +585,53 @@ pub struct SkippedContact {
     pub reason: String,
 }
 
-/// What protects a backup.
+/// A secret in a request: wiped when it is dropped, and never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackupRequest {
-    /// The passphrase: one line, 1 to 1,024 bytes of UTF-8.
-    pub passphrase: String,
-}
+#[serde(transparent)]
+pub struct SecretText(String);
 
-impl BackupRequest {
-    /// Takes the passphrase out, to be wiped by whoever holds it.
-    pub(super) fn into_passphrase(mut self) -> Zeroizing<String> {
-        Zeroizing::new(std::mem::take(&mut self.passphrase))
+impl SecretText {
+    /// Holds a secret.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Takes the text out, to be wiped by whoever holds it.
+    pub(super) fn into_text(mut self) -> Zeroizing<String> {
+        Zeroizing::new(std::mem::take(&mut self.0))
     }
 }
 
-impl Drop for BackupRequest {
+impl Drop for SecretText {
     fn drop(&mut self) {
-        self.passphrase.zeroize();
+        self.0.zeroize();
     }
 }
 
-impl fmt::Debug for BackupRequest {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BackupRequest(redacted)")
+        f.write_str("SecretText(redacted)")
     }
+}
+
+/// The passphrase of the node, or of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassphraseRequest {
+    /// The passphrase: one line, 1 to 1,024 bytes of UTF-8.
+    pub passphrase: SecretText,
+}
+
+/// A new passphrase for the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassphraseChange {
+    /// The one that holds, if there is one.
+    #[serde(default)]
+    pub passphrase: Option<SecretText>,
+    /// The new one, within the same bounds.
+    pub new_passphrase: SecretText,
 }
 
 /// A new petname for a contact.

@@ -20,7 +20,7 @@ use super::{
     terminal,
 };
 use crate::{
-    api::types::BackupRequest,
+    api::types::{PassphraseRequest, SecretText},
     backup::{self, BackupWriter},
     basedir::Basedir,
     config::Config,
@@ -84,7 +84,7 @@ impl Backup {
 
 /// Has the running node make the backup.
 async fn download(basedir: &Basedir, passphrase: &Passphrase, file: &mut File) -> Result<(), Failure> {
-    let request = BackupRequest { passphrase: passphrase.expose_text().to_owned() };
+    let request = PassphraseRequest { passphrase: SecretText::new(passphrase.expose_text()) };
     let mut answer = Client::find(basedir)?.download("backup", &request).await?;
     let broken = |error| Failure::failed(format!("the node broke off: {error}")).hint("try again");
     while let Some(chunk) = answer.chunk().await.map_err(broken)? {

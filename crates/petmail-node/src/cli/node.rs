@@ -10,7 +10,12 @@ use super::{
     passphrase::{self, Unlocked},
     terminal,
 };
-use crate::{agent::error::CommandError, basedir::Basedir, daemon};
+use crate::{
+    agent::error::CommandError,
+    basedir::Basedir,
+    daemon::{self, Key},
+    life::Entry,
+};
 
 /// Start the node, in the background unless told otherwise
 #[derive(Debug, Args)]
@@ -18,7 +23,8 @@ use crate::{agent::error::CommandError, basedir::Basedir, daemon};
     after_help = "Prints the base URL of the control API once the node is ready; with --foreground, `ready URL`.\n\n\
     A node with a passphrase asks for it before it goes to the background.\n\n\
     Examples:\n  petmail-node -d n1 start\n  petmail-node -d n1 start --foreground\n  \
-    petmail-node -d n1 start --passphrase-file /run/secrets/petmail"
+    petmail-node -d n1 start --passphrase-file /run/secrets/petmail\n  \
+    petmail-node -d n1 start --locked"
 )]
 pub(super) struct Start {
     /// Stay in the foreground, log to standard error, stop on Ctrl-C or SIGTERM
@@ -27,6 +33,9 @@ pub(super) struct Start {
     /// Accepted for scripts; `start` never opens a browser
     #[arg(long)]
     no_open: bool,
+    /// If the node has a passphrase, start without it, and wait for `unlock`
+    #[arg(long, conflicts_with_all = ["passphrase_file", "passphrase_fd"])]
+    locked: bool,
     #[command(flatten)]
     passphrase: passphrase::Source,
 }
@@ -52,12 +61,20 @@ impl Start {
             return Err(Failure::failed(format!("the node in {dir} is running already (process {pid})"))
                 .hint("use `status` to see it, or `restart`"));
         }
+        if self.locked
+            && let Some(vault) = passphrase::locked(basedir)?
+        {
+            return match self.foreground {
+                true => run_in_foreground(basedir, Entry::Locked(vault), log_format),
+                false => start_in_background(basedir, Key::Later, log_format),
+            };
+        }
         let unlocked = passphrase::unlock(basedir, &self.passphrase)?;
         passphrase::note_unused(unlocked.as_ref(), &self.passphrase);
-        if self.foreground {
-            return run_in_foreground(basedir, unlocked, log_format);
+        match self.foreground {
+            true => run_in_foreground(basedir, entry(unlocked), log_format),
+            false => start_in_background(basedir, key(unlocked), log_format),
         }
-        start_in_background(basedir, unlocked, log_format)
     }
 }
 
@@ -80,11 +97,19 @@ impl Restart {
         if basedir.running().map_err(Failure::failed)?.is_some() {
             stop(basedir)?;
         }
-        start_in_background(basedir, unlocked, log_format)
+        start_in_background(basedir, key(unlocked), log_format)
     }
 }
 
-/// Starts the node in the background unless it runs.
+fn entry(unlocked: Option<Unlocked>) -> Entry {
+    Entry::Open(unlocked.map(|unlocked| unlocked.vault))
+}
+
+fn key(unlocked: Option<Unlocked>) -> Key {
+    unlocked.map_or(Key::NotNeeded, |unlocked| Key::Passphrase(unlocked.passphrase))
+}
+
+/// Starts the node in the background unless it runs; locked, if its passphrase is needed and nobody can be asked.
 pub(super) fn ensure_running(
     basedir: &Basedir,
     source: &passphrase::Source,
@@ -95,28 +120,27 @@ pub(super) fn ensure_running(
     if runs()? {
         return Ok(());
     }
-    let unlocked = passphrase::unlock(basedir, source)?;
-    passphrase::note_unused(unlocked.as_ref(), source);
-    let passphrase = unlocked.map(|unlocked| unlocked.passphrase);
-    match block_on(daemon::start_in_background(basedir, passphrase, log_format)) {
+    let key = if source.is_terminal() && !passphrase::can_ask() && passphrase::locked(basedir)?.is_some() {
+        Key::Later
+    } else {
+        let unlocked = passphrase::unlock(basedir, source)?;
+        passphrase::note_unused(unlocked.as_ref(), source);
+        key(unlocked)
+    };
+    match block_on(daemon::start_in_background(basedir, key, log_format)) {
         // Somebody else was faster.
         Err(_) if runs()? => Ok(()),
         started => started.map(drop),
     }
 }
 
-fn run_in_foreground(
-    basedir: &Basedir,
-    unlocked: Option<Unlocked>,
-    log_format: LogFormat,
-) -> Result<(), Failure> {
-    let vault = unlocked.map(|unlocked| unlocked.vault);
+fn run_in_foreground(basedir: &Basedir, entry: Entry, log_format: LogFormat) -> Result<(), Failure> {
     init_logging(log_format).map_err(Failure::failed)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {
         let shutdown = shutdown_on_signals().map_err(Failure::failed)?;
-        daemon::run(basedir, vault, shutdown).await.map_err(|error| explain(&error))
+        daemon::run(basedir, entry, shutdown).await.map_err(|error| explain(&error))
     })
 }
 
@@ -129,13 +153,8 @@ fn explain(error: &anyhow::Error) -> Failure {
     Failure::failed(format!("{error:#}")).hint(hint)
 }
 
-fn start_in_background(
-    basedir: &Basedir,
-    unlocked: Option<Unlocked>,
-    log_format: LogFormat,
-) -> Result<(), Failure> {
-    let passphrase = unlocked.map(|unlocked| unlocked.passphrase);
-    let url = block_on(daemon::start_in_background(basedir, passphrase, log_format))?;
+fn start_in_background(basedir: &Basedir, key: Key, log_format: LogFormat) -> Result<(), Failure> {
+    let url = block_on(daemon::start_in_background(basedir, key, log_format))?;
     terminal::print(&format!("{url}\n"))
 }
 

@@ -1,5 +1,10 @@
 //! `open`: shows the control panel in the browser, and starts the node if need be.
 
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+};
+
 use clap::Args;
 use petmail_net::program::{Failure, LogFormat};
 
@@ -25,6 +30,17 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn run(self, basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
+        let is_seen = self.no_open || io::stderr().is_terminal();
+        let opened = self.open(basedir, log_format);
+        if let Err(failure) = &opened
+            && !is_seen
+        {
+            show(failure);
+        }
+        opened
+    }
+
+    fn open(self, basedir: &Basedir, log_format: LogFormat) -> Result<(), Failure> {
         if self.create && !basedir.has_node() {
             create_node::create(basedir, &Config::default())?;
         }
@@ -39,5 +55,16 @@ impl Open {
             }
         }
         terminal::print(&format!("{}\n", view.url))
+    }
+}
+
+/// Shows why nothing opens to somebody who chose it in a menu: as a text file, which every desktop can show.
+fn show(failure: &Failure) {
+    let file = std::env::temp_dir().join(format!("petmail-does-not-open-{}.txt", std::process::id()));
+    let written = fs::OpenOptions::new().write(true).create_new(true).open(&file);
+    let written = written.and_then(|mut file| writeln!(file, "Petmail does not open.\n\n{failure}"));
+    // Standard error has it as well.
+    if written.is_ok() {
+        open::that_detached(&file).unwrap_or_default();
     }
 }

@@ -10,10 +10,17 @@ use std::{
 use clap::{Args, Subcommand};
 use petmail_net::program::{DirLock, Failure};
 use petmail_proto::at_rest::{MAX_PASSPHRASE_BYTES, Passphrase as Text};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{block_on, client::require_node, terminal};
+use super::{
+    block_on,
+    client::{Client, require_node},
+    terminal,
+};
 use crate::{
+    api::types::{PassphraseRequest, SecretText, StatusView},
+    backup::in_place,
     basedir::Basedir,
     daemon,
     vault::{self, LockedVault, Vault, VaultError},
@@ -87,7 +94,8 @@ impl Set {
             let source = if new.is_terminal() { &self.source } else { &new };
             let passphrase = source.read_new("Passphrase for this node: ")?;
             terminal::note("encrypting the database …");
-            block_on(async { vault::encrypt(basedir, &passphrase).await.map_err(Failure::failed) })?;
+            block_on(async { vault::encrypt(basedir, &passphrase).await.map_err(Failure::failed) })
+                .map(drop)?;
             return terminal::print(
                 "the database is encrypted; `start` asks for the passphrase from now on\n",
             );
@@ -110,11 +118,44 @@ impl Remove {
     }
 }
 
+/// Give a locked node its passphrase
+#[derive(Debug, Args)]
+#[command(after_help = "For a node that was started with `start --locked`, or from the desktop's menu.\n\n\
+    Examples:\n  petmail-node -d n1 unlock")]
+pub(super) struct Unlock {
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Unlock {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let client = Client::find(basedir)?;
+        let status: StatusView = block_on(async { client.ask("status").await })?;
+        if !status.locked {
+            return Err(Failure::failed("the node is not locked").hint("it runs already"));
+        }
+        let passphrase = self.source.read("Passphrase of this node: ")?;
+        let request = PassphraseRequest { passphrase: SecretText::new(passphrase.expose_text()) };
+        block_on(async { client.call::<Value>("unlock", &request).await })?;
+        terminal::print("the node is open\n")
+    }
+}
+
 /// A vault with the passphrase that opened it.
 #[derive(Debug)]
 pub(super) struct Unlocked {
     pub(super) passphrase: Text,
     pub(super) vault: Vault,
+}
+
+/// Finds the vault of the node in `basedir`, if it has one.
+pub(super) fn locked(basedir: &Basedir) -> Result<Option<LockedVault>, Failure> {
+    LockedVault::find(basedir).map_err(fail)
+}
+
+/// Whether there is somebody who can be asked.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal()
 }
 
 /// Asks for the passphrase of the node in `basedir`, if it has one.
@@ -155,8 +196,10 @@ pub(super) fn note_unused(unlocked: Option<&Unlocked>, source: &Source) {
 /// Keeps the node in `basedir` from being started.
 pub(super) fn lock_stopped(basedir: &Basedir) -> Result<DirLock, Failure> {
     require_node(basedir)?;
-    block_on(async { daemon::lock(basedir).await.map_err(Failure::failed) })
-        .map_err(|failure| failure.hint("stop the node first, with `stop`"))
+    let lock = block_on(async { daemon::lock(basedir).await.map_err(Failure::failed) })
+        .map_err(|failure| failure.hint("stop the node first, with `stop`"))?;
+    in_place::undo_interrupted(basedir).map_err(Failure::failed)?;
+    Ok(lock)
 }
 
 fn fail(error: VaultError) -> Failure {
@@ -209,7 +252,7 @@ impl Source {
 }
 
 fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {
-    if !io::stdin().is_terminal() {
+    if !can_ask() {
         return Err(Failure::failed("a passphrase is needed, and there is no terminal to ask for it")
             .hint("use --passphrase-file FILE or --passphrase-fd N"));
     }

@@ -69,6 +69,11 @@ impl PrintBaseurl {
 }
 
 fn describe(status: &StatusView) -> String {
+    if status.locked {
+        let lines =
+            [("running", status.baseurl.as_str()), ("locked", "waits for its passphrase: use `unlock`")];
+        return lines.iter().map(|(heading, text)| format!("{heading:<11} {}\n", one_line(text))).collect();
+    }
     let name = if status.display_name.is_empty() { "(none)" } else { status.display_name.as_str() };
     let mut lines = vec![
         ("running", format!("{}, version {}", status.baseurl, status.version)),

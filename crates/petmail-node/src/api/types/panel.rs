@@ -19,6 +19,8 @@ pub struct SettingsView {
     pub copies_everywhere: bool,
     /// The rendezvous server.
     pub rendezvous: String,
+    /// Whether a passphrase protects the node.
+    pub encrypted: bool,
     /// The node's folder.
     pub basedir: String,
     /// The program's version.

@@ -1,0 +1,144 @@
+//! The lives of a node's process: locked, until somebody has the passphrase; open; and open anew, after its database was
+//! written anew by order of its owner.
+
+use anyhow::Context;
+use petmail_net::CancellationToken;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    agent::{
+        Agent,
+        error::{CommandError, Fault},
+    },
+    api::lives::{Lives, Order, Ordered},
+    backup::in_place,
+    basedir::Basedir,
+    config::Config,
+    node::Node,
+    vault::{self, LockedVault, Vault},
+};
+
+/// How a process finds the node.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// Not encrypted, or with its key.
+    Open(Option<Vault>),
+    /// Encrypted; whoever has the passphrase opens it later.
+    Locked(LockedVault),
+}
+
+/// What a process leads its lives with.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) basedir: Basedir,
+    pub(crate) lives: Lives,
+    pub(crate) orders: mpsc::Receiver<Ordered>,
+    pub(crate) shutdown: CancellationToken,
+    /// Why this node may be a copy of another one.
+    pub(crate) copy: Option<String>,
+}
+
+/// Who waits to be told how an order went, once the node is open again.
+type Waiting = (oneshot::Sender<Result<(), CommandError>>, Result<(), CommandError>);
+
+impl Process {
+    /// Lives until the shutdown. Calls `ready` once the control API answers.
+    ///
+    /// # Errors
+    /// The node cannot be opened, or failed so that it cannot go on.
+    pub(crate) async fn run(
+        mut self,
+        entry: Entry,
+        ready: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut ready = Some(ready);
+        let mut waiting: Option<Waiting> = None;
+        let mut vault = match entry {
+            Entry::Open(vault) => vault,
+            Entry::Locked(_) => {
+                self.lives.lock(&Config::load(&self.basedir.config_file())?.name);
+                ready.take().map_or(Ok(()), |ready| ready())?;
+                tracing::info!("locked: waiting for the passphrase");
+                let Some((vault, tell)) = self.unlocked().await else { return Ok(()) };
+                self.lives.close();
+                waiting = Some((tell, Ok(())));
+                Some(vault)
+            }
+        };
+        loop {
+            let config = Config::load(&self.basedir.config_file())?;
+            let node = Node::open(self.basedir.path(), &config, vault.clone()).await?;
+            let agent = node.agent();
+            agent.set_copy(self.copy.clone());
+            let life = self.shutdown.child_token();
+            self.lives.open(agent.clone(), life.clone());
+            ready.take().map_or(Ok(()), |ready| ready())?;
+            if let Some((tell, done)) = waiting.take() {
+                // Whoever ordered it may have gone.
+                drop(tell.send(done));
+            }
+            let running = node.run(life.clone());
+            tokio::pin!(running);
+            let (order, tell) = tokio::select! {
+                ended = &mut running => return ended,
+                Some(order) = self.orders.recv() => order,
+            };
+            self.lives.close();
+            life.cancel();
+            running.await?;
+            if self.shutdown.is_cancelled() {
+                return Ok(());
+            }
+            let done = self.carry_out(order, &agent, &mut vault).await;
+            waiting = Some((tell, done));
+        }
+    }
+
+    /// Waits for the passphrase; returns nothing at the shutdown.
+    async fn unlocked(&mut self) -> Option<(Vault, oneshot::Sender<Result<(), CommandError>>)> {
+        loop {
+            let ordered = tokio::select! {
+                () = self.shutdown.cancelled() => None,
+                ordered = self.orders.recv() => ordered,
+            };
+            match ordered? {
+                (Order::Unlock(vault), tell) => return Some((vault, tell)),
+                (_, tell) => drop(tell.send(Err(conflict("the node is locked")))),
+            }
+        }
+    }
+
+    /// Carries out an order while nobody has the database open. Whatever goes wrong, the node is as it was.
+    async fn carry_out(
+        &self,
+        order: Order,
+        agent: &Agent,
+        vault: &mut Option<Vault>,
+    ) -> Result<(), CommandError> {
+        let basedir = &self.basedir;
+        let done = match (order, vault.clone()) {
+            (Order::Unlock(_), _) => return Err(conflict("the node is not locked")),
+            (Order::Encrypt(_), Some(_)) => return Err(conflict("the node has a passphrase already")),
+            (Order::Decrypt, None) => return Err(conflict("the node has no passphrase")),
+            (Order::Encrypt(passphrase), None) => {
+                vault::encrypt(basedir, &passphrase).await.map(|new| *vault = Some(new))
+            }
+            (Order::Decrypt, Some(old)) => vault::decrypt(basedir, old).await.map(|()| *vault = None),
+            (Order::Restore(backup), _) => {
+                agent.refuse_unless_blank().await?;
+                in_place::restore(basedir, backup).await.context("cannot restore")
+            }
+        };
+        done.map_err(|error| {
+            CommandError::new(
+                Fault::Internal,
+                format!("{error:#}"),
+                "mend what is named, then try again; nothing was changed",
+            )
+        })
+    }
+}
+
+fn conflict(problem: &str) -> CommandError {
+    CommandError::new(Fault::Conflict, problem, "nothing was changed")
+}
