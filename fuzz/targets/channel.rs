@@ -12,7 +12,8 @@ use petmail_proto::{
         key_ring::{KeyPacket, adopt},
         message::{MsgC, Outgoing},
         own_half::OwnHalf,
-        payload::{ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, Payload, TRANSPORTS},
+        payload::{ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, PROFILE, Payload, TRANSPORTS},
+        profile::{Picture, ProfilePacket},
         record::{KeyId, Transports},
         window::Windows,
     },
@@ -120,7 +121,12 @@ fn channel_reset(half: &OwnHalf) -> ChannelReset {
 fn payload(half: &OwnHalf, data: &[u8]) {
     let acks = AckPacket { base: NUMBER, ..AckPacket::default() };
     let keys = KeyPacket { newest: None, using: KeyId { epoch: 1, index: 2 } };
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x40\0\0\0\x40\x08\x06\0\0\0".to_vec();
+    let profile = ProfilePacket { serial: 1, name: "Bob".to_owned(), picture: Picture::parse(png).ok() };
+    // Any kind of picture, not only what an edit of that one makes.
+    drop(Picture::parse(data.to_vec()));
     let honest = Payload::new(MessageId::from_bytes([1; 16]))
+        .with(PROFILE, &profile)
         .with(BASIC, &"hello")
         .with(ACK, &acks)
         .with(KEY, &keys)
@@ -132,6 +138,9 @@ fn payload(half: &OwnHalf, data: &[u8]) {
         drop(payload.packet::<IntroductionPacket>(INTRODUCTION));
         if let Some(transports) = payload.packet::<Transports>(TRANSPORTS) {
             transports.check().ok();
+        }
+        if let Some(profile) = payload.packet::<ProfilePacket>(PROFILE) {
+            assert!(!profile.is_bounded() || !profile.name.contains('\n'));
         }
         if let Some(newest) = payload.packet::<KeyPacket>(KEY).and_then(|keys| keys.newest) {
             let mut known = half.record().receiver_key;

@@ -1,7 +1,12 @@
 //! Two people meet and write to each other in their browsers.
 
+use std::fs;
+use std::path::Path;
+
 use petmail_integration_tests::browser::{Browser, ENTER, RELEASED, SHIFT, id};
+use petmail_integration_tests::wait::eventually;
 use petmail_integration_tests::world::{Start, World};
+use serde_json::json;
 
 /// Makes a code in the panel and returns it.
 fn make_code(browser: &Browser, petname: &str) -> String {
@@ -77,17 +82,13 @@ fn two_browsers_invite_each_other_and_chat() {
     hers.see_where(&id("room-1"), |text| text.contains("half a thought"));
     hers.reload();
     hers.see("composer");
-    petmail_integration_tests::wait::eventually("the draft is back", || {
-        (hers.value("composer") == "half a thought").then_some(())
-    });
+    eventually("the draft is back", || (hers.value("composer") == "half a thought").then_some(()));
 
     // Nobody looks at the conversation, so what comes in is not read.
     his.page("#/people");
     hers.fill("composer", &["unseen", ENTER].concat());
     his.see_where("nav .badge", |count| count == "1");
-    petmail_integration_tests::wait::eventually("the title counts", || {
-        his.title().starts_with("(1)").then_some(())
-    });
+    eventually("the title counts", || his.title().starts_with("(1)").then_some(()));
 }
 
 #[test]
@@ -108,4 +109,44 @@ fn a_wrong_code_fails_on_both_sides_with_what_to_do() {
     his.fill("code-input", "nonsense");
     his.click("submit-code");
     his.see("problem");
+}
+
+#[test]
+fn a_name_and_a_picture_reach_contacts() {
+    let world = World::new();
+    let (alice, bob) = world.two_who_met(Start::Background);
+    let (hers, his) = (Browser::at(&alice), Browser::at(&bob));
+    his.page("#/people/1");
+    his.see("contact-page");
+    hers.click("nav-settings");
+    hers.fill("display-name", "Alicia Keys");
+    hers.click("save-name");
+    his.see_where(&id("contact-page"), |page| page.contains("Alicia Keys"));
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/images/conversation.png");
+    hers.choose_file("choose-picture", &picture.canonicalize().unwrap());
+    hers.see("own-picture");
+    hers.is_accessible();
+    // The browser has drawn it: it is a picture, and its petname stays.
+    let width = "return document.querySelector('[data-testid=picture]')?.naturalWidth";
+    eventually("the picture is shown", || (his.script(width, &[]) == json!(256)).then_some(()));
+    assert_eq!(bob.addressbook()[0]["petname"], json!("Alice"));
+    his.is_accessible();
+    // Somebody who becomes a contact later is told as well.
+    let carol = world.node("Carol", Start::Background);
+    carol.use_code("Alice", &alice.invite("Carol"));
+    eventually("Carol has the picture", || {
+        carol.addressbook().first().filter(|contact| contact["picture"].is_string()).map(drop)
+    });
+
+    let bad = world.path("bad.png");
+    fs::write(&bad, "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>").unwrap();
+    hers.choose_file("choose-picture", &bad);
+    hers.see("problem");
+    for picture in ["PHN2Zy8+", "?", &"A".repeat(40_000)] {
+        let refused = alice.api().call("settings/picture", &json!({"picture": picture})).unwrap_err();
+        assert_eq!(refused["code"], json!("bad-request"), "{picture}");
+    }
+    hers.click("remove-picture");
+    his.see_no(&id("picture"));
+    hers.see_no(&id("own-picture"));
 }

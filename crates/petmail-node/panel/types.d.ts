@@ -42,6 +42,7 @@ export interface Contact extends Reason {
   cid: number;
   petname: string;
   display_name: string;
+  picture: string | null;
   state: ContactState;
   can_send: boolean;
   safety_words: string;
@@ -112,6 +113,7 @@ export interface Check {
 
 export interface Settings {
   display_name: string;
+  picture: string | null;
   privacy: "normal" | "high";
   read_receipts: boolean;
   copies_everywhere: boolean;

@@ -10,6 +10,7 @@ mod doctor;
 pub mod error;
 mod health;
 mod page;
+mod profile;
 pub(crate) mod records;
 #[doc(hidden)]
 pub mod seed;
@@ -44,7 +45,6 @@ use crate::{
     api::types::{
         Event, InvitationView, InviteRequest, MailboxView, MessageQuery, MessageView, OfferMailboxRequest,
     },
-    config::Config,
     db::{Db, Write},
     network::{Network, Place},
 };
@@ -105,6 +105,7 @@ impl Agent {
             agent.step(|core, step, now| core.take_over_accounts(step, now, &mut OsRng)).await?;
         }
         agent.step(|core, step, now| core.resume_invitations(step, now, &mut OsRng)).await?;
+        agent.step(|core, step, now| core.follow_name(step, now)).await?;
         agent.finish_removals().await?;
         agent.tell_contacts().await?;
         // The node may have stopped between a new contact and the messages that waited for it.
@@ -253,11 +254,6 @@ impl Agent {
             events.push(Event::Message(view::message(peer, key, &message, packets, now())));
         }
         events
-    }
-
-    /// Follows what the owner has chosen anew, as far as a running node can.
-    pub(crate) async fn choose(&self, config: &Config) {
-        self.0.core.lock().await.choose(Profile::of(config));
     }
 
     /// Publishes an event that no step of the core brings about.
@@ -470,7 +466,7 @@ impl Agent {
                 for cid in chunk {
                     // A contact may have been removed meanwhile.
                     if core.peers.contains_key(cid) {
-                        core.announce_mailboxes(step, *cid, now, &mut OsRng)?;
+                        core.announce(step, *cid, now, &mut OsRng)?;
                     }
                 }
                 Ok(())

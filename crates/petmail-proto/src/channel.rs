@@ -14,6 +14,7 @@ pub mod lookup;
 pub mod message;
 pub mod own_half;
 pub mod payload;
+pub mod profile;
 pub mod record;
 pub mod reset;
 pub mod window;

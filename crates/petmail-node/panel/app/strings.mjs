@@ -68,7 +68,7 @@ export const en = {
   panic: "Somebody may have copied my keys", panicText: "All contacts and mailboxes get new keys, and a stolen copy is worth nothing any more. Nobody has to be added again.", resetAll: "Replace all keys",
   resetDone: { one: "{count} contact is being told.", other: "{count} contacts are being told." }, resetSkipped: { one: "{count} could not be.", other: "{count} could not be." },
   // Settings.
-  profile: "You", profileHint: "What people see whom you add from now on.", displayName: "Your name", privacy: "Privacy",
+  profile: "You", profileHint: "What people see whom you know.", displayName: "Your name", yourPicture: "Your picture", removePicture: "Remove the picture", noPicture: "This is no picture that can be read.", noPictureHint: "Take one in PNG, JPEG or WebP.", privacy: "Privacy",
   readReceipts: "Tell contacts what I have read", readReceiptsHint: "They see “read” at their messages.", highPrivacy: "Say less about when I am here", highPrivacyHint: "Confirmations are delayed by up to a minute.", copiesEverywhere: "Use all of a contact's mailboxes at once", copiesEverywhereHint: "Else the first that works is used.",
   thisBrowser: "This browser", theme: "Looks", "theme.system": "As the computer", "theme.light": "Light", "theme.dark": "Dark", language: "Language", notifications: "Notifications", "notify.off": "None", "notify.name": "Who wrote", "notify.text": "Who wrote, and what", notifyRefused: "The browser does not allow it. Look into its settings for this page.",
   about: "About", version: "Version", folder: "Folder", rendezvous: "Rendezvous server",
@@ -143,7 +143,7 @@ export const de = {
   encrypting: "Das dauert einige Sekunden …", passphraseHolds: "Das neue Passwort gilt.", passphraseGone: "Petmail hat kein Passwort mehr.",
   panic: "Jemand könnte meine Schlüssel kopiert haben", panicText: "Alle Kontakte und Postfächer bekommen neue Schlüssel, und eine gestohlene Kopie ist nichts mehr wert. Niemand muss neu hinzugefügt werden.", resetAll: "Alle Schlüssel ersetzen",
   resetDone: { one: "{count} Kontakt wird benachrichtigt.", other: "{count} Kontakte werden benachrichtigt." }, resetSkipped: { one: "{count} konnte es nicht werden.", other: "{count} konnten es nicht werden." },
-  profile: "Du", profileHint: "Was Personen sehen, die du von jetzt an hinzufügst.", displayName: "Dein Name", privacy: "Privatsphäre",
+  profile: "Du", profileHint: "Was die Leute sehen, die du kennst.", displayName: "Dein Name", yourPicture: "Dein Bild", removePicture: "Bild entfernen", noPicture: "Das ist kein Bild, das sich lesen lässt.", noPictureHint: "Nimm eines in PNG, JPEG oder WebP.", privacy: "Privatsphäre",
   readReceipts: "Kontakten sagen, was ich gelesen habe", readReceiptsHint: "Sie sehen dann „gelesen“ an ihren Nachrichten.", highPrivacy: "Weniger darüber sagen, wann ich da bin", highPrivacyHint: "Bestätigungen werden bis zu einer Minute verzögert.", copiesEverywhere: "Alle Postfächer eines Kontakts zugleich benutzen", copiesEverywhereHint: "Sonst wird das erste benutzt, das geht.",
   thisBrowser: "Dieser Browser", theme: "Aussehen", "theme.system": "Wie der Rechner", "theme.light": "Hell", "theme.dark": "Dunkel", language: "Sprache", notifications: "Benachrichtigungen", "notify.off": "Keine", "notify.name": "Wer schrieb", "notify.text": "Wer was schrieb", notifyRefused: "Der Browser erlaubt es nicht. Sieh in seinen Einstellungen für diese Seite nach.",
   about: "Über Petmail", version: "Version", folder: "Ordner", rendezvous: "Rendezvous-Server",

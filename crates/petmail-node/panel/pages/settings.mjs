@@ -1,11 +1,13 @@
 // What this person has chosen: in the node, or for this browser only.
 
-import { call } from "../app/api.mjs";
+import { call, Problem } from "../app/api.mjs";
+import { drawn } from "../app/draw.mjs";
 import { chooseNotifications, notifies } from "../app/notify.mjs";
+import { pictureAt } from "../app/pictures.mjs";
 import { askStatus, listen, report } from "../app/store.mjs";
 import { language, languages, t } from "../app/strings.mjs";
 import { theme } from "../app/theme.mjs";
-import { Field, Page, Switch, Trouble, useCommand } from "../ui/base.mjs";
+import { Field, Page, Switch, Trouble, useCommand, useId } from "../ui/base.mjs";
 import { html, useEffect, useState } from "../ui/view.mjs";
 
 /** @typedef {import("../types").Settings} Chosen */
@@ -36,7 +38,22 @@ function Profile({ settings, set }) {
     set(await call("settings/set", body));
     await askStatus();
   });
+  const id = useId();
+  const picture = pictureAt(settings.picture);
+  const choose = (/** @type {any} */ event) => command.run(async () => {
+    const [file] = event.target.files;
+    event.target.value = "";
+    const chosen = file && await drawn(file);
+    if (!chosen) throw new Problem(t("noPicture"), t("noPictureHint"), "no-picture");
+    set(await call("settings/picture", { picture: chosen }));
+  });
   return html`<section aria-labelledby="profile"><h2 id="profile">${t("profile")}</h2><p class="hint">${t("profileHint")}</p>
+    <div class="person">
+      ${picture && html`<img class="avatar large" src=${picture} alt=${t("yourPicture")} data-testid="own-picture" />`}
+      <div class="field"><label for=${id}>${t("yourPicture")}</label>
+        <input id=${id} type="file" accept="image/*" data-testid="choose-picture" onChange=${choose} />
+        ${picture && html`<button type="button" data-testid="remove-picture" disabled=${command.busy} onClick=${() => command.run(async () => set(await call("settings/picture", { picture: null })))}>${t("removePicture")}</button>`}</div>
+    </div>
     <form class="inline" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void change({ display_name: name.trim() }); }}>
       <${Field} label=${t("displayName")} value=${name} set=${setName} max=${100} testid="display-name" />
       <button type="submit" disabled=${command.busy || name.trim() === settings.display_name} data-testid="save-name">${t("save")}</button>

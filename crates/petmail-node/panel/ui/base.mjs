@@ -1,6 +1,7 @@
 // Small parts that pages are made of.
 
 import { Problem } from "../app/api.mjs";
+import { pictureOf } from "../app/pictures.mjs";
 import { language, t } from "../app/strings.mjs";
 import { safeName } from "../app/text.mjs";
 import { html, useEffect, useRef, useState } from "./view.mjs";
@@ -8,8 +9,10 @@ import { html, useEffect, useRef, useState } from "./view.mjs";
 /** A name of somebody, safe and on one line. @param {{name: string, class?: string}} props */
 export const Name = ({ name, class: kind = "" }) => html`<bdi class="name ${kind}" title=${safeName(name)}>${safeName(name) || t("noName")}</bdi>`;
 
-/** The letter that stands for a person. @param {{name: string, cid?: number, large?: boolean}} props */
-export function Avatar({ name, cid = 0, large = false }) {
+/** The picture of a contact, or the letter that stands for one. @param {{name: string, cid: number, large?: boolean}} props */
+export function Avatar({ name, cid, large = false }) {
+  const picture = pictureOf(cid);
+  if (picture) return html`<img class="avatar${large ? " large" : ""}" src=${picture} alt="" data-testid="picture" />`;
   const letter = [...safeName(name).trim()][0]?.toUpperCase() ?? "?";
   return html`<span class="avatar tint${cid % 6}${large ? " large" : ""}" aria-hidden="true">${letter}</span>`;
 }

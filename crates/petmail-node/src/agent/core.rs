@@ -13,6 +13,7 @@ pub(super) mod invite;
 mod keys;
 pub(super) mod mailboxes;
 mod offer;
+mod profile;
 mod provider;
 mod reading;
 mod receive;
@@ -51,7 +52,7 @@ pub(crate) use self::{
 };
 use super::records::{
     AGENT, CONTACTS, Contact, INVITATIONS, InvitationRow, KEYS, Keys, MAILBOXES, Mailbox, Message,
-    MessageKey, PROGRESS, Progress, Queued, SETTINGS_KEY, Settings,
+    MessageKey, OwnProfile, PROGRESS, Profiles, Progress, Queued, SETTINGS_KEY, Settings,
 };
 use crate::{
     api::types::Event,
@@ -111,6 +112,8 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     /// When it was heard of last, to the minute.
     pub(crate) heard: Option<UnixMillis>,
+    /// What each knows of the other's profile.
+    pub(crate) profiles: Profiles,
     /// What was wrong with the last attempt to deliver.
     pub(crate) trouble: Option<String>,
     /// Whether the contact is told the newest key although it said to have it: what it sends is for an older one.
@@ -144,7 +147,17 @@ impl Subkeys {
 impl Peer {
     fn new(contact: Contact, keys: KeyRing, progress: Progress, outbox: Outbox) -> Self {
         let subkeys = Subkeys::of(&contact);
-        Self { subkeys, contact, keys, progress, outbox, heard: None, trouble: None, tells_key: false }
+        Self {
+            subkeys,
+            contact,
+            keys,
+            progress,
+            outbox,
+            heard: None,
+            profiles: Profiles::default(),
+            trouble: None,
+            tells_key: false,
+        }
     }
 
     /// Opens the envelope of a message for this side's half, present or former.
@@ -177,6 +190,10 @@ pub(crate) struct Stored {
     pub(crate) mids: BTreeMap<(u32, MessageId), UnixMillis>,
     /// When contacts were heard of last.
     pub(crate) heard: BTreeMap<u32, UnixMillis>,
+    /// What contacts and this node know of each other's profile.
+    pub(crate) profiles: BTreeMap<u32, Profiles>,
+    /// What contacts are told; nothing before the first start of a version that tells.
+    pub(crate) own_profile: Option<OwnProfile>,
 }
 
 /// What of the node's configuration the agent's rules depend on.
@@ -215,6 +232,8 @@ pub(crate) struct InQuarantine {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) profile: Profile,
+    /// What contacts are told of the person.
+    pub(crate) own_profile: OwnProfile,
     pub(crate) settings: Settings,
     pub(crate) peers: BTreeMap<u32, Peer>,
     pub(crate) invitations: BTreeMap<u32, Invite>,
@@ -260,6 +279,11 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Self, WireError> {
         let (mut progress, mut keys) = (stored.progress, stored.keys);
+        let mut profiles = stored.profiles;
+        // Whoever is a contact already has the name from its introduction.
+        let own_profile = stored
+            .own_profile
+            .unwrap_or_else(|| OwnProfile { name: profile.display_name.clone(), ..OwnProfile::default() });
         let mut queued: BTreeMap<u32, Vec<_>> = BTreeMap::new();
         let mut unfrozen = Vec::new();
         for (cid, Queued { entry, unfrozen: announces }) in stored.queued {
@@ -268,6 +292,7 @@ impl Core {
         }
         let mut core = Self {
             profile,
+            own_profile,
             settings: stored.settings,
             peers: BTreeMap::new(),
             invitations: BTreeMap::new(),
@@ -296,7 +321,9 @@ impl Core {
             core.turns.wake(cid);
             let progress = progress.remove(&cid).unwrap_or_default();
             let heard = stored.heard.get(&cid).copied();
-            core.peers.insert(cid, Peer { heard, ..Peer::new(contact, keys, progress, outbox) });
+            let profiles = profiles.remove(&cid).unwrap_or_default();
+            let peer = Peer { heard, profiles, ..Peer::new(contact, keys, progress, outbox) };
+            core.peers.insert(cid, peer);
             core.expect_messages(cid);
             core.set_ack_due(cid);
         }

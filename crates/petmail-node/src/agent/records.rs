@@ -53,6 +53,10 @@ pub(crate) const MESSAGE_IDS: Keyspace = Keyspace::new("message-ids");
 pub(crate) const MIDS: Keyspace = Keyspace::new("mids");
 /// When a contact was heard of last, to the minute ([`UnixMillis`], big-endian), by cid.
 pub(crate) const HEARD: Keyspace = Keyspace::new("heard");
+/// What a contact and this node know of each other's profile ([`Profiles`]), by cid.
+pub(crate) const PROFILES: Keyspace = Keyspace::new("profiles");
+/// The pictures that contacts have given themselves, by cid.
+pub(crate) const PICTURES: Keyspace = Keyspace::new("pictures");
 /// Texts that are being written (UTF-8), by cid.
 pub(crate) const DRAFTS: Keyspace = Keyspace::new("drafts");
 /// [`Quarantined`] messages by number of arrival.
@@ -73,6 +77,8 @@ pub(crate) static KEYSPACES: &[Keyspace] = &[
     MESSAGE_IDS,
     MIDS,
     HEARD,
+    PROFILES,
+    PICTURES,
     DRAFTS,
     QUARANTINE,
 ];
@@ -105,6 +111,38 @@ pub(crate) struct Settings {
 }
 
 impl Record for Settings {
+    const VERSION: u16 = 1;
+}
+
+/// The key of [`OwnProfile`] in [`AGENT`].
+pub(crate) const PROFILE_KEY: &[u8] = b"profile";
+
+/// What contacts are told of this node's person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OwnProfile {
+    /// Rises with every change; 0 before the first.
+    pub(crate) serial: u64,
+    pub(crate) name: String,
+    /// A picture's file.
+    pub(crate) picture: Option<Vec<u8>>,
+}
+
+impl Record for OwnProfile {
+    const VERSION: u16 = 1;
+}
+
+/// How much a contact and this node know of each other's profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Profiles {
+    /// The serial that the contact was told last.
+    pub(crate) told: u64,
+    /// The serial that the contact told last.
+    pub(crate) heard: u64,
+    /// Names the contact's picture in [`PICTURES`].
+    pub(crate) picture: Option<String>,
+}
+
+impl Record for Profiles {
     const VERSION: u16 = 1;
 }
 

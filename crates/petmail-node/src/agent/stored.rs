@@ -16,8 +16,8 @@ use super::{
     page::Page,
     records::{
         AGENT, BODIES, CONTACTS, EXTRAS, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS, MESSAGES,
-        MIDS, Message, MessageKey, OUTBOX, PROGRESS, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings,
-        Way,
+        MIDS, Message, MessageKey, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, Profiles, QUARANTINE,
+        Quarantined, Queued, SETTINGS_KEY, Settings, Way,
     },
 };
 use crate::{
@@ -52,6 +52,8 @@ pub(super) struct Rows {
     pub(super) quarantine: Table,
     pub(super) mids: Table,
     pub(super) heard: Table,
+    pub(super) profiles: Table,
+    pub(super) own_profile: Option<Vec<u8>>,
     /// The last key of [`MESSAGE_IDS`].
     pub(super) last_message_id: Option<Vec<u8>>,
 }
@@ -69,6 +71,8 @@ impl Rows {
             quarantine: db.scan(QUARANTINE, &[]).await?,
             mids: db.scan(MIDS, &[]).await?,
             heard: db.scan(HEARD, &[]).await?,
+            profiles: db.scan(PROFILES, &[]).await?,
+            own_profile: db.get(AGENT, PROFILE_KEY).await?,
             last_message_id: db.last_key(MESSAGE_IDS).await?,
         })
     }
@@ -104,6 +108,10 @@ impl Rows {
         for (key, row) in self.heard {
             heard.insert(cid_of(&key)?, UnixMillis(number(row)?));
         }
+        let mut profiles = BTreeMap::new();
+        for (key, row) in self.profiles {
+            profiles.insert(cid_of(&key)?, decode::<Profiles>(&row)?);
+        }
         Ok(Stored {
             settings: self.settings.map_or(Ok(Settings::default()), |row| decode(&row))?,
             contacts: all(&self.contacts)?,
@@ -116,6 +124,8 @@ impl Rows {
             quarantine,
             mids,
             heard,
+            profiles,
+            own_profile: self.own_profile.map(|row| decode(&row)).transpose()?,
         })
     }
 }

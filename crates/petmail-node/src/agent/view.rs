@@ -53,6 +53,7 @@ pub(crate) fn contact(peer: &Peer, can_receive: bool) -> ContactView {
         cid: contact.cid,
         petname: contact.petname.clone(),
         display_name: contact.display_name.clone(),
+        picture: peer.profiles.picture.clone(),
         state,
         reason,
         reason_code,

@@ -51,7 +51,7 @@ fn always() -> [(&'static str, MethodRouter<Desk>); 4] {
 }
 
 /// What is there while the node runs. `openapi.json` describes these and the others.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 39] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 41] {
     [
         ("/api/v1/unlock", post(not_locked)),
         ("/api/v1/status", post(status)),
@@ -88,6 +88,8 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 39] {
         ("/api/v1/passphrase/remove", post(passphrase::remove)),
         ("/api/v1/settings", post(settings::show)),
         ("/api/v1/settings/set", post(settings::set)),
+        ("/api/v1/settings/picture", post(settings::set_picture)),
+        ("/api/v1/picture", post(settings::picture)),
         ("/api/v1/words", post(codes::list_words)),
         ("/api/v1/check-code", post(codes::check_code)),
         ("/api/v1/qr", post(codes::draw_qr)),

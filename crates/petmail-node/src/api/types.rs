@@ -13,8 +13,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 pub use self::{
     panel::{
-        CodeRequest, CodeView, OpenView, OpenerRequest, QrReadRequest, QrRequest, SettingsChange,
-        SettingsView, SuggestionView,
+        CodeRequest, CodeView, OpenView, OpenerRequest, PictureChange, PictureRequest, QrReadRequest,
+        QrRequest, SettingsChange, SettingsView, SuggestionView,
     },
     rooms::{Draft, FindMessageRequest, ReplyView, RoomView, SearchRequest},
 };
@@ -28,6 +28,9 @@ pub struct ContactView {
     pub petname: String,
     /// The name that the contact gave itself.
     pub display_name: String,
+    /// Names the picture that the contact gave itself; another picture has another name.
+    #[serde(default)]
+    pub picture: Option<String>,
     /// How far the relationship is.
     pub state: ContactState,
     /// Why the contact is pending, and what to do.

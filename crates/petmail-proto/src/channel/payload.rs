@@ -23,6 +23,8 @@ pub const ACK: &str = "ack";
 pub const KEY: &str = "key";
 /// The sender's transports, replacing those of a lower serial.
 pub const TRANSPORTS: &str = "transports";
+/// What the sender tells of itself, replacing what has a lower serial.
+pub const PROFILE: &str = "profile";
 /// How far the person has read, if they want it to be known.
 pub const RECEIPT: &str = "receipt";
 /// What replaces the sender's keys, vouched for by the keys before.

@@ -204,7 +204,7 @@ impl Introduction {
     }
 
     fn check(&self) -> Result<(), IntroductionError> {
-        if self.name.len() > MAX_NAME_BYTES || self.name.chars().any(char::is_control) {
+        if !is_name(&self.name) {
             return Err(IntroductionError::Name);
         }
         if self.offer.as_ref().is_some_and(|offer| offer.length() > MAX_OFFER_BYTES) {
@@ -339,4 +339,10 @@ impl Unverified<IntroductionPacket> {
 /// Binds the introduction to this exchange, so that it cannot be replayed in another.
 fn signed_message(verifier: &[u8; 32], body0: &str) -> Vec<u8> {
     Writer::new().fixed(verifier).variable(body0.as_bytes()).finish()
+}
+
+/// Tells whether this can be a display name: at most [`MAX_NAME_BYTES`] without control characters; it may be empty.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_BYTES && !name.chars().any(char::is_control)
 }

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Core, Step,
+    send::News,
     send::{Draft, put_message},
 };
 use crate::{
@@ -209,7 +210,7 @@ impl Core {
                 kind: Kind::AckOnly,
                 message: None,
                 content: &Map::new(),
-                announces_transports: false,
+                news: News::NONE,
             };
             self.enqueue(step, cid, draft, now, rng)?;
         }

@@ -23,7 +23,7 @@ use petmail_proto::{
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, Peer, Step, Subkeys, receive::Arrival};
+use super::{Core, Peer, Step, Subkeys, receive::Arrival, send::News};
 use crate::{
     agent::{
         error::{CommandError, Fault},
@@ -94,7 +94,7 @@ impl Core {
         });
         self.halves_changed(cid)?;
         self.put_keys(step, cid)?;
-        self.enqueue_own(step, cid, true, now, rng)?;
+        self.enqueue_own(step, cid, News::TRANSPORTS, now, rng)?;
         self.changed(step, cid)
     }
 

@@ -23,7 +23,7 @@ use petmail_proto::{
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, Step, contacts::check_petname, receive::token_agrees};
+use super::{Core, Step, contacts::check_petname, receive::token_agrees, send::News};
 use crate::{
     agent::{
         error::{CommandError, Fault},
@@ -356,8 +356,8 @@ impl Core {
         };
         self.put_invitation(step, id)?;
         self.add_contact(step, contact, KeyRing::new(receiver_kid, receiver_key))?;
-        self.enqueue_own(step, cid, false, now, rng)?;
-        self.announce_mailboxes(step, cid, now, rng)?;
+        self.enqueue_own(step, cid, News::NONE, now, rng)?;
+        self.announce(step, cid, now, rng)?;
         if wants_mailbox {
             self.take_offer(step, id, completed.introduction.offer.as_ref(), rng)?;
         }

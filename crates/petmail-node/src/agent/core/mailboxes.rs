@@ -18,7 +18,7 @@ use petmail_proto::{
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, Peer, Step};
+use super::{Core, Peer, Step, send::News};
 use crate::{
     agent::{
         error::{CommandError, Fault},
@@ -177,7 +177,8 @@ impl Core {
         lasting.filter_map(home).collect()
     }
 
-    /// Returns the contacts that know of other mailboxes than there are. Those that are blocked are left in the dark.
+    /// Returns the contacts that know of other mailboxes than there are, or of another profile. Those that are blocked are left
+    /// in the dark.
     pub(crate) fn to_be_told(&self) -> Vec<u32> {
         let homes = self.homes();
         let is_wrong = |peer: &Peer| {
@@ -190,7 +191,8 @@ impl Core {
                     .zip(&peer.contact.mine.transports.list)
                     .any(|(home, transport)| self.has_moved(*home, transport))
         };
-        let is_told = |peer: &Peer| peer.contact.is_written_to() && is_wrong(peer);
+        let is_told =
+            |peer: &Peer| peer.contact.is_written_to() && (is_wrong(peer) || !self.knows_profile(peer));
         self.peers.iter().filter(|(_, peer)| is_told(peer)).map(|(cid, _)| *cid).collect()
     }
 
@@ -393,14 +395,33 @@ impl Core {
         new.take(MAX_TRANSPORTS.saturating_sub(known.len())).unzip()
     }
 
-    /// Tells a contact where it is to write from now on, if it knows anything else.
-    pub(crate) fn announce_mailboxes(
+    /// Tells a contact what it does not know yet: where it is to write from now on, and what the person tells of themselves.
+    pub(crate) fn announce(
         &mut self,
         step: &mut Step,
         cid: u32,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
+        let transports = self.follow_homes(step, cid, now, rng)?;
+        let profile = !self.knows_profile(self.peer(cid)?);
+        if profile {
+            self.note_told(step, cid)?;
+        }
+        if transports || profile {
+            self.enqueue_own(step, cid, News { transports, profile }, now, rng)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a contact transports to all mailboxes that there are; tells whether that changes anything.
+    fn follow_homes(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<bool, CommandError> {
         let homes = self.homes();
         let moved = self.follow_moves(cid)?;
         let contact = &mut self.peer_mut(cid)?.contact;
@@ -409,7 +430,7 @@ impl Core {
         let kept = contact.homes.clone();
         let (new, their_homes) = self.fresh_transports(&kept, rng);
         if new.is_empty() && kept == before && !moved {
-            return Ok(());
+            return Ok(false);
         }
         let contact = &mut self.peer_mut(cid)?.contact;
         contact.homes.extend(their_homes);
@@ -417,7 +438,7 @@ impl Core {
         contact.raise_serial(now);
         self.put_contact(step, cid)?;
         self.expect_messages(cid);
-        self.enqueue_own(step, cid, true, now, rng)
+        Ok(true)
     }
 }
 

@@ -13,7 +13,8 @@ use petmail_proto::{
         cid::{CidSubkeys, Envelope},
         key_ring::{Holding, KeyPacket},
         message::MsgC,
-        payload::{ACK, CHANNEL_RESET, INTRODUCTION, KEY, Payload, RECEIPT, TRANSPORTS},
+        payload::{ACK, CHANNEL_RESET, INTRODUCTION, KEY, PROFILE, Payload, RECEIPT, TRANSPORTS},
+        profile::ProfilePacket,
         record::Transports,
     },
     keys::{MessageId, TransportId},
@@ -21,7 +22,7 @@ use petmail_proto::{
 };
 use rand_core::CryptoRngCore;
 
-use super::{Core, InQuarantine, Peer, Step, acks::Why, channel_reset::Author, reading::Receipt};
+use super::{Core, InQuarantine, Peer, Step, acks::Why, channel_reset::Author, reading::Receipt, send::News};
 use crate::{
     agent::{
         error::CommandError,
@@ -70,7 +71,7 @@ const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MAX_QUARANTINE_BYTES: usize = 16 << 20;
 
 /// Packets that the agent acts on and a person does not need to see.
-const OWN_PACKETS: [&str; 6] = [ACK, CHANNEL_RESET, INTRODUCTION, KEY, RECEIPT, TRANSPORTS];
+const OWN_PACKETS: [&str; 7] = [ACK, CHANNEL_RESET, INTRODUCTION, KEY, PROFILE, RECEIPT, TRANSPORTS];
 
 impl Core {
     /// Takes in one message from a mailbox.
@@ -229,6 +230,9 @@ impl Core {
         if let Some(transports) = payload.packet::<Transports>(TRANSPORTS) {
             self.adopt_transports(step, cid, transports, now, rng)?;
         }
+        if let Some(profile) = payload.packet::<ProfilePacket>(PROFILE) {
+            self.hear_profile(step, cid, profile)?;
+        }
         if let Some(receipt) = payload.packet::<Receipt>(RECEIPT) {
             self.hear_receipt(step, cid, receipt)?;
         }
@@ -295,7 +299,7 @@ impl Core {
         step.events.push(Event::Contact(view::contact(self.peer(cid)?, self.can_receive())));
         self.set_ack_due(cid);
         self.wake(step, cid);
-        if is_pending { self.enqueue_own(step, cid, false, now, rng) } else { Ok(()) }
+        if is_pending { self.enqueue_own(step, cid, News::NONE, now, rng) } else { Ok(()) }
     }
 
     fn quarantine(

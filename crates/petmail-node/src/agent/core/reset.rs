@@ -9,7 +9,7 @@ use petmail_proto::{
 use rand_core::CryptoRngCore;
 use serde_json::Map;
 
-use super::{Core, Step, channel_reset::Author, receive::Arrival, send::Draft};
+use super::{Core, Step, channel_reset::Author, receive::Arrival, send::Draft, send::News};
 use crate::{
     agent::{error::CommandError, view},
     api::types::Event,
@@ -56,7 +56,7 @@ impl Core {
         self.put_contact(step, cid)?;
         self.put_keys(step, cid)?;
         self.queue_reset(step, cid, now, rng)?;
-        self.enqueue_own(step, cid, true, now, rng)
+        self.enqueue_own(step, cid, News::TRANSPORTS, now, rng)
     }
 
     /// Answers what cannot be opened with the newest key, but not too often.
@@ -106,7 +106,7 @@ impl Core {
             kind: Kind::Reset,
             message: None,
             content: &Map::new(),
-            announces_transports: false,
+            news: News::NONE,
         };
         self.enqueue(step, cid, draft, now, rng).map(|_| ())
     }
@@ -149,7 +149,7 @@ impl Core {
                 self.adopt_transports(step, cid, transports, now, rng)?;
             }
             // It may have forgotten where this agent can be reached now.
-            self.enqueue_own(step, cid, true, now, rng)?;
+            self.enqueue_own(step, cid, News::TRANSPORTS, now, rng)?;
             let view = view::contact(self.peer(cid)?, self.can_receive());
             step.events.push(Event::Contact(view));
         }

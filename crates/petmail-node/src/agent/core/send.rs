@@ -6,7 +6,8 @@ use petmail_proto::{
         ack::{ContentDigest, Previous},
         attempt::bucket_for,
         payload::{
-            ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, MAX_TEXT_BYTES, Payload, RECEIPT, REPLY, TRANSPORTS,
+            ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, MAX_TEXT_BYTES, PROFILE, Payload, RECEIPT, REPLY,
+            TRANSPORTS,
         },
     },
     keys::{MessageId, SealSeed, ServerIdentityKey},
@@ -41,8 +42,22 @@ pub(super) struct Draft<'a> {
     pub(super) message: Option<u64>,
     /// What the person wrote.
     pub(super) content: &'a Map<String, Value>,
-    /// Whether it tells the contact where this agent can be reached now.
-    pub(super) announces_transports: bool,
+    /// What it tells the contact beside what every message tells.
+    pub(super) news: News,
+}
+
+/// What has changed that a contact has to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Where this agent can be reached.
+    pub(super) transports: bool,
+    /// What the person tells of themselves.
+    pub(super) profile: bool,
+}
+
+impl News {
+    pub(super) const NONE: Self = Self { transports: false, profile: false };
+    pub(super) const TRANSPORTS: Self = Self { transports: true, profile: false };
 }
 
 impl Core {
@@ -76,13 +91,8 @@ impl Core {
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<MessageView, CommandError> {
-        let draft = Draft {
-            mid,
-            kind: Kind::Content,
-            message: Some(id),
-            content: &content,
-            announces_transports: false,
-        };
+        let draft =
+            Draft { mid, kind: Kind::Content, message: Some(id), content: &content, news: News::NONE };
         let entry = self.enqueue(step, cid, draft, now, rng)?;
         let key = MessageKey { cid, way: Way::Out, number: entry.number };
         let message = Message { id, when: now, state: Stage::Waiting, mid: Some(mid) };
@@ -94,12 +104,12 @@ impl Core {
         Ok(view)
     }
 
-    /// Queues a message without text: it carries the introduction, and the transports if they are to be announced.
+    /// Queues a message without text: it carries the introduction, and what is new.
     pub(super) fn enqueue_own(
         &mut self,
         step: &mut Step,
         cid: u32,
-        announces_transports: bool,
+        news: News,
         now: UnixMillis,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
@@ -108,7 +118,7 @@ impl Core {
             kind: Kind::Content,
             message: None,
             content: &Map::new(),
-            announces_transports,
+            news,
         };
         self.enqueue(step, cid, draft, now, rng).map(|_| ())
     }
@@ -178,8 +188,11 @@ impl Core {
         if let Some(receipt) = self.receipt(cid)? {
             payload = payload.with(RECEIPT, &receipt);
         }
-        if draft.announces_transports {
+        if draft.news.transports {
             payload = payload.with(TRANSPORTS, &contact.mine.transports);
+        }
+        if draft.news.profile {
+            payload = payload.with(PROFILE, &self.profile_packet());
         }
         Ok(payload.packets)
     }
@@ -191,7 +204,8 @@ impl Core {
         {
             let Some(entry) = self.peer(cid)?.outbox.entry(number).cloned() else { continue };
             let (mid, kind, message) = (entry.mid, entry.kind, entry.message);
-            let draft = Draft { mid, kind, message, content: &Map::new(), announces_transports };
+            let news = News { transports: announces_transports, ..News::NONE };
+            let draft = Draft { mid, kind, message, content: &Map::new(), news };
             let extras = self.extras(cid, number, &draft)?;
             step.put_bytes(EXTRAS, outbox_key(cid, number), view::encode_packets(&extras));
             self.put_queued(step, cid, &entry)?;

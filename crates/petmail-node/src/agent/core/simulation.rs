@@ -94,6 +94,9 @@ fn draw(seed: u64) -> World {
         for _ in 0..[0, 0, 0, 1, 1, 2][world.below(6)] {
             plan(&mut world, Deed::ResetKeys { node: first });
         }
+        if world.below(3) == 0 {
+            plan(&mut world, Deed::ChangeProfile { node: first });
+        }
         if world.below(6) == 0 {
             plan(&mut world, Deed::BackUp { node: first });
             plan(&mut world, Deed::Restore { node: first });
@@ -103,8 +106,13 @@ fn draw(seed: u64) -> World {
         (0..nodes).for_each(|node| draw_weeks(&mut world, node));
     }
     if seed % 10 == 9 {
-        // What a copy is told of new keys and slots the node itself never learns.
-        world.plans.retain(|plan| !matches!(plan.deed, Deed::ResetKeys { .. } | Deed::ChangeSlots { .. }));
+        // What a copy is told of new keys and slots, and what it tells, the node itself never learns.
+        world.plans.retain(|plan| {
+            !matches!(
+                plan.deed,
+                Deed::ResetKeys { .. } | Deed::ChangeSlots { .. } | Deed::ChangeProfile { .. }
+            )
+        });
         let node = world.below(nodes);
         plan(&mut world, Deed::Copy { node });
     }

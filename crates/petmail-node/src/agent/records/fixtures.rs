@@ -368,6 +368,14 @@ fn message() {
 }
 
 #[test]
+fn profiles() {
+    let own = OwnProfile { serial: 1, name: "Alice".to_owned(), picture: Some(vec![2, 3]) };
+    check("own-profile", &own);
+    check("own-profile-bare", &OwnProfile::default());
+    check("profiles", &Profiles { told: 1, heard: 2, picture: Some("abcd".to_owned()) });
+}
+
+#[test]
 fn quarantined() {
     check("quarantined", &Quarantined { received: UnixMillis(1), msg_c: vec![2, 3] });
 }

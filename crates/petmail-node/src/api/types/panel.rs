@@ -11,6 +11,8 @@ use crate::config::Privacy;
 pub struct SettingsView {
     /// The name that new contacts are sent.
     pub display_name: String,
+    /// Names the owner's picture, which contacts are sent.
+    pub picture: Option<String>,
     /// How much is given up for less to be observed.
     pub privacy: Privacy,
     /// Whether contacts are told what was read.
@@ -25,6 +27,22 @@ pub struct SettingsView {
     pub basedir: String,
     /// The program's version.
     pub version: String,
+}
+
+/// The owner's picture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PictureChange {
+    /// A PNG, JPEG or WebP file in base64: at most 16 KiB, 512 pixels high and wide; none takes the picture away.
+    pub picture: Option<String>,
+}
+
+/// Whose picture is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PictureRequest {
+    /// A contact; none is the owner.
+    pub cid: Option<u32>,
 }
 
 /// What to change; what is not named stays.

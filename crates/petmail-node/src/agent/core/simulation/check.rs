@@ -252,6 +252,10 @@ fn check_meeting(world: &World, meeting: &Meeting) {
             peer.progress
         );
     }
+    for (index, peer) in meeting.nodes.iter().zip([second, first]) {
+        let own = &world.nodes[*index].core.as_ref().unwrap().own_profile;
+        assert_eq!(peer.profiles.heard, own.serial, "what {} tells of themselves", world.nodes[*index].name);
+    }
     for from in [0, 1] {
         check_conversation(world, meeting, from, [first.contact.cid, second.contact.cid]);
     }

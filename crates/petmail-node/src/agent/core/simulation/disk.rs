@@ -12,7 +12,8 @@ use crate::{
         core::{Core, Profile},
         records::{
             AGENT, BODIES, CONTACTS, HEARD, INVITATIONS, KEYS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS,
-            Message, MessageKey, OUTBOX, PROGRESS, QUARANTINE, RESTORED_KEY, SETTINGS_KEY, Way,
+            Message, MessageKey, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, QUARANTINE, RESTORED_KEY,
+            SETTINGS_KEY, Way,
         },
         stored::{Rows, Table},
     },
@@ -83,6 +84,8 @@ impl Disk {
             quarantine: self.scan(QUARANTINE, &[]),
             mids: self.scan(MIDS, &[]),
             heard: self.scan(HEARD, &[]),
+            profiles: self.scan(PROFILES, &[]),
+            own_profile: self.get(AGENT, PROFILE_KEY).cloned(),
             last_message_id: self.scan(MESSAGE_IDS, &[]).pop().map(|(key, _)| key),
         };
         Core::new(profile(name), rows.decode().unwrap(), &mut ChaCha20Rng::seed_from_u64(0)).unwrap()

@@ -150,7 +150,7 @@ impl World {
             Event::TellContacts(index) => {
                 self.step(index, |core, step, now, rng| {
                     let cids = core.to_be_told();
-                    cids.iter().try_for_each(|cid| core.announce_mailboxes(step, *cid, now, rng))
+                    cids.iter().try_for_each(|cid| core.announce(step, *cid, now, rng))
                 });
             }
             Event::SweepRemoved(index) => self.sweep_removed(index),
@@ -364,6 +364,7 @@ impl World {
             | Deed::Restart { node }
             | Deed::BackUp { node }
             | Deed::ResetKeys { node }
+            | Deed::ChangeProfile { node }
             | Deed::SetClock { node, .. }
             | Deed::Leave { node, .. }
             | Deed::ChangeSlots { node } => self.nodes[node].core.is_some(),
@@ -461,6 +462,9 @@ impl World {
             Deed::Copy { node } => {
                 self.copy(node);
                 true
+            }
+            Deed::ChangeProfile { node } => {
+                self.step(node, |core, step, now, _| core.set_picture(step, None, now)).is_some()
             }
             Deed::ChangeSlots { node } => {
                 self.step(node, |core, step, now, rng| core.change_slots(step, now, rng)).is_some()

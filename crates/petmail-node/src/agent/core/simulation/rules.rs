@@ -286,9 +286,7 @@ fn contacts_are_told_where_a_server_has_moved_and_keep_their_tokens() {
     act(&mut world, 0, |world, step| core!(world, 0).move_mailbox(step, 1, place)).0.unwrap();
     assert_eq!(core!(world, 0).to_be_told(), [1]);
     let now = world.now;
-    act(&mut world, 0, |world, step| core!(world, 0).announce_mailboxes(step, 1, now, &mut world.rng))
-        .0
-        .unwrap();
+    act(&mut world, 0, |world, step| core!(world, 0).announce(step, 1, now, &mut world.rng)).0.unwrap();
     assert!(core!(world, 0).to_be_told().is_empty());
     let mine = &core!(world, 0).peers[&1].contact.mine.transports;
     assert!(mine.serial > before.serial);

@@ -67,6 +67,8 @@ pub(super) enum Deed {
     ChangeSlots { node: usize },
     /// Replaces everything of a node that somebody may have stolen.
     ResetKeys { node: usize },
+    /// Changes what a node's person tells of themselves.
+    ChangeProfile { node: usize },
     /// Sets a node's clock.
     SetClock { node: usize, clock: Clock },
     /// Switches a node off for some time.
