@@ -74,17 +74,40 @@ fn only_what_both_people_asked_for_comes_about() {
     let world = World::new();
     let carol = provider(&world, "1GB");
     let dave = world.node("Dave", Start::Child);
-    // An ordinary code brings no mailbox, and the code of a mailbox no ordinary contact.
+    // An ordinary code brings no mailbox.
     let ordinary = carol.invite("dave");
     let refusal = dave.run(&["accept-mailbox", &ordinary, "--wait"]).refusal();
     assert!(refusal.contains("you asked for “mailbox customer”, the other side for “contact”"), "{refusal}");
-    let gift = code(&carol, &["dave"]);
-    let refusal = dave.run(&["invite", &gift, "--wait"]).refusal();
-    assert!(refusal.contains("the other side for “mailbox provider”"), "{refusal}");
     assert_eq!((dave.addressbook().len(), carol.addressbook().len()), (0, 0));
     only_mailbox(&dave);
     let refusal = dave.run(&["accept-mailbox", "what is this?"]).refusal();
     assert!(refusal.contains("hint:"), "{refusal}");
+}
+
+#[test]
+fn a_mailbox_that_nobody_asked_for_waits_until_it_is_taken() {
+    let mut world = World::new();
+    let carol = provider(&world, "1GB");
+    let mut dave = world.node_without_mailbox("Dave", Start::Child);
+    let gift = code(&carol, &["dave", "--mailbox-quota", "60MB"]);
+    dave.use_code("carol", &gift);
+    let offered = |node: &Node| node.addressbook().first().map(|contact| contact["offered_mailbox"].clone());
+    let url = eventually("Carol is a contact", || offered(&dave));
+    assert_eq!(url, json!(world.mailbox.url()));
+    assert_eq!(dave.run(&["mailboxes", "--json"]).json(), Vec::<Value>::new());
+    // The offer outlives a kill. Taken while the server is away, it is redeemed later, by itself.
+    dave.kill();
+    dave.start_as_child();
+    world.mailbox.kill();
+    assert!(!dave.run(&["contact", "accept-mailbox", "1"]).succeeded());
+    assert_eq!(offered(&dave), Some(Value::Null));
+    world.mailbox.restart();
+    eventually("the offer is redeemed", || (only_mailbox(&dave)["redeemed"] == json!(true)).then_some(()));
+    assert_eq!(only_mailbox(&dave)["quota_bytes"], json!(60_000_000));
+    carol.send(1, "it works");
+    dave.receives(&["it works"]);
+    let refusal = dave.run(&["contact", "accept-mailbox", "1"]).refusal();
+    assert!(refusal.contains("offers no mailbox"), "{refusal}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ export interface Contact extends Reason {
   petname: string;
   display_name: string;
   picture: string | null;
+  offered_mailbox: string | null;
   state: ContactState;
   can_send: boolean;
   safety_words: string;

@@ -390,12 +390,29 @@ impl Agent {
     ) -> Result<MailboxView, CommandError> {
         self.check_room()?;
         let id = self.step(|core, step, _| core.begin_redeem(step, offer, source, &mut OsRng)).await?;
+        self.redeem_noted(id).await
+    }
+
+    /// Takes the mailbox that a contact's introduction offered.
+    ///
+    /// # Errors
+    /// If there is none, or its server refuses, or cannot be reached; it is then asked again by itself.
+    pub async fn accept_offered(&self, cid: u32) -> Result<MailboxView, CommandError> {
+        self.check_room()?;
+        let id = self.step(|core, step, _| core.accept_offered(step, cid, &mut OsRng)).await?;
+        self.redeem_noted(id).await
+    }
+
+    async fn redeem_noted(&self, id: u32) -> Result<MailboxView, CommandError> {
         let mailbox = self.mailbox(id).await?;
         if mailbox.account.is_none()
             && let Err(error) = self.finish_redeem(&mailbox).await
         {
             if error.fault == Fault::Conflict {
                 self.abandon_redeem(id).await?;
+            } else {
+                // It is tried again until it succeeds.
+                self.0.mailboxes_changed.notify_one();
             }
             return Err(error);
         }

@@ -28,6 +28,9 @@ export function ContactPage({ contact }) {
         ${contact.last_heard && html`<p class="hint" title=${fullTime(contact.last_heard)}>${t("lastHeard", { when: fromNow(contact.last_heard) })}</p>`}
       </div>
     </div>
+    ${contact.offered_mailbox && html`<section aria-labelledby="offered" class="card"><h2 id="offered">${t("offersMailbox")}</h2>
+      <p><bdi>${contact.offered_mailbox}</bdi></p><p class="hint">${t("offersMailboxText", { name })}</p>
+      <${Act} command="contact/accept-mailbox" cid=${cid} label=${t("accept")} testid="accept-offered" /></section>`}
     <${Petname} contact=${contact} />
     <${Words} contact=${contact} />
     <section aria-labelledby="reach"><h2 id="reach">${t("reachedAt")}</h2>

@@ -36,6 +36,7 @@ use petmail_proto::{
     invitation::machine::Effect,
     keys::{MessageId, TransportId},
     outbox::{Entry, Outbox},
+    server::offer::Offer as MailboxOffer,
     time::UnixMillis,
     wire::{Record, WireError},
 };
@@ -114,6 +115,8 @@ pub(crate) struct Peer {
     pub(crate) heard: Option<UnixMillis>,
     /// What each knows of the other's profile.
     pub(crate) profiles: Profiles,
+    /// A mailbox that its introduction offered, and that nobody has taken yet.
+    pub(crate) offered: Option<MailboxOffer>,
     /// What was wrong with the last attempt to deliver.
     pub(crate) trouble: Option<String>,
     /// Whether the contact is told the newest key although it said to have it: what it sends is for an older one.
@@ -155,6 +158,7 @@ impl Peer {
             outbox,
             heard: None,
             profiles: Profiles::default(),
+            offered: None,
             trouble: None,
             tells_key: false,
         }
@@ -194,6 +198,8 @@ pub(crate) struct Stored {
     pub(crate) profiles: BTreeMap<u32, Profiles>,
     /// What contacts are told; nothing before the first start of a version that tells.
     pub(crate) own_profile: Option<OwnProfile>,
+    /// Mailboxes that contacts have offered.
+    pub(crate) offers: BTreeMap<u32, MailboxOffer>,
 }
 
 /// What of the node's configuration the agent's rules depend on.
@@ -279,7 +285,7 @@ impl Core {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Self, WireError> {
         let (mut progress, mut keys) = (stored.progress, stored.keys);
-        let mut profiles = stored.profiles;
+        let (mut profiles, mut offers) = (stored.profiles, stored.offers);
         // Whoever is a contact already has the name from its introduction.
         let own_profile = stored
             .own_profile
@@ -322,7 +328,8 @@ impl Core {
             let progress = progress.remove(&cid).unwrap_or_default();
             let heard = stored.heard.get(&cid).copied();
             let profiles = profiles.remove(&cid).unwrap_or_default();
-            let peer = Peer { heard, profiles, ..Peer::new(contact, keys, progress, outbox) };
+            let offered = offers.remove(&cid);
+            let peer = Peer { heard, profiles, offered, ..Peer::new(contact, keys, progress, outbox) };
             core.peers.insert(cid, peer);
             core.expect_messages(cid);
             core.set_ack_due(cid);

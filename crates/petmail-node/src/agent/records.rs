@@ -57,6 +57,8 @@ pub(crate) const HEARD: Keyspace = Keyspace::new("heard");
 pub(crate) const PROFILES: Keyspace = Keyspace::new("profiles");
 /// The pictures that contacts have given themselves, by cid.
 pub(crate) const PICTURES: Keyspace = Keyspace::new("pictures");
+/// The text of a mailbox offer that a contact's introduction brought and that nobody has taken yet, by cid.
+pub(crate) const OFFERS: Keyspace = Keyspace::new("offers");
 /// Texts that are being written (UTF-8), by cid.
 pub(crate) const DRAFTS: Keyspace = Keyspace::new("drafts");
 /// [`Quarantined`] messages by number of arrival.
@@ -79,6 +81,7 @@ pub(crate) static KEYSPACES: &[Keyspace] = &[
     HEARD,
     PROFILES,
     PICTURES,
+    OFFERS,
     DRAFTS,
     QUARANTINE,
 ];

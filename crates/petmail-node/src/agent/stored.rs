@@ -16,7 +16,7 @@ use super::{
     page::Page,
     records::{
         AGENT, BODIES, CONTACTS, EXTRAS, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS, MESSAGES,
-        MIDS, Message, MessageKey, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, Profiles, QUARANTINE,
+        MIDS, Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, Profiles, QUARANTINE,
         Quarantined, Queued, SETTINGS_KEY, Settings, Way,
     },
 };
@@ -54,6 +54,7 @@ pub(super) struct Rows {
     pub(super) heard: Table,
     pub(super) profiles: Table,
     pub(super) own_profile: Option<Vec<u8>>,
+    pub(super) offers: Table,
     /// The last key of [`MESSAGE_IDS`].
     pub(super) last_message_id: Option<Vec<u8>>,
 }
@@ -73,6 +74,7 @@ impl Rows {
             heard: db.scan(HEARD, &[]).await?,
             profiles: db.scan(PROFILES, &[]).await?,
             own_profile: db.get(AGENT, PROFILE_KEY).await?,
+            offers: db.scan(OFFERS, &[]).await?,
             last_message_id: db.last_key(MESSAGE_IDS).await?,
         })
     }
@@ -112,6 +114,11 @@ impl Rows {
         for (key, row) in self.profiles {
             profiles.insert(cid_of(&key)?, decode::<Profiles>(&row)?);
         }
+        let mut offers = BTreeMap::new();
+        for (key, row) in self.offers {
+            let text = String::from_utf8(row).context(DAMAGED)?;
+            offers.insert(cid_of(&key)?, text.parse().context(DAMAGED)?);
+        }
         Ok(Stored {
             settings: self.settings.map_or(Ok(Settings::default()), |row| decode(&row))?,
             contacts: all(&self.contacts)?,
@@ -125,6 +132,7 @@ impl Rows {
             mids,
             heard,
             profiles,
+            offers,
             own_profile: self.own_profile.map(|row| decode(&row)).transpose()?,
         })
     }

@@ -51,7 +51,7 @@ fn always() -> [(&'static str, MethodRouter<Desk>); 4] {
 }
 
 /// What is there while the node runs. `openapi.json` describes these and the others.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 41] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 42] {
     [
         ("/api/v1/unlock", post(not_locked)),
         ("/api/v1/status", post(status)),
@@ -68,6 +68,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 41] {
         ("/api/v1/contact/verify", post(verify_contact)),
         ("/api/v1/contact/block", post(block_contact)),
         ("/api/v1/contact/unblock", post(unblock_contact)),
+        ("/api/v1/contact/accept-mailbox", post(accept_offered)),
         ("/api/v1/contact/remove", post(remove_contact)),
         ("/api/v1/reset-keys", post(reset_keys)),
         ("/api/v1/rooms", post(rooms)),
@@ -267,6 +268,13 @@ async fn unblock_contact(
     Arguments(request): Arguments<ContactRequest>,
 ) -> Answer<ContactView> {
     Ok(Json(shared.agent.unblock_contact(request.cid).await?))
+}
+
+async fn accept_offered(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<ContactRequest>,
+) -> Answer<MailboxView> {
+    Ok(Json(shared.agent.accept_offered(request.cid).await?))
 }
 
 async fn remove_contact(

@@ -31,6 +31,9 @@ pub struct ContactView {
     /// Names the picture that the contact gave itself; another picture has another name.
     #[serde(default)]
     pub picture: Option<String>,
+    /// The address of a mailbox that the contact offered, and that was not taken yet.
+    #[serde(default)]
+    pub offered_mailbox: Option<String>,
     /// How far the relationship is.
     pub state: ContactState,
     /// Why the contact is pending, and what to do.

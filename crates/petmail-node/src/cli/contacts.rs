@@ -11,7 +11,7 @@ use super::{
     terminal::{note, one_line, print, print_json_lines, table},
 };
 use crate::{
-    api::types::{ContactRequest, ContactState, ContactView, RenameRequest},
+    api::types::{ContactRequest, ContactState, ContactView, MailboxView, RenameRequest},
     basedir::Basedir,
 };
 
@@ -55,6 +55,12 @@ pub(super) enum Contact {
     /// Let a blocked contact in again
     #[command(after_help = "Examples:\n  petmail-node -d n1 contact unblock 1")]
     Unblock {
+        /// The contact's number
+        cid: u32,
+    },
+    /// Take the mailbox that a contact offers
+    #[command(after_help = "Examples:\n  petmail-node -d n1 contact accept-mailbox 1")]
+    AcceptMailbox {
         /// The contact's number
         cid: u32,
     },
@@ -114,6 +120,11 @@ impl Contact {
                         client.call("contact/unblock", &ContactRequest { cid }).await?;
                     note(&format!("contact {cid}, {}, is no longer blocked", one_line(&unblocked.petname)));
                 }
+                Self::AcceptMailbox { cid } => {
+                    let mailbox: MailboxView =
+                        client.call("contact/accept-mailbox", &ContactRequest { cid }).await?;
+                    print(&format!("mailbox {} at {}\n", mailbox.id, one_line(&mailbox.url)))?;
+                }
                 Self::Remove { cid } => {
                     let _: Value = client.call("contact/remove", &ContactRequest { cid }).await?;
                     note(&format!("contact {cid} is removed"));
@@ -127,6 +138,15 @@ impl Contact {
 fn describe(contacts: &[ContactView]) -> String {
     let rows: Vec<_> = contacts.iter().map(row).collect();
     let mut text = table(["CID", "PETNAME", "STATE", "SAFETY WORDS", "REMARK"], &rows);
+    for contact in contacts {
+        if let Some(url) = &contact.offered_mailbox {
+            text.push_str(&format!(
+                "{} offers you a mailbox at {}: `contact accept-mailbox {0}` takes it\n",
+                contact.cid,
+                one_line(url)
+            ));
+        }
+    }
     // Names that people give themselves are shown apart: they can claim anything.
     for contact in contacts.iter().filter(|contact| contact.display_name != contact.petname) {
         if !contact.display_name.is_empty() {

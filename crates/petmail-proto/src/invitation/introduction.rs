@@ -149,12 +149,14 @@ pub enum IntroductionError {
 }
 
 impl Purpose {
-    /// Whether one side's purpose fits the other's.
+    /// Whether one side's purpose fits the other's. Who is offered a mailbox without having asked for one may take it later, or not
+    /// at all; who asked for one gets nothing else.
     #[must_use]
     pub const fn fits(self, other: Self) -> bool {
         matches!(
             (self, other),
-            (Self::Contact, Self::Contact)
+            (Self::Contact, Self::Contact | Self::MailboxProvider)
+                | (Self::MailboxProvider, Self::Contact)
                 | (Self::OwnDevice, Self::OwnDevice)
                 | (Self::MailboxCustomer, Self::MailboxProvider)
                 | (Self::MailboxProvider, Self::MailboxCustomer)

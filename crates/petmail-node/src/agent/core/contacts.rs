@@ -10,8 +10,8 @@ use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, HEARD, KEYS, MESSAGE_IDS, MESSAGES, OUTBOX, PICTURES,
-            PROFILES, PROGRESS, Progress, Trust,
+            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, HEARD, KEYS, MESSAGE_IDS, MESSAGES, OFFERS, OUTBOX,
+            PICTURES, PROFILES, PROGRESS, Progress, Trust,
         },
         view,
     },
@@ -162,7 +162,7 @@ impl Core {
         step.delete(KEYS, cid.to_be_bytes());
         step.delete(PROGRESS, cid.to_be_bytes());
         step.delete(DRAFTS, cid.to_be_bytes());
-        for keyspace in [HEARD, PICTURES, PROFILES] {
+        for keyspace in [HEARD, OFFERS, PICTURES, PROFILES] {
             step.delete(keyspace, cid.to_be_bytes());
         }
         step.events.push(Event::ContactRemoved { cid });

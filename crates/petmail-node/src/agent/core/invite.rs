@@ -331,7 +331,7 @@ impl Core {
         self.put_settings(step)?;
         let invite = self.invitations.get_mut(&id).ok_or_else(|| unknown(id))?;
         invite.cid = Some(cid);
-        let wants_mailbox = invite.machine.purpose() == Purpose::MailboxCustomer;
+        let purpose = invite.machine.purpose();
         let (mine, homes) = (invite.mine.take(), std::mem::take(&mut invite.homes));
         let OwnHalf { channel, receiver_kid, receiver_key } = mine.ok_or_else(|| unknown(id))?;
         let name = invite.petname.clone().unwrap_or_else(|| completed.introduction.name.clone());
@@ -358,8 +358,11 @@ impl Core {
         self.add_contact(step, contact, KeyRing::new(receiver_kid, receiver_key))?;
         self.enqueue_own(step, cid, News::NONE, now, rng)?;
         self.announce(step, cid, now, rng)?;
-        if wants_mailbox {
-            self.take_offer(step, id, completed.introduction.offer.as_ref(), rng)?;
+        match (purpose, completed.introduction.offer) {
+            (Purpose::MailboxCustomer, Some(offer)) => self.take_offer(step, id, &offer, rng)?,
+            // The person decides.
+            (Purpose::Contact, Some(offer)) => self.keep_offer(step, cid, &offer)?,
+            _ => {}
         }
         step.retry_quarantine = true;
         Ok(())

@@ -22,7 +22,7 @@ use super::{Core, Peer, Step, send::News};
 use crate::{
     agent::{
         error::{CommandError, Fault},
-        records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, RESTORED_KEY, Rekeying},
+        records::{AGENT, Account, Contact, Home, MAILBOXES, Mailbox, OFFERS, RESTORED_KEY, Rekeying},
     },
     network::Place,
 };
@@ -108,11 +108,10 @@ impl Core {
         &mut self,
         step: &mut Step,
         invitation: u32,
-        offer: Option<&OfferText>,
+        offer: &OfferText,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), CommandError> {
-        let offer = offer.and_then(|offer| offer.parse().ok());
-        let Some(offer) = offer else { return Ok(()) };
+        let Ok(offer) = offer.parse() else { return Ok(()) };
         step.mailboxes_changed = true;
         match self.begin_redeem(step, offer, OfferSource::Invitation(invitation), rng) {
             // The contact stays, whatever becomes of the mailbox.
@@ -122,6 +121,43 @@ impl Core {
             }
             other => other.map(drop),
         }
+    }
+
+    /// Keeps the offer of a contact from whom nobody asked for one, until the person takes it.
+    pub(super) fn keep_offer(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        offer: &OfferText,
+    ) -> Result<(), CommandError> {
+        let Ok(offer) = offer.parse() else { return Ok(()) };
+        step.put_bytes(OFFERS, cid.to_be_bytes(), offer.expose_text().as_bytes().to_vec());
+        self.peer_mut(cid)?.offered = Some(offer);
+        self.changed(step, cid).map(drop)
+    }
+
+    /// Begins to redeem the offer of a contact, because the person wants it now.
+    pub(crate) fn accept_offered(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<u32, CommandError> {
+        let peer = self.peer(cid)?;
+        let offer = peer.offered.clone().ok_or_else(|| {
+            CommandError::new(
+                Fault::Conflict,
+                format!("contact {cid} offers no mailbox"),
+                "ask them for a code",
+            )
+        })?;
+        let source = OfferSource::Invitation(peer.contact.invitation);
+        let id = self.begin_redeem(step, offer, source, rng)?;
+        // From now on it stands with the mailbox.
+        self.peer_mut(cid)?.offered = None;
+        step.delete(OFFERS, cid.to_be_bytes());
+        self.changed(step, cid)?;
+        Ok(id)
     }
 
     /// Notes that a server gives nothing for an offer.

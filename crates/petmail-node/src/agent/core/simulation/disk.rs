@@ -12,7 +12,7 @@ use crate::{
         core::{Core, Profile},
         records::{
             AGENT, BODIES, CONTACTS, HEARD, INVITATIONS, KEYS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS,
-            Message, MessageKey, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, QUARANTINE, RESTORED_KEY,
+            Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, QUARANTINE, RESTORED_KEY,
             SETTINGS_KEY, Way,
         },
         stored::{Rows, Table},
@@ -85,6 +85,7 @@ impl Disk {
             mids: self.scan(MIDS, &[]),
             heard: self.scan(HEARD, &[]),
             profiles: self.scan(PROFILES, &[]),
+            offers: self.scan(OFFERS, &[]),
             own_profile: self.get(AGENT, PROFILE_KEY).cloned(),
             last_message_id: self.scan(MESSAGE_IDS, &[]).pop().map(|(key, _)| key),
         };
