@@ -150,3 +150,26 @@ fn a_name_and_a_picture_reach_contacts() {
     his.see_no(&id("picture"));
     hers.see_no(&id("own-picture"));
 }
+
+#[test]
+fn a_mailbox_that_a_contact_offers_is_taken_by_a_click() {
+    let world = World::new();
+    let carol = world.node_without_mailbox("Carol", Start::Background);
+    let offer = world.mailbox.run(&["offer", "--provider", "--provider-total", "1GB"]).text();
+    carol.accept_mailbox(offer.trim_end());
+    let code = carol.run(&["offer-mailbox", "dave"]).text();
+    let dave = world.node_without_mailbox("Dave", Start::Background);
+    let browser = Browser::at(&dave);
+    enter_code(&browser, code.trim(), "Carol");
+    eventually("Carol is there", || (!dave.addressbook().is_empty()).then_some(()));
+    browser.page("#/people/1");
+    browser.see_where(&id("contact-page"), |page| page.contains("A mailbox is offered to you"));
+    browser.is_accessible();
+    browser.click("accept-offered");
+    browser.see_no(&id("accept-offered"));
+    browser.page("#/mailboxes");
+    browser.see_where(&format!("{}[data-connected=\"true\"]", id("mailbox")), |_| true);
+    // Now Carol's words get here, and both know each other.
+    browser.page("#/people/1");
+    browser.see_where(&id("contact-page"), |page| page.contains("Connected"));
+}

@@ -10,6 +10,7 @@ mod demo;
 mod fuzz;
 mod gate;
 mod package;
+mod screenshots;
 mod shell;
 mod simulate;
 mod soak;
@@ -36,6 +37,8 @@ enum Command {
     Package(package::Package),
     /// Check the control panel's page: its types, its tests, what a browser loads
     Panel,
+    /// Take the pictures in the guide anew, from the real program
+    Screenshots,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,5 +51,6 @@ fn main() -> anyhow::Result<()> {
         Command::Soak(soak) => soak.run(),
         Command::Package(package) => package.run(),
         Command::Panel => gate::panel::check(),
+        Command::Screenshots => screenshots::take(),
     }
 }
