@@ -93,5 +93,6 @@ fn record(rng: &mut ChaCha20Rng) -> AccountRecord {
         notices: vec!["maintenance on Sunday".into()],
         state: AccountState::Active,
         allowance: None,
+        used_bytes: None,
     }
 }

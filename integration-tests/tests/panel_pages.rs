@@ -26,6 +26,8 @@ fn a_mailbox_is_got_watched_and_left() {
     let connected = format!("{}[data-connected=\"true\"]", id("mailbox"));
     let shown = browser.see_where(&connected, |_| true);
     assert!(shown.contains("keeps messages for"), "{shown}");
+    // The server says how much is taken: nothing, since what comes is fetched at once.
+    browser.see_where(&id("mailbox"), |text| text.contains("0 byte"));
     browser.click("remove-mailbox");
     browser.click("confirm");
     browser.see_where(&id("mailbox"), |text| text.contains("Being left"));

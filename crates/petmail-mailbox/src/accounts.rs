@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use petmail_proto::{
     keys::{RetrievalToken, SymmetricKey},
     server::{
-        account::{AccountError, AccountId, Allowance, RedeemRequest, RekeyRequest},
+        account::{AccountError, AccountId, AccountRecord, Allowance, RedeemRequest, RekeyRequest},
         mint::{MintRequest, MintTerms},
     },
     time::UnixMillis,
@@ -82,7 +82,7 @@ impl<Q: QueueStore> Accounts<Q> {
         let queue = Arc::clone(&self.queue);
         let answer_key = request.answer_key;
         let account = to_the_end(async move { queue.redeem(&request, new, now).await }).await??;
-        let record = account.record(self.allowance(&account, now).await?);
+        let record = self.record(&account, now).await?;
         Ok(record.seal_answer(&answer_key, key, &mut OsRng)?)
     }
 
@@ -103,7 +103,7 @@ impl<Q: QueueStore> Accounts<Q> {
         let queue = Arc::clone(&self.queue);
         let rekeyed = to_the_end(async move { queue.rekey(&request, new, now).await }).await??;
         let Rekeyed { account, is_new } = rekeyed;
-        let record = account.record(self.allowance(&account, now).await?);
+        let record = self.record(&account, now).await?;
         let answer = record.seal_answer(&account.answer_key, key, &mut OsRng)?;
         Ok((answer, is_new.then_some(account.id)))
     }
@@ -118,6 +118,12 @@ impl<Q: QueueStore> Accounts<Q> {
         check_terms(&request.terms)?;
         let queue = Arc::clone(&self.queue);
         Ok(to_the_end(async move { queue.mint(&request, now).await }).await??)
+    }
+
+    /// What the owner is told of an account.
+    async fn record(&self, account: &Account, now: UnixMillis) -> Result<AccountRecord, AccountsError> {
+        let used_bytes = Some(self.queue.usage(account.id).await?.bytes);
+        Ok(AccountRecord { used_bytes, ..account.record(self.allowance(account, now).await?) })
     }
 
     async fn allowance(

@@ -329,6 +329,9 @@ pub trait QueueStore: Send + Sync + 'static {
     fn accounts(&self, now: UnixMillis)
     -> impl Future<Output = Result<Vec<AccountUsage>, QueueError>> + Send;
 
+    /// Tells what an account holds; nothing if there is none.
+    fn usage(&self, account: AccountId) -> impl Future<Output = Result<Usage, QueueError>> + Send;
+
     /// Sums up what all accounts hold, for monitoring: far cheaper than listing them.
     fn totals(&self) -> impl Future<Output = Result<Totals, QueueError>> + Send;
 

@@ -344,7 +344,8 @@ async fn quotas_hold_in_bytes_and_messages(queue: impl QueueStore) {
     assert!(matches!(made.deliver(2, SMALL + 1).await, Err(DeliverError::Full)));
     made.stored(3, 1).await;
     assert!(matches!(made.deliver(4, 1).await, Err(DeliverError::Full)));
-    assert_eq!(made.usage().await, Usage { bytes: SMALL as u64 + 1, messages: 2 });
+    let held = Usage { bytes: SMALL as u64 + 1, messages: 2 };
+    assert_eq!((made.usage().await, made.queue.usage(made.id).await.unwrap()), (held, held));
     for _ in 0..2 {
         made.queue.delete(made.id, &[first]).await.unwrap();
         assert_eq!(made.usage().await, Usage { bytes: 1, messages: 1 });

@@ -180,6 +180,7 @@ impl Account {
             notices: self.notices.clone(),
             state: self.state,
             allowance,
+            used_bytes: None,
         }
     }
 

@@ -45,7 +45,7 @@ use self::{
 use super::{
     Account, AccountChange, AccountUsage, DeliverError, Delivered, MintError, NewAccount, NewSecrets,
     OfferTerms, QUOTA_MESSAGES, QueueError, QueueStats, QueueStore, RedeemError, RekeyError, Rekeyed,
-    RetrievalId, Totals, Waiting, WayIn, exported::Exported,
+    RetrievalId, Totals, Usage, Waiting, WayIn, exported::Exported,
 };
 
 /// How many rows are read at a time while memory is rebuilt.
@@ -573,6 +573,10 @@ impl QueueStore for EmbeddedQueue {
                 accounts.push(AccountUsage { usage: entry.usage(), given_bytes, account: Arc::new(account) });
             }
         }
+    }
+
+    async fn usage(&self, account: AccountId) -> Result<Usage, QueueError> {
+        Ok(self.index().by_id.get(&account).map(|entry| entry.usage()).unwrap_or_default())
     }
 
     async fn totals(&self) -> Result<Totals, QueueError> {

@@ -256,6 +256,7 @@ pub(crate) fn mailbox(mailbox: &Mailbox, health: Option<&Result<(), String>>) ->
         reason_detail,
         retention_days: u32::try_from(retention_days).unwrap_or(u32::MAX),
         quota_bytes: account.map_or(0, |account| account.quota.bytes),
+        used_bytes: account.and_then(|account| account.used_bytes),
         leaving: mailbox.stays_until().map(timestamp),
         suspended: account.is_some_and(|account| account.state == AccountState::Suspended),
         notices: account.map_or_else(Vec::new, |account| account.notices.clone()),

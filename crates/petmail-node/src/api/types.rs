@@ -169,6 +169,9 @@ pub struct MailboxView {
     pub retention_days: u32,
     /// The space for messages, in bytes.
     pub quota_bytes: u64,
+    /// How much of it is taken, in bytes, as the server said last.
+    #[serde(default)]
+    pub used_bytes: Option<u64>,
     /// Whether the mailbox runs inside this node.
     pub local: bool,
     /// Set once it was removed: until then messages on their way are still taken in.

@@ -99,6 +99,27 @@ pub struct AccountRecord {
     /// What its owner may give away; `None` if it is no provider.
     #[serde(default)]
     pub allowance: Option<Allowance>,
+    /// How many bytes of messages it held when the server answered. Said in answers, and not kept.
+    #[serde(skip)]
+    pub used_bytes: Option<u64>,
+}
+
+/// An answer's JSON, as it is written.
+#[derive(Serialize)]
+struct Said<'a> {
+    #[serde(flatten)]
+    record: &'a AccountRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_bytes: Option<u64>,
+}
+
+/// An answer's JSON, as it is read.
+#[derive(Deserialize)]
+struct Heard {
+    #[serde(flatten)]
+    record: AccountRecord,
+    #[serde(default)]
+    used_bytes: Option<u64>,
 }
 
 /// Why a request or an answer about an account is refused.
@@ -307,7 +328,8 @@ impl AccountRecord {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Vec<u8>, AccountError> {
         self.check()?;
-        let json = zeroize::Zeroizing::new(serde_json::to_vec(self).map_err(|_| AccountError::BadRecord)?);
+        let said = Said { record: self, used_bytes: self.used_bytes };
+        let json = zeroize::Zeroizing::new(serde_json::to_vec(&said).map_err(|_| AccountError::BadRecord)?);
         if json.len() > MAX_ACCOUNT_RECORD_BYTES {
             return Err(AccountError::BadRecord);
         }
@@ -328,9 +350,10 @@ impl AccountRecord {
         if json.len() > MAX_ACCOUNT_RECORD_BYTES {
             return Err(AccountError::BadRecord);
         }
-        let record: Self = serde_json::from_slice(&json).map_err(|_| AccountError::Malformed)?;
+        let Heard { record, used_bytes } =
+            serde_json::from_slice(&json).map_err(|_| AccountError::Malformed)?;
         record.check()?;
-        Ok(record)
+        Ok(Self { used_bytes, ..record })
     }
 
     fn check(&self) -> Result<(), AccountError> {

@@ -401,13 +401,14 @@ impl Core {
             // A later request was answered first.
             return Ok(false);
         }
-        let before = mailbox.encode_record()?;
+        let used = |mailbox: &Mailbox| mailbox.account.as_ref().and_then(|account| account.record.used_bytes);
+        let (before, used_before) = (mailbox.encode_record()?, used(mailbox));
         mailbox.account = Some(account);
-        if mailbox.encode_record()? == before {
-            return Ok(false);
+        let (is_new, is_used_else) = (mailbox.encode_record()? != before, used(mailbox) != used_before);
+        if is_new {
+            self.put_mailbox(step, id)?;
         }
-        self.put_mailbox(step, id)?;
-        Ok(true)
+        Ok(is_new || is_used_else)
     }
 
     /// Forgets an offer that the server refused for good.

@@ -221,6 +221,7 @@ fn mailbox() {
         notices: vec!["news".to_owned()],
         state: AccountState::Active,
         allowance: None,
+        used_bytes: None,
     };
     let mailbox = |account| Mailbox {
         id: 10,

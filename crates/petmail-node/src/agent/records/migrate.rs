@@ -263,6 +263,7 @@ impl From<AccountV3> for Account {
             notices: record.notices,
             state: record.state,
             allowance: None,
+            used_bytes: None,
         };
         Self { record, token_key }
     }

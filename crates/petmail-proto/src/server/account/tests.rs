@@ -32,6 +32,7 @@ fn record(rng: &mut ChaCha20Rng) -> AccountRecord {
         notices: vec![],
         state: AccountState::Active,
         allowance: None,
+        used_bytes: None,
     }
 }
 
@@ -46,9 +47,10 @@ fn an_offer_is_redeemed_with_an_older_key_and_answered() {
     let (request, key) = RedeemRequest::open(&bytes, &server.keys, &server.identity).unwrap();
     assert_eq!(request.offer, token.hash());
     assert_eq!(request.owner, client.signing.verifying_key());
-    let record = record(rng);
+    let record = AccountRecord { used_bytes: Some(7), ..record(rng) };
     let answer = record.seal_answer(&request.answer_key, key, rng).unwrap();
     let opened = AccountRecord::open_answer(&answer, &older, &client.answers).unwrap();
+    assert_eq!(opened.used_bytes, Some(7));
     assert_eq!(opened.account, record.account);
     assert!(bool::from(opened.retrieval_token.ct_eq(&record.retrieval_token)));
     let current = server.keys[0].public_key();

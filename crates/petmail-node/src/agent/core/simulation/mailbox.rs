@@ -113,6 +113,7 @@ impl MailServer {
                 notices: Vec::new(),
                 state: AccountState::Active,
                 allowance: None,
+                used_bytes: None,
             };
             Held {
                 owner: mailbox.keys.signing.verifying_key(),
