@@ -109,6 +109,24 @@ fn a_wrong_code_fails_on_both_sides_with_what_to_do() {
     his.fill("code-input", "nonsense");
     his.click("submit-code");
     his.see("problem");
+    // Seen, it need not stay on the list; nor in a tab that is open elsewhere, nor after a restart.
+    let tab = Browser::at(&alice);
+    for browser in [&tab, &hers] {
+        browser.page("#/people");
+        browser.see_where(&invitation("failed"), |_| true);
+    }
+    hers.click("dismiss-invitation");
+    for browser in [&hers, &tab] {
+        browser.see_no(&id("invitation"));
+    }
+    assert_eq!(alice.invitations().len(), 0);
+    let refusal = bob.run(&["forget-invitation", "7"]).refusal();
+    assert!(refusal.contains("no invitation 7"), "{refusal}");
+    let open = bob.invite("carol");
+    assert!(!open.is_empty());
+    let refusal = bob.run(&["forget-invitation", "2"]).refusal();
+    assert!(refusal.contains("has not ended"), "{refusal}");
+    assert!(bob.run(&["forget-invitation", "1"]).succeeded());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
+use std::thread;
 
 use petmail_integration_tests::browser::{Browser, id};
 use petmail_integration_tests::node::Node;
@@ -100,6 +101,18 @@ fn a_passphrase_is_set_asked_for_changed_and_removed() {
     fs::write(file, ANOTHER).unwrap();
     assert!(alice.run(&["unlock", "--passphrase-file", file]).text().contains("open"));
     assert!(alice.run(&["unlock", "--passphrase-file", file]).refusal().contains("not locked"));
+
+    // Two at once: one of them opens it, and it stays open.
+    alice.stop();
+    alice.start_by(&["start", "--locked"]);
+    let api = alice.api();
+    let unlock = || api.call("unlock", &json!({"passphrase": ANOTHER}));
+    let answers =
+        thread::scope(|scope| [scope.spawn(unlock), scope.spawn(unlock)].map(|one| one.join().unwrap()));
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    assert!(
+        answers.iter().flat_map(|answer| answer.as_ref().err()).all(|refused| code(refused) == "conflict")
+    );
 
     browser.open(&alice);
     browser.page("#/health");

@@ -367,6 +367,14 @@ impl Agent {
         self.step(|core, step, now| core.cancel_invitation(step, id, now, &mut OsRng)).await
     }
 
+    /// Forgets an invitation that ended without a contact.
+    ///
+    /// # Errors
+    /// If there is none of that number, or it has not ended so.
+    pub async fn dismiss_invitation(&self, id: u32) -> Result<(), CommandError> {
+        self.step(|core, step, _| core.dismiss_invitation(step, id)).await
+    }
+
     /// Redeems an offer: the node gets an account, and every contact is told.
     ///
     /// # Errors

@@ -117,12 +117,20 @@ impl Db {
         Ok(rows.context("cannot read the database")?.pop().map(|(key, _)| key))
     }
 
-    /// Reads the last row whose key begins with `prefix`.
-    pub(crate) async fn last(&self, keyspace: Keyspace, prefix: &[u8]) -> anyhow::Result<Option<Row>> {
-        let rows = self.store.range(keyspace, prefix_range(prefix), Direction::Descending, 1).await;
-        let Some((key, row)) = rows.context("cannot read the database")?.pop() else { return Ok(None) };
-        let value = self.values.read(keyspace.name(), &key, row).await?;
-        Ok(Some((key, value)))
+    /// Reads the last rows whose keys begin with `prefix`, at most `count`, in order.
+    pub(crate) async fn last(
+        &self,
+        keyspace: Keyspace,
+        prefix: &[u8],
+        count: usize,
+    ) -> anyhow::Result<Vec<Row>> {
+        let rows = self.store.range(keyspace, prefix_range(prefix), Direction::Descending, count).await;
+        let mut last = Vec::new();
+        for (key, row) in rows.context("cannot read the database")?.into_iter().rev() {
+            let value = self.values.read(keyspace.name(), &key, row).await?;
+            last.push((key, value));
+        }
+        Ok(last)
     }
 
     /// Counts the rows whose keys begin with `prefix` and come after `key`, without reading their values.

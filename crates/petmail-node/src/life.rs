@@ -81,7 +81,7 @@ impl Process {
             tokio::pin!(running);
             let (order, tell) = tokio::select! {
                 ended = &mut running => return ended,
-                Some(order) = self.orders.recv() => order,
+                ordered = self.sensible_order(vault.is_some()) => ordered,
             };
             self.lives.close();
             life.cancel();
@@ -108,6 +108,22 @@ impl Process {
         }
     }
 
+    /// Waits for an order that makes sense for an open node. The others, such as the second of two who unlocked it at once, are
+    /// refused, and the node goes on.
+    async fn sensible_order(&mut self, is_encrypted: bool) -> Ordered {
+        loop {
+            // The API holds the other end for as long as this process lives.
+            let Some((order, tell)) = self.orders.recv().await else { std::future::pending().await };
+            let refused = match order {
+                Order::Unlock(_) => "the node is not locked",
+                Order::Encrypt(_) if is_encrypted => "the node has a passphrase already",
+                Order::Decrypt if !is_encrypted => "the node has no passphrase",
+                Order::Encrypt(_) | Order::Decrypt | Order::Restore(_) => return (order, tell),
+            };
+            drop(tell.send(Err(conflict(refused))));
+        }
+    }
+
     /// Carries out an order while nobody has the database open. Whatever goes wrong, the node is as it was.
     async fn carry_out(
         &self,
@@ -116,15 +132,16 @@ impl Process {
         vault: &mut Option<Vault>,
     ) -> Result<(), CommandError> {
         let basedir = &self.basedir;
-        let done = match (order, vault.clone()) {
-            (Order::Unlock(_), _) => return Err(conflict("the node is not locked")),
-            (Order::Encrypt(_), Some(_)) => return Err(conflict("the node has a passphrase already")),
-            (Order::Decrypt, None) => return Err(conflict("the node has no passphrase")),
-            (Order::Encrypt(passphrase), None) => {
+        let done = match order {
+            Order::Unlock(_) => Ok(()),
+            Order::Encrypt(passphrase) => {
                 vault::encrypt(basedir, &passphrase).await.map(|new| *vault = Some(new))
             }
-            (Order::Decrypt, Some(old)) => vault::decrypt(basedir, old).await.map(|()| *vault = None),
-            (Order::Restore(backup), _) => {
+            Order::Decrypt => match vault.clone() {
+                Some(old) => vault::decrypt(basedir, old).await.map(|()| *vault = None),
+                None => Ok(()),
+            },
+            Order::Restore(backup) => {
                 agent.refuse_unless_blank().await?;
                 in_place::restore(basedir, backup).await.context("cannot restore")
             }

@@ -96,6 +96,9 @@ function take(event) {
       listInvitations();
       askStatus();
       break;
+    case "invitationremoved":
+      invitations.value = invitations.value?.filter((one) => one.id !== event.id) ?? null;
+      break;
     case "mailbox":
       mailboxes.value = replaced(mailboxes.value, "id", event);
       listMailboxes();

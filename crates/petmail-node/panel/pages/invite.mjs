@@ -117,6 +117,13 @@ function Cancel({ id }) {
     onClick=${() => command.run(() => call("cancel-invitation", { id }).then(() => listInvitations()))}>${t("cancelInvitation")}</button>`;
 }
 
+/** @param {{id: number}} props */
+function Dismiss({ id }) {
+  const command = useCommand();
+  return html`<${Trouble} problem=${command.problem} /><button type="button" class="quiet" data-testid="dismiss-invitation" disabled=${command.busy}
+    onClick=${() => command.run(() => call("forget-invitation", { id }).then(() => listInvitations()))}>${t("dismiss")}</button>`;
+}
+
 /** An invitation in a list. @param {{invitation: Invitation}} props */
 export function InvitationEntry({ invitation }) {
   const { id, petname, state, code } = invitation;
@@ -124,7 +131,7 @@ export function InvitationEntry({ invitation }) {
     <a href=${link("people", "add", id)}><strong>${petname ? html`<${Name} name=${petname} />` : t("somebody")}</strong></a>
     <p>${t(/** @type {any} */ (`invitation.${state}`))}${code && state === "waiting" && html`: <code>${code}</code>`}</p>
     ${invitation.reason && isOver(state) && html`<p class="hint">${reasonOf(invitation, petname ?? "")}</p>`}
-    ${!isOver(state) && html`<${Cancel} id=${id} />`}
+    ${isOver(state) ? html`<${Dismiss} id=${id} />` : html`<${Cancel} id=${id} />`}
   </li>`;
 }
 

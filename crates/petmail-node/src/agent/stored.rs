@@ -28,6 +28,9 @@ use crate::{
 /// Messages are read one by one if they are at most one in so many; else it is quicker to read all and leave some out.
 const FEW: usize = 8;
 
+/// How much of either way's end decides which message is the last: farther apart they hardly come in.
+const END: usize = 32;
+
 /// A message with its packets.
 pub(super) type Row = (MessageKey, Message, Map<String, Value>);
 
@@ -168,17 +171,15 @@ pub(super) async fn page(db: &Db, page: Page) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Reads the last message of a conversation.
+/// Reads the last message of a conversation, as its order has it: what came in late stands where its number says.
 pub(super) async fn last_message(db: &Db, cid: u32) -> anyhow::Result<Option<Row>> {
-    let mut last: Option<(MessageKey, Message)> = None;
+    let mut ends = Vec::new();
     for way in [Way::In, Way::Out] {
-        let Some((key, row)) = db.last(MESSAGES, &way_prefix(cid, way)).await? else { continue };
-        let message: Message = decode(&row)?;
-        if last.as_ref().is_none_or(|(_, other)| other.id < message.id) {
-            last = Some((MessageKey::decode(&key).context(DAMAGED)?, message));
+        for (key, row) in db.last(MESSAGES, &way_prefix(cid, way), END).await? {
+            ends.push((MessageKey::decode(&key).context(DAMAGED)?, decode(&row)?));
         }
     }
-    let Some((key, message)) = last else { return Ok(None) };
+    let Some((key, message)) = merge(ends).pop() else { return Ok(None) };
     Ok(Some((key, message, packets(db, &key.encode()).await?)))
 }
 
@@ -334,6 +335,23 @@ mod tests {
     fn row(cid: u32, way: Way, seqnum: u64, id: u64) -> (MessageKey, Message) {
         let key = MessageKey { cid, way, number: MessageNumber { epoch: 1, seqnum } };
         (key, Message { id, when: UnixMillis(0), state: Stage::Received, mid: None })
+    }
+
+    #[tokio::test]
+    async fn the_last_message_is_the_one_at_the_end_of_the_conversation() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), None).await.unwrap();
+        assert!(last_message(&db, 1).await.unwrap().is_none());
+        // The first that was written to this node came in after the second, and after an answer.
+        for (way, seqnum, id) in [(Way::In, 2, 2), (Way::Out, 1, 5), (Way::In, 1, 9), (Way::Out, 2, 10)] {
+            let (key, message) = row(1, way, seqnum, id);
+            let put = |keyspace, value| crate::db::Write { keyspace, key: key.encode(), value: Some(value) };
+            let writes = vec![put(MESSAGES, message.encode_record().unwrap()), put(BODIES, b"{}".to_vec())];
+            db.commit(writes).await.unwrap();
+            let last = last_message(&db, 1).await.unwrap().unwrap().1.id;
+            let all = merge(messages(&db, &1_u32.to_be_bytes()).await.unwrap());
+            assert_eq!(Some(last), all.last().map(|(_, message)| message.id), "after {id}");
+        }
     }
 
     #[tokio::test]

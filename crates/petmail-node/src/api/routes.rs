@@ -51,7 +51,7 @@ fn always() -> [(&'static str, MethodRouter<Desk>); 4] {
 }
 
 /// What is there while the node runs. `openapi.json` describes these and the others.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 42] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 43] {
     [
         ("/api/v1/unlock", post(not_locked)),
         ("/api/v1/status", post(status)),
@@ -59,6 +59,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 42] {
         ("/api/v1/invite", post(invite)),
         ("/api/v1/invitations", post(invitations)),
         ("/api/v1/cancel-invitation", post(cancel_invitation)),
+        ("/api/v1/forget-invitation", post(forget_invitation)),
         ("/api/v1/accept-mailbox", post(accept_mailbox)),
         ("/api/v1/offer-mailbox", post(offer_mailbox)),
         ("/api/v1/mailboxes", post(mailboxes)),
@@ -202,6 +203,14 @@ async fn cancel_invitation(
     Arguments(request): Arguments<CancelRequest>,
 ) -> Answer<InvitationView> {
     Ok(Json(shared.agent.cancel_invitation(request.id).await?))
+}
+
+async fn forget_invitation(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<CancelRequest>,
+) -> Answer<Value> {
+    shared.agent.dismiss_invitation(request.id).await?;
+    Ok(Json(json!({ "id": request.id })))
 }
 
 async fn accept_mailbox(

@@ -409,6 +409,11 @@ pub enum Event {
     Message(MessageView),
     /// A contact appeared or changed.
     Contact(ContactView),
+    /// An invitation was forgotten.
+    InvitationRemoved {
+        /// Its number.
+        id: u32,
+    },
     /// A contact was removed.
     ContactRemoved {
         /// Its number.

@@ -3,6 +3,7 @@
 use clap::Args;
 use petmail_net::program::Failure;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     block_on,
@@ -54,6 +55,14 @@ pub(super) struct Invitations {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  petmail-node -d n1 cancel-invitation 3")]
 pub(super) struct CancelInvitation {
+    /// The invitation's number
+    id: u32,
+}
+
+/// Forget an invitation that ended without a contact
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  petmail-node -d n1 forget-invitation 3")]
+pub(super) struct ForgetInvitation {
     /// The invitation's number
     id: u32,
 }
@@ -188,6 +197,15 @@ impl CancelInvitation {
         let cancelled: InvitationView =
             block_on(async { Client::find(basedir)?.call("cancel-invitation", &request).await })?;
         note(&format!("invitation {} is {}", cancelled.id, state_word(cancelled.state)));
+        Ok(())
+    }
+}
+
+impl ForgetInvitation {
+    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let request = CancelRequest { id: self.id };
+        let _: Value = block_on(async { Client::find(basedir)?.call("forget-invitation", &request).await })?;
+        note(&format!("invitation {} is forgotten", self.id));
         Ok(())
     }
 }

@@ -219,6 +219,21 @@ impl Core {
         self.invitation_view(id)
     }
 
+    /// Forgets an invitation that ended without a contact, because the person has seen that.
+    pub(crate) fn dismiss_invitation(&mut self, step: &mut Step, id: u32) -> Result<(), CommandError> {
+        let invite = self.invitations.get(&id).ok_or_else(|| unknown(id))?;
+        if invite.is_open() || invite.cid.is_some() {
+            return Err(CommandError::new(
+                Fault::Conflict,
+                format!("invitation {id} has not ended without a contact"),
+                "cancel-invitation ends an open one; one that became a contact stays with it",
+            ));
+        }
+        self.forget_invitation(step, id);
+        step.events.push(Event::InvitationRemoved { id });
+        Ok(())
+    }
+
     /// Deletes an invitation of which nothing can come.
     pub(crate) fn forget_invitation(&mut self, step: &mut Step, id: u32) {
         self.invitations.remove(&id);

@@ -33,7 +33,9 @@ pub struct SettingsView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PictureChange {
-    /// A PNG, JPEG or WebP file in base64: at most 16 KiB, 512 pixels high and wide; none takes the picture away.
+    /// A PNG, JPEG or WebP file in base64: at most 16 KiB, 512 pixels high and wide; null takes the picture away.
+    /// It has to be said: an empty request takes nothing away.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub picture: Option<String>,
 }
 
