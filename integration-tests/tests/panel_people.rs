@@ -38,6 +38,12 @@ fn two_browsers_invite_each_other_and_chat() {
     hers.click("make-code");
     let code = make_code(&hers, "Bob");
     his.page("#/people/add/enter");
+    // What the one screen shows the other reads, from a picture of it.
+    let picture = world.path("code.png");
+    hers.see_where("svg.qr", |_| true);
+    hers.picture(&picture);
+    his.choose_file("qr-file", &picture);
+    eventually("the code is read", || (his.value("code-input") == code).then_some(()));
     // A slip of the pen does not use the code up.
     let (rest, last) = code.rsplit_once('-').unwrap();
     his.fill("code-input", &format!("{rest}-{last}x"));

@@ -170,7 +170,7 @@ fn a_backup_comes_back_into_an_empty_node() {
     browser.see("restore-done");
     browser.see_no(&id("restore"));
     browser.page("#/rooms/1");
-    assert!(browser.see("conversation").contains("kept"));
+    browser.see_where(&id("message"), |text| text.contains("kept"));
     assert_eq!(new.run(&["print-baseurl"]).text(), port);
     assert_ne!(fs::read(new.basedir().join("api-token")).unwrap(), token);
     bob.send(1, "to the new one");

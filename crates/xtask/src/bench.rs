@@ -10,6 +10,7 @@ mod figures;
 mod invitation;
 mod machine;
 mod messages;
+mod panel;
 mod people;
 mod postgres;
 mod redis;
@@ -64,6 +65,8 @@ enum Part {
     Contacts,
     /// A node with 100,000 messages
     Stored,
+    /// The control panel in a browser, with 10 and 1,000 contacts
+    Panel,
     /// 10,000 messages that waited for the mailbox server
     Drain,
     /// Deliveries with 1, 1,000 and 100,000 accounts, beside PostgreSQL and Redis
@@ -103,6 +106,9 @@ impl Bench {
         }
         if self.has(Part::Stored) {
             scale::stored(&stage)?;
+        }
+        if self.has(Part::Panel) {
+            panel::run(&stage)?;
         }
         if self.has(Part::Drain) {
             scale::drain(&stage)?;

@@ -71,7 +71,9 @@ function Petname({ contact }) {
 /** @param {{contact: Contact}} props */
 function Words({ contact }) {
   const isVerified = contact.state === "verified";
-  return html`<section aria-labelledby="words"><h2 id="words">${t("safetyWords")} ${isVerified && html`<span class="good">✓ ${t("contact.verified")}</span>`}</h2>
+  // Once keys were replaced there are digits instead.
+  const kind = /^\d/.test(contact.safety_words) ? "safetyDigits" : "safetyWords";
+  return html`<section aria-labelledby="words"><h2 id="words">${t(kind)} ${isVerified && html`<span class="good">✓ ${t("contact.verified")}</span>`}</h2>
     <p class="words" data-testid="safety-words">${contact.safety_words}</p>
     <p class="hint">${t(isVerified ? "wordsCompared" : "wordsWhy")}</p>
     ${!isVerified && html`<a class="button" href=${link("people", contact.cid, "compare")}>${t("compareWords")}</a>`}

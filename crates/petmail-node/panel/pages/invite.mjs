@@ -6,7 +6,7 @@ import { contacts, invitations, listInvitations } from "../app/store.mjs";
 import { reasonOf, t } from "../app/strings.mjs";
 import { CodeField, useCodeCheck } from "../ui/code.mjs";
 import { Copy, Field, Name, Page, Trouble, fromNow, useCommand } from "../ui/base.mjs";
-import { Qr } from "../ui/qr.mjs";
+import { Qr, QrPicture } from "../ui/qr.mjs";
 import { html, useEffect, useState } from "../ui/view.mjs";
 
 /** @typedef {import("../types").Invitation} Invitation */
@@ -65,6 +65,7 @@ function EnterCode() {
   return html`<${Page} title=${t("enterCode")} back=${link("people", "add")}>
     <form onSubmit=${enter}>
       <${CodeField} code=${code} set=${setCode} check=${check} />
+      <${QrPicture} found=${setCode} command=${command} />
       ${check.suggestions.length > 0 && html`<label class="check"><input type="checkbox" checked=${asItIs === code} onChange=${(/** @type {any} */ event) => setAsItIs(event.target.checked ? code : "")} /> ${t("asItIs")}</label>`}
       <${Field} label=${t("theirName")} hint=${t("theirNameHint")} value=${petname} set=${setPetname} testid="petname-input" max=${100} />
       <label class="check"><input type="checkbox" checked=${wantsMailbox} onChange=${(/** @type {any} */ event) => setWantsMailbox(event.target.checked)} /> ${t("givesMeMailbox")}</label>

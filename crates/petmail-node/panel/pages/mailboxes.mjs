@@ -6,7 +6,7 @@ import { contacts, invitations, listInvitations, listMailboxes, mailboxes } from
 import { reasonOf, t } from "../app/strings.mjs";
 import { safeText } from "../app/text.mjs";
 import { Confirm, Field, Name, Page, Trouble, size, timeIn, useCommand } from "../ui/base.mjs";
-import { readQr } from "../ui/qr.mjs";
+import { QrPicture } from "../ui/qr.mjs";
 import { html, useEffect, useState } from "../ui/view.mjs";
 
 /** @typedef {import("../types").Mailbox} Mailbox */
@@ -48,7 +48,6 @@ function Entry({ mailbox }) {
 
 function Add() {
   const [offer, setOffer] = useState("");
-  const [found, setFound] = useState("");
   const command = useCommand();
   const isOffer = offer.trim().startsWith("PETMAIL-OFFER:");
   const accept = (/** @type {Event} */ event) => {
@@ -65,21 +64,10 @@ function Add() {
       }
     });
   };
-  const read = async (/** @type {any} */ event) => {
-    const [picture] = event.target.files;
-    event.target.value = "";
-    if (!picture) return;
-    await command.run(async () => {
-      const [text] = await readQr(picture);
-      setFound(text ? "" : t("noQr"));
-      if (text) setOffer(text);
-    });
-  };
   return html`<section aria-labelledby="add-mailbox" class="card"><h2 id="add-mailbox">${t("addMailbox")}</h2>
     <form onSubmit=${accept}>
       <${Field} label=${t("offerOrCode")} hint=${t("offerHint")} value=${offer} set=${setOffer} testid="offer-input" />
-      <label class="button">${t("readQr")}<input type="file" class="sr" accept="image/*" data-testid="qr-file" onChange=${read} /></label>
-      ${found && html`<p role="status">${found}</p>`}
+      <${QrPicture} found=${setOffer} command=${command} />
       <${Trouble} problem=${command.problem} />
       <button type="submit" class="primary" data-testid="accept-offer" disabled=${command.busy || !offer.trim()}>${command.busy ? t("asking") : t("accept")}</button>
     </form>

@@ -20,6 +20,26 @@ export function Qr({ text }) {
   </svg>`;
 }
 
+/**
+ * A button that reads a QR code from a picture; a telephone offers its camera.
+ * @param {{found: (text: string) => void, command: ReturnType<typeof import("./base.mjs").useCommand>}} props
+ */
+export function QrPicture({ found, command }) {
+  const [none, setNone] = useState(false);
+  const read = async (/** @type {any} */ event) => {
+    const [picture] = event.target.files;
+    event.target.value = "";
+    if (!picture) return;
+    await command.run(async () => {
+      const [text] = await readQr(picture);
+      setNone(!text);
+      if (text) found(text);
+    });
+  };
+  return html`<label class="button">${t("readQr")}<input type="file" class="sr" accept="image/*" capture="environment" data-testid="qr-file" onChange=${read} /></label>
+    ${none && html`<p role="status">${t("noQr")}</p>`}`;
+}
+
 /** The largest side of a picture that the node reads, in pixels: its brightness fits into one request. */
 const LARGEST = 600;
 
@@ -28,7 +48,7 @@ const LARGEST = 600;
  * @param {Blob} picture
  * @returns {Promise<string[]>} their texts
  */
-export async function readQr(picture) {
+async function readQr(picture) {
   const bitmap = await createImageBitmap(picture);
   const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));

@@ -1,7 +1,7 @@
 //! The setting of the demo, without its talk: a rendezvous server, a mailbox server, and two nodes.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -89,6 +89,11 @@ impl People {
 
     pub(super) fn alice(&self) -> Result<Client> {
         Client::connect(&self.alice.url, &self.alice.basedir)
+    }
+
+    /// Where bob's node is.
+    pub(super) fn basedir_of_bob(&self) -> &Path {
+        &self.bob.basedir
     }
 
     pub(super) fn bob(&self) -> Result<Client> {

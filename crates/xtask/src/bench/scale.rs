@@ -22,6 +22,9 @@ const SENT: usize = 200;
 const STORED: u64 = 100_000;
 const NEWEST: u64 = 100;
 
+/// How often a list is asked for.
+const ASKED: usize = 9;
+
 /// How many messages wait for the mailbox server.
 const WAITING: usize = 10_000;
 
@@ -44,6 +47,7 @@ pub(super) fn contacts(stage: &Stage) -> Result<()> {
         "CPU of sender a message",
         "CPU of receiver a message",
         "CPU ÷ first",
+        "`rooms`",
     ])];
     let mut first = None;
     for count in CONTACTS {
@@ -60,6 +64,7 @@ pub(super) fn contacts(stage: &Stage) -> Result<()> {
             milliseconds(sender),
             milliseconds(receiver),
             format!("{ratio:.2}"),
+            milliseconds(asked(&people, "rooms", &json!({}))?.median()),
         ]);
     }
     show("Contacts", &rows);
@@ -110,6 +115,7 @@ pub(super) fn stored(stage: &Stage) -> Result<()> {
         "resident",
         "`fetch-messages`, all",
         "newest 100",
+        "a page of 50",
         "one sent → shown",
         "resident after all",
     ])];
@@ -135,12 +141,25 @@ pub(super) fn stored(stage: &Stage) -> Result<()> {
             mebibytes(resident),
             seconds(all_time),
             seconds(newest_time),
+            milliseconds(asked(&people, "messages", &json!({ "cid": 1, "limit": 50 }))?.median()),
             milliseconds(shown.median()),
             mebibytes(people.resident_bytes("bob")?),
         ]);
     }
     show("Stored messages", &rows);
     Ok(())
+}
+
+/// How long bob's node takes to answer a command.
+fn asked(people: &People, command: &str, arguments: &Value) -> Result<Times> {
+    let mut bob = people.bob()?;
+    let mut times = Vec::new();
+    for _ in 0..ASKED {
+        let begun = now();
+        bob.ask(command, arguments)?;
+        times.push(begun.elapsed());
+    }
+    Ok(times.into_iter().collect())
 }
 
 fn fetch(people: &People, since: u64) -> Result<Vec<Value>> {
