@@ -27,7 +27,6 @@ use zeroize::Zeroizing;
 
 use crate::{
     api::ApiServer,
-    backup::in_place,
     basedir::Basedir,
     config::Config,
     life::{Entry, Process},
@@ -59,7 +58,6 @@ const MAX_REPORT_BYTES: u64 = 64 * 1024;
 pub async fn run(basedir: &Basedir, entry: Entry, shutdown: CancellationToken) -> anyhow::Result<()> {
     let config = Config::load(&basedir.config_file())?;
     let _lock = lock(basedir).await?;
-    in_place::undo_interrupted(basedir)?;
     // Bound first: while the lock is held, the address in the basedir is this node's, and commands wait for it to open.
     let api = ApiServer::bind(basedir, &config).await?;
     let url = api.base_url().to_owned();

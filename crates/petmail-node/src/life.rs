@@ -66,6 +66,8 @@ impl Process {
             }
         };
         loop {
+            // A database that is half a backup is not opened: what would come into it goes with the next start.
+            in_place::undo_interrupted(&self.basedir)?;
             let config = Config::load(&self.basedir.config_file())?;
             let node = Node::open(self.basedir.path(), &config, vault.clone()).await?;
             let agent = node.agent();
