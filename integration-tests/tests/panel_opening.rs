@@ -76,7 +76,10 @@ fn a_node_that_restarts_is_waited_for() {
     let world = World::new();
     let mut node = world.node_without_mailbox("Alice", Start::Child);
     let mut browser = Browser::at(&node);
-    browser.expects("ERR_");
+    // The page asks again and again until the node is there, and before that until its database is open.
+    for expected in ["ERR_", "503"] {
+        browser.expects(expected);
+    }
     browser.see_no(&id("banner"));
     node.kill();
     assert!(browser.see("banner").contains("not running"));

@@ -31,7 +31,7 @@ use petmail_proto::{
     server::offer::{Offer as MailboxOffer, OfferText},
     time::UnixMillis,
 };
-use petmail_store::{CommitError, Keyspace};
+use petmail_store::{CommitError, Keyspace, ReadError};
 use rand_core::OsRng;
 use tokio::sync::{Mutex, Notify, broadcast};
 
@@ -580,6 +580,12 @@ fn now() -> UnixMillis {
 fn internal(error: &anyhow::Error) -> CommandError {
     if let Some(CommitError::DiskFull(full)) = error.downcast_ref() {
         return full.clone().into();
+    }
+    if let (Some(ReadError::Closed), _) | (_, Some(CommitError::Closed)) =
+        (error.downcast_ref(), error.downcast_ref())
+    {
+        let problem = "the node is stopping, or its database is being written anew";
+        return CommandError::new(Fault::Unavailable, problem, "try again in a moment");
     }
     CommandError::new(
         Fault::Internal,

@@ -117,20 +117,44 @@ impl Db {
         Ok(rows.context("cannot read the database")?.pop().map(|(key, _)| key))
     }
 
-    /// Reads the last rows whose keys begin with `prefix`, at most `count`, in order.
-    pub(crate) async fn last(
+    /// Reads the last rows whose keys begin with each of the prefixes, at most `count` for each, in order.
+    pub(crate) async fn last_of_each(
         &self,
         keyspace: Keyspace,
-        prefix: &[u8],
+        prefixes: &[Vec<u8>],
         count: usize,
-    ) -> anyhow::Result<Vec<Row>> {
-        let rows = self.store.range(keyspace, prefix_range(prefix), Direction::Descending, count).await;
-        let mut last = Vec::new();
-        for (key, row) in rows.context("cannot read the database")?.into_iter().rev() {
-            let value = self.values.read(keyspace.name(), &key, row).await?;
-            last.push((key, value));
+    ) -> anyhow::Result<Vec<Vec<Row>>> {
+        let ranges = prefixes.iter().map(|prefix| prefix_range(prefix)).collect();
+        let read = self.store.ranges(keyspace, ranges, Direction::Descending, count).await;
+        let mut all = Vec::new();
+        for rows in read.context("cannot read the database")? {
+            let mut last = Vec::new();
+            for (key, row) in rows.into_iter().rev() {
+                let value = self.values.read(keyspace.name(), &key, row).await?;
+                last.push((key, value));
+            }
+            all.push(last);
         }
-        Ok(last)
+        Ok(all)
+    }
+
+    /// Reads the values of several keys; none for those that are not there.
+    pub(crate) async fn get_each(
+        &self,
+        keyspace: Keyspace,
+        keys: &[Vec<u8>],
+    ) -> anyhow::Result<Vec<Option<Vec<u8>>>> {
+        let exactly = |key: &Vec<u8>| (Bound::Included(key.clone()), Bound::Included(key.clone()));
+        let ranges = keys.iter().map(exactly).collect();
+        let read = self.store.ranges(keyspace, ranges, Direction::Ascending, 1).await;
+        let mut values = Vec::new();
+        for rows in read.context("cannot read the database")? {
+            values.push(match rows.into_iter().next() {
+                Some((key, row)) => Some(self.values.read(keyspace.name(), &key, row).await?),
+                None => None,
+            });
+        }
+        Ok(values)
     }
 
     /// Counts the rows whose keys begin with `prefix` and come after `key`, without reading their values.

@@ -167,7 +167,7 @@ pub(crate) trait Engine: Send + Sync {
 }
 
 /// Bounds of a scan.
-pub(crate) type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+pub type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// The text of a panic.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -46,7 +46,7 @@ mod store;
 pub use batch::{Batch, Keyspace, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use blobs::{BlobDir, BlobError, BlobName, Listed, ParseBlobNameError, Swept};
 pub use committer::CommitError;
-pub use engine::{EngineError, EngineKind, ParseEngineKindError};
+pub use engine::{EngineError, EngineKind, KeyRange, ParseEngineKindError};
 pub use layout::{Label, OpenError, ParseLabelError, label};
 pub use offline::{OfflineError, Rewritten, RowError, compact_offline, migrate_offline, rewrite_offline};
 pub use space::{DiskFull, RESERVE_BYTES, check_free, free_bytes};

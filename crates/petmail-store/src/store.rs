@@ -248,12 +248,34 @@ impl Store {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Row>, ReadError> {
-        let position = self.position(keyspace)?;
         let range = (range.start_bound().cloned(), range.end_bound().cloned());
-        if is_empty(&range) || limit == 0 {
-            return Ok(Vec::new());
-        }
-        self.read(move |engine| engine.range(position, range, direction, limit)).await
+        let mut rows = self.ranges(keyspace, vec![range], direction, limit).await?;
+        Ok(rows.pop().unwrap_or_default())
+    }
+
+    /// Reads up to `limit` rows of each of `ranges`, in the given direction; one vector for each range.
+    ///
+    /// What [`range`](Self::range) says holds for all of them together: the caller bounds `limit` and the number of ranges.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReadError`].
+    pub async fn ranges(
+        &self,
+        keyspace: Keyspace,
+        ranges: Vec<KeyRange>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Vec<Row>>, ReadError> {
+        let position = self.position(keyspace)?;
+        self.read(move |engine| {
+            let read = |range: KeyRange| match is_empty(&range) || limit == 0 {
+                true => Ok(Vec::new()),
+                false => engine.range(position, range, direction, limit),
+            };
+            ranges.into_iter().map(read).collect()
+        })
+        .await
     }
 
     /// Checks that there is room for what makes the store larger: [`RESERVE_BYTES`](crate::RESERVE_BYTES) of the disk.
@@ -338,7 +360,7 @@ impl fmt::Debug for Store {
 
 /// The range of all keys that begin with `prefix`.
 #[must_use]
-pub fn prefix_range(prefix: &[u8]) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+pub fn prefix_range(prefix: &[u8]) -> KeyRange {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < u8::MAX {

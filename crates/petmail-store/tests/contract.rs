@@ -46,6 +46,7 @@ on_each_engine!(
     commits_are_read_back,
     the_later_operation_wins,
     ranges_are_ordered_and_bounded,
+    several_ranges_are_read_at_once,
     limits_refuse_and_write_nothing,
     largest_batch_is_accepted,
     unknown_keyspaces_are_refused,
@@ -145,6 +146,21 @@ async fn ranges_are_ordered_and_bounded(engine: EngineKind) {
     let excluded = (Bound::Excluded(key("a")), Bound::Excluded(key("a")));
     let rows = store.range(LETTERS, excluded, down, 9).await.unwrap();
     assert!(rows.is_empty());
+}
+
+async fn several_ranges_are_read_at_once(engine: EngineKind) {
+    let (_dir, store) = fresh(engine);
+    let batch =
+        ["a1", "a2", "a3", "c1"].into_iter().fold(Batch::new(), |batch, key| batch.put(KEYS, key, key));
+    store.commit(batch).await.unwrap();
+    let ranges = vec![prefix_range(b"a"), prefix_range(b"b"), prefix_range(b"c")];
+    let read = |limit| store.ranges(KEYS, ranges.clone(), Direction::Descending, limit);
+    let rows: Vec<_> = read(2).await.unwrap();
+    assert_eq!(
+        rows.iter().map(|rows| keys(rows)).collect::<Vec<_>>(),
+        [vec!["a3", "a2"], vec![], vec!["c1"]]
+    );
+    assert_eq!(read(0).await.unwrap(), vec![Vec::<Row>::new(); 3]);
 }
 
 async fn limits_refuse_and_write_nothing(engine: EngineKind) {

@@ -8,8 +8,9 @@ use super::{
     error::{CommandError, Fault},
     internal, now,
     page::Page,
-    records::{DRAFTS, MessageKey, Way},
-    stored, view,
+    records::{MessageKey, Way},
+    stored::{self, Summary},
+    view,
 };
 use crate::api::types::{
     Direction, Draft, FindMessageRequest, MessageQuery, MessageView, RoomView, SearchRequest, SendRequest,
@@ -42,38 +43,20 @@ impl Agent {
             let core = self.0.core.lock().await;
             core.peers.iter().map(|(cid, peer)| (*cid, peer.progress.read)).collect()
         };
-        let mut rooms = Vec::new();
-        for (cid, read) in read {
-            rooms.extend(self.room(cid, read).await?);
-        }
-        rooms.sort_by_key(|(since, room)| {
-            (std::cmp::Reverse(room.last.as_ref().map_or(*since, |last| last.when_received)), room.cid)
-        });
-        Ok(rooms.into_iter().map(|(_, room)| room).collect())
-    }
-
-    /// Shows one conversation, with the time of the introduction; none if the contact was removed meanwhile.
-    async fn room(
-        &self,
-        cid: u32,
-        read: MessageNumber,
-    ) -> Result<Option<(jiff::Timestamp, RoomView)>, CommandError> {
-        let db = &self.0.db;
-        let unread = stored::count_unread(db, cid, read).await.map_err(|error| internal(&error))?;
-        let last = stored::last_message(db, cid).await.map_err(|error| internal(&error))?;
-        let draft = db.get(DRAFTS, &cid.to_be_bytes()).await.map_err(|error| internal(&error))?;
+        let mut summaries = stored::summarize(&self.0.db, &read).await.map_err(|error| internal(&error))?;
         let core = self.0.core.lock().await;
-        let Some(peer) = core.peers.get(&cid) else { return Ok(None) };
-        let contact = view::contact(peer, core.can_receive());
-        let room = RoomView {
-            cid,
-            petname: contact.petname,
-            state: contact.state,
-            unread,
-            draft: draft.map_or_else(String::new, |text| String::from_utf8_lossy(&text).into_owned()),
-            last: last.map(|(key, message, packets)| view::message(peer, key, &message, packets, now())),
-        };
-        Ok(Some((contact.since, room)))
+        let mut rooms = Vec::new();
+        // Who was removed meanwhile is left out.
+        for peer in read.iter().filter_map(|(cid, _)| core.peers.get(cid)) {
+            let contact = view::contact(peer, core.can_receive());
+            let Summary { last, unread, draft } = summaries.remove(&contact.cid).unwrap_or_default();
+            let last = last.map(|(key, message, packets)| view::message(peer, key, &message, packets, now()));
+            let when = last.as_ref().map_or(contact.since, |last| last.when_received);
+            let (cid, petname, state) = (contact.cid, contact.petname, contact.state);
+            rooms.push((when, RoomView { cid, petname, state, unread, draft, last }));
+        }
+        rooms.sort_by_key(|(when, room)| (std::cmp::Reverse(*when), room.cid));
+        Ok(rooms.into_iter().map(|(_, room)| room).collect())
     }
 
     /// Lists a part of a conversation.

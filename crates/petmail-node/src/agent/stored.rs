@@ -15,9 +15,9 @@ use super::{
     core::{InQuarantine, Stored},
     page::Page,
     records::{
-        AGENT, BODIES, CONTACTS, EXTRAS, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS, MESSAGES,
-        MIDS, Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, Profiles, QUARANTINE,
-        Quarantined, Queued, SETTINGS_KEY, Settings, Way,
+        AGENT, BODIES, CONTACTS, DRAFTS, EXTRAS, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS,
+        MESSAGES, MIDS, Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, Profiles,
+        QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
     },
 };
 use crate::{
@@ -30,6 +30,9 @@ const FEW: usize = 8;
 
 /// How much of either way's end decides which message is the last: farther apart they hardly come in.
 const END: usize = 32;
+
+/// How many conversations are summarized at a time: commits wait meanwhile.
+const AT_A_TIME: usize = 64;
 
 /// A message with its packets.
 pub(super) type Row = (MessageKey, Message, Map<String, Value>);
@@ -171,20 +174,61 @@ pub(super) async fn page(db: &Db, page: Page) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Reads the last message of a conversation, as its order has it: what came in late stands where its number says.
-pub(super) async fn last_message(db: &Db, cid: u32) -> anyhow::Result<Option<Row>> {
-    let mut ends = Vec::new();
-    for way in [Way::In, Way::Out] {
-        for (key, row) in db.last(MESSAGES, &way_prefix(cid, way), END).await? {
-            ends.push((MessageKey::decode(&key).context(DAMAGED)?, decode(&row)?));
+/// What the list of conversations shows of one.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    /// The last message as the conversation's order has it: what came in late stands where its number says.
+    pub(super) last: Option<Row>,
+    /// How many came in after the one that was read last.
+    pub(super) unread: u64,
+    /// The text that is being written.
+    pub(super) draft: String,
+}
+
+/// Summarizes conversations, each given by its contact and the number of the message that was read last.
+pub(super) async fn summarize(
+    db: &Db,
+    conversations: &[(u32, MessageNumber)],
+) -> anyhow::Result<BTreeMap<u32, Summary>> {
+    let mut summaries = BTreeMap::new();
+    for (key, text) in db.scan(DRAFTS, &[]).await? {
+        let draft = String::from_utf8_lossy(&text).into_owned();
+        summaries.insert(cid_of(&key)?, Summary { draft, ..Summary::default() });
+    }
+    for some in conversations.chunks(AT_A_TIME) {
+        let mut lasts = Vec::new();
+        for ((cid, read), ends) in some.iter().zip(ends(db, some).await?) {
+            let heard = ends.iter().filter(|(key, _)| key.way == Way::In).map(|(key, _)| key.number).max();
+            if heard.is_some_and(|number| number > *read) {
+                summaries.entry(*cid).or_default().unread = count_unread(db, *cid, *read).await?;
+            }
+            lasts.extend(merge(ends).pop());
+        }
+        let keys: Vec<_> = lasts.iter().map(|(key, _)| key.encode()).collect();
+        for ((key, message), packets) in lasts.into_iter().zip(db.get_each(BODIES, &keys).await?) {
+            // Between the two reads it may have been removed with its contact.
+            let Some(packets) = packets else { continue };
+            let packets = serde_json::from_slice(&packets).context(DAMAGED)?;
+            summaries.entry(key.cid).or_default().last = Some((key, message, packets));
         }
     }
-    let Some((key, message)) = merge(ends).pop() else { return Ok(None) };
-    Ok(Some((key, message, packets(db, &key.encode()).await?)))
+    Ok(summaries)
+}
+
+/// Reads the ends of conversations, both ways of each.
+async fn ends(
+    db: &Db,
+    conversations: &[(u32, MessageNumber)],
+) -> anyhow::Result<Vec<Vec<(MessageKey, Message)>>> {
+    let ways = conversations.iter().flat_map(|(cid, _)| [Way::In, Way::Out].map(|way| way_prefix(*cid, way)));
+    let read = db.last_of_each(MESSAGES, &ways.collect::<Vec<_>>(), END).await?;
+    let decoded =
+        |(key, row): &(Vec<u8>, Vec<u8>)| Ok((MessageKey::decode(key).context(DAMAGED)?, decode(row)?));
+    read.chunks(2).map(|both| both.iter().flatten().map(decoded).collect()).collect()
 }
 
 /// Counts what came in from a contact after the message that was read last.
-pub(super) async fn count_unread(db: &Db, cid: u32, read: MessageNumber) -> anyhow::Result<u64> {
+async fn count_unread(db: &Db, cid: u32, read: MessageNumber) -> anyhow::Result<u64> {
     let read = MessageKey { cid, way: Way::In, number: read };
     db.count_after(MESSAGES, &way_prefix(cid, Way::In), &read.encode()).await
 }
@@ -341,14 +385,18 @@ mod tests {
     async fn the_last_message_is_the_one_at_the_end_of_the_conversation() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path(), None).await.unwrap();
-        assert!(last_message(&db, 1).await.unwrap().is_none());
+        let read = MessageNumber { epoch: 1, seqnum: 1 };
+        let summary = async |db| summarize(db, &[(1, read)]).await.unwrap().remove(&1);
+        assert!(summary(&db).await.is_none());
         // The first that was written to this node came in after the second, and after an answer.
         for (way, seqnum, id) in [(Way::In, 2, 2), (Way::Out, 1, 5), (Way::In, 1, 9), (Way::Out, 2, 10)] {
             let (key, message) = row(1, way, seqnum, id);
             let put = |keyspace, value| crate::db::Write { keyspace, key: key.encode(), value: Some(value) };
             let writes = vec![put(MESSAGES, message.encode_record().unwrap()), put(BODIES, b"{}".to_vec())];
             db.commit(writes).await.unwrap();
-            let last = last_message(&db, 1).await.unwrap().unwrap().1.id;
+            let Summary { last, unread, draft } = summary(&db).await.unwrap();
+            let last = last.unwrap().1.id;
+            assert_eq!((unread, draft.as_str()), (1, ""), "after {id}");
             let all = merge(messages(&db, &1_u32.to_be_bytes()).await.unwrap());
             assert_eq!(Some(last), all.last().map(|(_, message)| message.id), "after {id}");
         }
