@@ -9,6 +9,7 @@
 pub mod at_rest;
 pub mod base_url;
 pub mod channel;
+pub mod content;
 pub mod delivery;
 pub mod invitation;
 pub mod keys;

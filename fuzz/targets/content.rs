@@ -1,0 +1,59 @@
+//! Manifests, packs and references: what a hostile sender or storage server makes must end in an error value, or in what can be
+//! written again as it was read.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use petmail_fuzz::edited;
+use petmail_proto::{
+    content::{
+        ChunkEntry, ContentSecret, Entry, EntryKind, Manifest, Pack, PackEntry, PackId, PackWriter,
+        Reference, SealedChunk, is_path,
+    },
+    time::UnixMillis,
+};
+
+static GOOD: LazyLock<(Pack, Vec<u8>)> = LazyLock::new(good);
+
+fuzz_target!(|data: &[u8]| {
+    let (pack, manifest) = &*GOOD;
+    for bytes in [data, &edited(manifest, data)] {
+        let Ok(manifest) = Manifest::decode(bytes) else { continue };
+        assert_eq!(manifest.encode().expect("it was as long before"), bytes);
+        for entry in manifest.entries() {
+            assert!(is_path(&entry.path));
+            let EntryKind::File { chunks, .. } = &entry.kind else { continue };
+            for chunk in chunks {
+                if let Ok(sealed) = pack.sealed(chunk.place()) {
+                    let opened = chunk.key.open(sealed.to_vec(), chunk.length, &chunk.hash);
+                    assert!(opened.is_err() || opened.is_ok_and(|content| content == b"a chunk"));
+                }
+            }
+        }
+    }
+    let changed = edited(&pack.bytes, data);
+    assert_eq!(Pack::check(pack.id, changed.clone()).is_ok(), changed == pack.bytes);
+    assert!(Pack::check(PackId::of(&changed), changed.clone()).is_ok() == changed.starts_with(b"s1"));
+    if let Ok(reference) = serde_json::from_slice::<Reference>(data) {
+        let written = serde_json::to_vec(&reference).expect("a reference has a JSON form");
+        assert_eq!(serde_json::from_slice::<Reference>(&written).expect("it was bounded before"), reference);
+    }
+});
+
+fn good() -> (Pack, Vec<u8>) {
+    let mut writer = PackWriter::new();
+    let sealed = ContentSecret::from_bytes([1; 32]).seal(b"a chunk");
+    let (place, _) = writer.add(&sealed);
+    let SealedChunk { hash, key, length, .. } = sealed;
+    let pack = writer.take().expect("a chunk is in it");
+    let chunks = vec![ChunkEntry { pack: 0, offset: place.offset, length, hash, key }];
+    let file = EntryKind::File { size: length.into(), modified: UnixMillis(1), chunks };
+    let entries = vec![
+        Entry { path: "folder".to_owned(), kind: EntryKind::Folder },
+        Entry { path: "folder/file".to_owned(), kind: file },
+    ];
+    let bytes = u32::try_from(pack.bytes.len()).expect("a short pack");
+    let manifest = Manifest::new(vec![PackEntry { id: pack.id, bytes }], entries).expect("a good manifest");
+    (pack, manifest.encode().expect("a short manifest"))
+}
