@@ -258,6 +258,15 @@ impl Browser {
         self.press(name, path.to_str().expect("paths of tests are UTF-8"));
     }
 
+    /// Has what the page saves put into a folder.
+    ///
+    /// # Panics
+    /// If the browser does not, or the path is no UTF-8.
+    pub fn saves_into(&self, folder: &Path) {
+        let folder = folder.to_str().expect("paths of tests are UTF-8");
+        self.cdp("Browser.setDownloadBehavior", &json!({ "behavior": "allow", "downloadPath": folder }));
+    }
+
     /// The title of the page.
     ///
     /// # Panics

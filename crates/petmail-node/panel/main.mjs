@@ -8,8 +8,8 @@ import { start, status, trouble, unread } from "./app/store.mjs";
 import { language, t } from "./app/strings.mjs";
 import { applyTheme } from "./app/theme.mjs";
 import { Rooms } from "./pages/rooms.mjs";
-import { Page, Trouble } from "./ui/base.mjs";
-import { effect, html, render, useEffect, useState } from "./ui/view.mjs";
+import { Later, Trouble } from "./ui/base.mjs";
+import { effect, html, render } from "./ui/view.mjs";
 
 /** The pages that are not there from the beginning. */
 const PAGES = {
@@ -72,17 +72,6 @@ function Banner() {
   </div>
   ${trouble.value && html`<div class="banner bad"><${Trouble} problem=${trouble.value} />
     <button type="button" class="icon" aria-label=${t("close")} onClick=${() => (trouble.value = null)}>×</button></div>`}`;
-}
-
-/** A page that is loaded when it is wanted. @param {{load: () => Promise<any>}} props */
-function Later({ load }) {
-  const [page, setPage] = useState(/** @type {any} */ (null));
-  const [failed, setFailed] = useState(false);
-  useEffect(() => {
-    load().then((module) => setPage(() => module.default), () => setFailed(true));
-  }, []);
-  if (failed) return html`<${Page} title=${t("unreachable")}><p>${t("unreachableHint")}</p><button type="button" onClick=${() => location.reload()}>${t("reload")}</button></${Page}>`;
-  return page ? html`<${page} />` : html`<p class="loading" role="status">${t("loading")}</p>`;
 }
 
 function Expired() {

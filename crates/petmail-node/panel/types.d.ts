@@ -27,6 +27,14 @@ export interface Message extends Reason {
   payload: Record<string, unknown>;
   state: MessageState;
   reply_to: Reply | null;
+  file: FileView | null;
+}
+
+export interface FileView {
+  name: string;
+  size: number;
+  state: "here";
+  picture: string | null;
 }
 
 export interface Room {

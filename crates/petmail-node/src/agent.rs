@@ -8,6 +8,7 @@ mod conversations;
 pub(crate) mod core;
 mod doctor;
 pub mod error;
+mod files;
 mod health;
 mod page;
 mod profile;

@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod codes;
 mod events;
+mod files;
 mod guard;
 pub(crate) mod lives;
 mod opener;

@@ -9,6 +9,7 @@ mod completions;
 mod contacts;
 mod create_node;
 mod doctor;
+mod files;
 mod give_up;
 mod invite;
 mod mailboxes;
@@ -92,6 +93,9 @@ enum Command {
     Contact(contacts::Contact),
     Rooms(rooms::Rooms),
     SendBasic(send::SendBasic),
+    SendFile(files::SendFile),
+    Files(files::Files),
+    SaveFile(files::SaveFile),
     FetchMessages(messages::FetchMessages),
     FollowMessages(messages::FollowMessages),
     Messages(messages::Messages),
@@ -135,6 +139,9 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::Contact(command) => command.run(&resolve(basedir)?),
         Command::Rooms(command) => command.run(&resolve(basedir)?),
         Command::SendBasic(command) => command.run(&resolve(basedir)?),
+        Command::SendFile(command) => command.run(&resolve(basedir)?),
+        Command::Files(command) => command.run(&resolve(basedir)?),
+        Command::SaveFile(command) => command.run(&resolve(basedir)?, saved_file_mode),
         Command::FetchMessages(command) => command.run(&resolve(basedir)?),
         Command::FollowMessages(command) => command.run(&resolve(basedir)?),
         Command::Messages(command) => command.run(&resolve(basedir)?),

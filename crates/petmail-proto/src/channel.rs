@@ -9,6 +9,7 @@ pub mod ack;
 pub mod attempt;
 pub mod channel_reset;
 pub mod cid;
+pub mod file;
 pub mod key_ring;
 pub mod lookup;
 pub mod message;

@@ -3,7 +3,7 @@
 // `{name}` stands for a parameter. A text that counts has a form for each plural category of its language.
 
 import { computed } from "../ui/view.mjs";
-import { safeName, safeText } from "./text.mjs";
+import { safeName, safeText, textOf } from "./text.mjs";
 import { stored } from "./theme.mjs";
 
 /** @typedef {string | {one: string, other: string}} Text */
@@ -31,6 +31,8 @@ export const en = {
   sendAgain: "Send again", tryNow: "Try now", cancelMessage: "Do not send", write: "Write a message", send: "Send", emoji: "Emoji", newMessage: "New message",
   enterSends: "Enter sends, Shift+Enter starts a new line.", waitsForMailbox: "They have no mailbox yet: what you write is sent as soon as they have one.", notSentWhileAway: "Petmail is away: nothing can be sent just now. What you write stays here.",
   tooLong: { one: "The message is {count} byte too long.", other: "The message is {count} bytes too long. Send it in several parts." },
+  attach: "Attach files", filesToSend: "Files to send", removeFile: "Do not send {name}", dropHere: "Drop files here to send them", noFolders: "Folders cannot be sent yet: pack it into one file.", fileTooLarge: "Too large: a message carries up to {size}.",
+  fileNamed: "📎 {name}", saveFile: "Save {name}", pictureNamed: "Picture: {name}",
   blockedCannotWrite: "You have blocked them. Unblock them to write.", disputedCannotWrite: "Nothing is sent to them until it is clear that it is really them: look at their page.",
   // People.
   addContact: "Add somebody", addHow: "One of you makes a code and tells it to the other, best by voice. The other enters it. That is all.",
@@ -110,6 +112,8 @@ export const de = {
   sendAgain: "Noch einmal senden", tryNow: "Jetzt versuchen", cancelMessage: "Nicht senden", write: "Nachricht schreiben", send: "Senden", emoji: "Emoji", newMessage: "Neue Nachricht",
   enterSends: "Enter sendet, Umschalt+Enter beginnt eine neue Zeile.", waitsForMailbox: "Die andere Seite hat noch kein Postfach: Was du schreibst, wird gesendet, sobald sie eines hat.", notSentWhileAway: "Petmail ist nicht da: Gerade kann nichts gesendet werden. Was du schreibst, bleibt hier stehen.",
   tooLong: { one: "Die Nachricht ist {count} Byte zu lang.", other: "Die Nachricht ist {count} Bytes zu lang. Sende sie in mehreren Teilen." },
+  attach: "Dateien anhängen", filesToSend: "Zu sendende Dateien", removeFile: "{name} nicht senden", dropHere: "Dateien hier ablegen, um sie zu senden", noFolders: "Ordner lassen sich noch nicht senden: packe ihn in eine Datei.", fileTooLarge: "Zu groß: Eine Nachricht trägt bis zu {size}.",
+  fileNamed: "📎 {name}", saveFile: "{name} speichern", pictureNamed: "Bild: {name}",
   blockedCannotWrite: "Du hast diesen Kontakt gesperrt. Entsperre ihn, um zu schreiben.", disputedCannotWrite: "Es wird nichts gesendet, bis klar ist, ob es wirklich dieser Mensch ist: Sieh auf der Seite des Kontakts nach.",
   addContact: "Jemanden hinzufügen", addHow: "Einer von euch macht einen Code und sagt ihn dem anderen, am besten mündlich. Der andere gibt ihn ein. Das ist alles.",
   makeCode: "Code machen", makeCodeHint: "Du sagst ihn der anderen Person.", enterCode: "Code eingeben", enterCodeHint: "Dir wurde einer gesagt.", makingCode: "Code wird gemacht …", makeNewCode: "Neuen Code machen",
@@ -180,6 +184,9 @@ const plural = computed(() => new Intl.PluralRules(language.value));
  * @returns {string}
  */
 export const t = (key, params = {}) => filled(TEXTS[language.value]?.[key] ?? en[key], params);
+
+/** What a message says, in one line. @param {import("../types").Message} message */
+export const said = (message) => textOf(message) ?? (message.file ? t("fileNamed", { name: message.file.name }) : t("notUnderstood"));
 
 /** @param {Text} text @param {Record<string, string|number>} params */
 function filled(text, params) {

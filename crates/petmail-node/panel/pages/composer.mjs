@@ -3,13 +3,15 @@
 import { call, callLasting } from "../app/api.mjs";
 import { connection } from "../app/events.mjs";
 import { listen, noteDraft, report } from "../app/store.mjs";
-import { t } from "../app/strings.mjs";
-import { safeText, textOf } from "../app/text.mjs";
+import { said, t } from "../app/strings.mjs";
+import { safeText } from "../app/text.mjs";
 import { Name, Trouble, useCommand } from "../ui/base.mjs";
 import { html, useEffect, useRef, useState } from "../ui/view.mjs";
+import { ToSend, chosen, sendFile } from "./files.mjs";
 
 /** @typedef {import("../types").Message} Message */
 /** @typedef {import("../types").Contact} Contact */
+/** @typedef {import("./files.mjs").Chosen} Chosen */
 
 /** How long the text rests before it is kept. */
 const REST_MS = 400;
@@ -19,8 +21,8 @@ const MAX_BYTES = 65_536;
 
 const EMOJI = [..."😀😂🙂😉😍😘😎🤔😐🙄😴😢😭😡😱🥳🤗🙏👍👎👏👋💪🤝❤️💔🔥⭐🎉🎂☕🍕🍺🌞🌧️🐶🐱🐾🌷✅❌❓❗".matchAll(/\p{Extended_Pictographic}\ufe0f?/gu)].map(([sign]) => sign);
 
-/** @param {{contact: Contact, draft: string, answered: Message|null, setAnswered: (message: Message|null) => void, sent: () => void}} props */
-export function Composer({ contact, draft, answered, setAnswered, sent }) {
+/** @param {{contact: Contact, draft: string, answered: Message|null, setAnswered: (message: Message|null) => void, files: Chosen[], setFiles: (change: (old: Chosen[]) => Chosen[]) => void, sent: () => void}} props */
+export function Composer({ contact, draft, answered, setAnswered, files, setFiles, sent }) {
   const { cid } = contact;
   const [text, setText] = useState(draft);
   const [shows, setShows] = useState(false);
@@ -29,6 +31,9 @@ export function Composer({ contact, draft, answered, setAnswered, sent }) {
   const command = useCommand();
   const isClosed = contact.state === "blocked" || contact.state === "disputed";
   const length = new TextEncoder().encode(text).length;
+  const canSend = length <= MAX_BYTES && (text.trim() || files.length > 0) && files.every((one) => !one.problem);
+  const chooser = useRef(/** @type {HTMLInputElement|null} */ (null));
+  const add = (/** @type {Chosen[]} */ more) => setFiles((old) => [...old, ...more]);
 
   useEffect(() => {
     if (answered) area.current?.focus();
@@ -45,11 +50,20 @@ export function Composer({ contact, draft, answered, setAnswered, sent }) {
   }, []);
 
   const send = async () => {
-    if (command.busy || !text.trim() || length > MAX_BYTES) return;
-    const isSent = await command.run(() => call("send-basic", answered ? { cid, text, reply_to: answered.id } : { cid, text }));
+    if (command.busy || !canSend) return;
+    const isSent = await command.run(async () => {
+      if (text.trim()) {
+        await call("send-basic", answered ? { cid, text, reply_to: answered.id } : { cid, text });
+        setText(kept.without(text));
+        setAnswered(null);
+      }
+      // What is sent is no longer to be sent, should the next one fail.
+      for (const one of files) {
+        await sendFile(cid, one.file);
+        setFiles((old) => old.filter((other) => other !== one));
+      }
+    });
     if (!isSent) return;
-    setText(kept.without(text));
-    setAnswered(null);
     sent();
     area.current?.focus();
   };
@@ -58,6 +72,12 @@ export function Composer({ contact, draft, answered, setAnswered, sent }) {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     void send();
+  };
+  const onPaste = (/** @type {ClipboardEvent} */ event) => {
+    const data = event.clipboardData;
+    if (!data?.files.length) return;
+    event.preventDefault();
+    add(chosen(data, data.files));
   };
   const insert = (/** @type {string} */ sign) => {
     const element = area.current;
@@ -72,17 +92,20 @@ export function Composer({ contact, draft, answered, setAnswered, sent }) {
 
   if (isClosed) return html`<p class="composer closed hint">${t(contact.state === "blocked" ? "blockedCannotWrite" : "disputedCannotWrite")}</p>`;
   return html`<div class="composer">
-    ${answered && html`<div class="answering"><span>${t("replyingTo")} <${Name} name=${answered.direction === "out" ? t("you") : answered.petname} />: <bdi>${safeText(textOf(answered) ?? "").slice(0, 100)}</bdi></span>
+    ${answered && html`<div class="answering"><span>${t("replyingTo")} <${Name} name=${answered.direction === "out" ? t("you") : answered.petname} />: <bdi>${safeText(said(answered)).slice(0, 100)}</bdi></span>
       <button type="button" class="icon" aria-label=${t("noReply")} onClick=${() => setAnswered(null)}>×</button></div>`}
+    <${ToSend} files=${files} remove=${(/** @type {Chosen} */ file) => setFiles((old) => old.filter((other) => other !== file))} />
     <${Trouble} problem=${command.problem} />
     ${length > MAX_BYTES && html`<p class="problem" role="alert">${t("tooLong", { count: length - MAX_BYTES })}</p>`}
     ${shows && html`<div class="emoji" role="group" aria-label=${t("emoji")} onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Escape" && (setShows(false), area.current?.focus())}>
       ${EMOJI.map((sign) => html`<button type="button" key=${sign} onClick=${() => insert(sign)}>${sign}</button>`)}</div>`}
     <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void send(); }}>
+      <input type="file" multiple hidden ref=${chooser} data-testid="choose-files" onChange=${(/** @type {any} */ event) => { add(chosen(null, event.target.files)); event.target.value = ""; area.current?.focus(); }} />
+      <button type="button" class="icon" data-testid="attach" aria-label=${t("attach")} title=${t("attach")} onClick=${() => chooser.current?.click()}>📎</button>
       <button type="button" class="icon" aria-label=${t("emoji")} aria-expanded=${shows} onClick=${() => setShows(!shows)}>☺</button>
       <textarea ref=${area} rows="1" dir="auto" data-testid="composer" value=${text} placeholder=${t("write")} aria-label=${t("write")}
-        onInput=${(/** @type {any} */ event) => setText(event.target.value)} onKeyDown=${onKey}></textarea>
-      <button type="submit" class="primary" data-testid="send" disabled=${command.busy || !text.trim()}>${t("send")}</button>
+        onInput=${(/** @type {any} */ event) => setText(event.target.value)} onKeyDown=${onKey} onPaste=${onPaste}></textarea>
+      <button type="submit" class="primary" data-testid="send" disabled=${command.busy || !canSend}>${t("send")}</button>
     </form>
     <p class="hint small">${connection.value === "lost" ? t("notSentWhileAway") : contact.can_send ? t("enterSends") : t("waitsForMailbox")}</p>
   </div>`;

@@ -5,11 +5,12 @@ import { connection } from "../app/events.mjs";
 import { blocks, readAgain, readHistory, readNewer, readOlder, withMessage, withNewer, withOlder, withRead } from "../app/history.mjs";
 import { go, link } from "../app/router.mjs";
 import { contacts, listen, report, rooms } from "../app/store.mjs";
-import { reasonOf, t } from "../app/strings.mjs";
+import { reasonOf, said, t } from "../app/strings.mjs";
 import { linked, safeText, textOf } from "../app/text.mjs";
 import { Avatar, Name, clock, day, fullTime, isSameDay } from "../ui/base.mjs";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../ui/view.mjs";
 import { Composer } from "./composer.mjs";
+import { FileCard, chosen } from "./files.mjs";
 
 /** @typedef {import("../types").Message} Message */
 /** @typedef {import("../app/history.mjs").History} History */
@@ -21,9 +22,11 @@ const NEAR = 60;
 const LOOK_MS = 3_000;
 
 /** @param {{cid: number, at: number}} props */
-export function Conversation({ cid, at }) {
+export default function Conversation({ cid, at }) {
   const [history, setHistory] = useState(/** @type {History|null} */ (null));
   const [answered, setAnswered] = useState(/** @type {Message|null} */ (null));
+  const [files, setFiles] = useState(/** @type {import("./files.mjs").Chosen[]} */ ([]));
+  const drop = useDrop((/** @type {DataTransfer} */ data) => setFiles((old) => [...old, ...chosen(data, data.files)]));
   const current = useRef(history);
   current.current = history;
   const toEnd = useRef(() => {});
@@ -69,7 +72,7 @@ export function Conversation({ cid, at }) {
   }, [cid, waits]);
 
   if (contacts.value && !contact) return html`<section class="detail empty"><p>${t("noSuchContact")}</p></section>`;
-  return html`<section class="detail conversation" data-testid="conversation" aria-label=${t("conversationWith", { name })}>
+  return html`<section class="detail conversation ${drop.isOver ? "drop" : ""}" data-testid="conversation" data-drop=${t("dropHere")} aria-label=${t("conversationWith", { name })} ...${drop.handlers}>
     <header class="bar">
       <a class="back" href=${link("rooms")} aria-label=${t("back")}>‹</a>
       <a class="who" href=${link("people", cid)}><${Avatar} name=${name} cid=${cid} /><h1><${Name} name=${name} /></h1></a>
@@ -79,8 +82,34 @@ export function Conversation({ cid, at }) {
     ${history
       ? html`<${Messages} cid=${cid} at=${at} history=${history} setHistory=${setHistory} answer=${setAnswered} unread=${room?.unread ?? 0} end=${toEnd} />`
       : html`<p class="loading scroll" role="status">${t("loading")}</p>`}
-    ${contact && room && html`<${Composer} key=${cid} contact=${contact} draft=${room.draft} answered=${answered} setAnswered=${setAnswered} sent=${() => toEnd.current()} />`}
+    ${contact && room && html`<${Composer} key=${cid} contact=${contact} draft=${room.draft} answered=${answered} setAnswered=${setAnswered} files=${files} setFiles=${setFiles} sent=${() => toEnd.current()} />`}
   </section>`;
+}
+
+/** Takes files that are dropped on an element. @param {(data: DataTransfer) => void} take */
+function useDrop(take) {
+  const [isOver, setOver] = useState(false);
+  const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
+  return {
+    isOver,
+    handlers: {
+      onDragOver: (/** @type {DragEvent} */ event) => {
+        if (!hasFiles(event)) return;
+        event.preventDefault();
+        setOver(true);
+      },
+      onDragLeave: (/** @type {DragEvent} */ event) => {
+        const { currentTarget: element, relatedTarget: to } = event;
+        if (!(element instanceof Node && to instanceof Node && element.contains(to))) setOver(false);
+      },
+      onDrop: (/** @type {DragEvent} */ event) => {
+        if (!hasFiles(event) || !event.dataTransfer) return;
+        event.preventDefault();
+        setOver(false);
+        take(event.dataTransfer);
+      },
+    },
+  };
 }
 
 /** @param {{cid: number, at: number, history: History, setHistory: (change: (old: History|null) => History|null) => void, answer: (message: Message) => void, unread: number, end: {current: () => void}}} props */
@@ -161,7 +190,7 @@ function Messages({ cid, at, history, setHistory, answer, unread, end }) {
         ${cut.map((block, index) => html`<${Block} key=${block.key} root=${box} messages=${block.messages} before=${cut[index - 1]?.messages.at(-1) ?? null} at=${at} answer=${answer} isLast=${index >= cut.length - 2} />`)}
       </div>
     </div>
-    <div class="sr" role="status" aria-live="polite">${last?.direction === "in" && !at && `${safeText(last.petname)}: ${safeText(textOf(last) ?? t("notUnderstood")).slice(0, 300)}`}</div>
+    <div class="sr" role="status" aria-live="polite">${last?.direction === "in" && !at && `${safeText(last.petname)}: ${safeText(said(last)).slice(0, 300)}`}</div>
     ${(isAway || history.hasNewer) && html`<button type="button" class="to-end" data-testid="to-end" onClick=${toEnd}>${unread ? t("unreadCount", { count: unread }) : t("toEnd")} ↓</button>`}`;
 }
 
@@ -222,7 +251,8 @@ function Entry({ message, before, isAt, answer }) {
       aria-label=${own ? t("youWrote") : t("theyWrote", { name: safeText(message.petname) })}>
       <div class="bubble">
         ${message.reply_to && html`<${Quote} cid=${message.cid} reply=${message.reply_to} />`}
-        <div class="text" dir="auto">${text === null ? html`<em>${t("notUnderstoodLong")}</em>` : html`<${Text} text=${text} />`}</div>
+        ${message.file && html`<${FileCard} message=${message} />`}
+        ${(text !== null || !message.file) && html`<div class="text" dir="auto">${text === null ? html`<em>${t("notUnderstoodLong")}</em>` : html`<${Text} text=${text} />`}</div>`}
         <footer>
           <time datetime=${message.when_received} title=${fullTime(message.when_received)}>${clock(message.when_received)}</time>
           ${own && html`<${State} message=${message} />`}
@@ -280,7 +310,7 @@ function Quote({ cid, reply }) {
   }, []);
   if (message === undefined) return html`<blockquote class="quote">…</blockquote>`;
   if (message === null) return html`<blockquote class="quote"><em>${t("answeredGone")}</em></blockquote>`;
-  const text = safeText(textOf(message) ?? t("notUnderstood")).slice(0, 160);
+  const text = safeText(said(message)).slice(0, 160);
   return html`<blockquote class="quote"><a href=${link("rooms", cid, message.id)} data-testid="quote">
     <strong>${message.direction === "out" ? t("you") : html`<${Name} name=${message.petname} />`}</strong> <bdi>${text}</bdi>
   </a></blockquote>`;

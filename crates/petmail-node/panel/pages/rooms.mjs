@@ -3,14 +3,15 @@
 import { call } from "../app/api.mjs";
 import { go, link, route } from "../app/router.mjs";
 import { contacts, mailboxes, report, rooms, status } from "../app/store.mjs";
-import { t } from "../app/strings.mjs";
-import { safeText, textOf } from "../app/text.mjs";
-import { Avatar, Name, shortTime } from "../ui/base.mjs";
+import { said, t } from "../app/strings.mjs";
+import { safeText } from "../app/text.mjs";
+import { Avatar, Later, Name, fetchLater, shortTime } from "../ui/base.mjs";
 import { html, useEffect, useRef, useState } from "../ui/view.mjs";
-import { Conversation } from "./conversation.mjs";
 
 /** @typedef {import("../types").Room} Room */
 /** @typedef {import("../types").Message} Message */
+
+const conversation = () => import("./conversation.mjs");
 
 /** How long a search waits for the next letter. */
 const SEARCH_PAUSE_MS = 200;
@@ -19,10 +20,14 @@ export function Rooms() {
   const cid = Number(route.value.id) || 0;
   const at = Number(route.value.part) || 0;
   const isFresh = !cid && rooms.value?.length === 0;
+  useEffect(() => {
+    // Once the list is there, whoever chooses a conversation need not wait for its code.
+    if (rooms.value?.length) void fetchLater(conversation).catch(() => {});
+  }, [!rooms.value?.length]);
   return html`<div class="split ${cid ? "has-detail" : ""} ${isFresh ? "fresh" : ""}">
     <${List} cid=${cid} />
     ${cid
-      ? html`<${Conversation} key="${cid}/${at}" cid=${cid} at=${at} />`
+      ? html`<${Later} key="${cid}/${at}" load=${conversation} cid=${cid} at=${at} />`
       : html`<section class="detail empty"><${Welcome} /></section>`}
   </div>`;
 }
@@ -82,10 +87,8 @@ function arrows(event) {
 function lastLine(room) {
   if (room.draft) return html`<em>${t("draft")}</em> ${excerpt(room.draft)}`;
   if (!room.last) return t(room.state === "pending" ? "pendingContact" : "nothingWritten");
-  const text = textOf(room.last);
-  const own = room.last.direction === "out" ? `${t("you")}: ` : "";
-  const said = own + (text === null ? t("notUnderstood") : excerpt(text));
-  return room.last.state === "failed" ? html`<strong class="bad">${t("state.failed")}</strong> ${said}` : said;
+  const line = (room.last.direction === "out" ? `${t("you")}: ` : "") + excerpt(said(room.last));
+  return room.last.state === "failed" ? html`<strong class="bad">${t("state.failed")}</strong> ${line}` : line;
 }
 
 /** @param {string} text */
@@ -112,7 +115,7 @@ function Found({ wanted }) {
       ${messages?.map((message) => html`<li key=${message.id}><a href=${link("rooms", message.cid, message.id)} data-testid="hit">
         <span class="lines">
           <span class="line"><${Name} name=${message.petname} /><time datetime=${message.when_received}>${shortTime(message.when_received)}</time></span>
-          <span class="line"><bdi class="last">${hit(textOf(message) ?? "", wanted)}</bdi></span>
+          <span class="line"><bdi class="last">${hit(said(message), wanted)}</bdi></span>
         </span>
       </a></li>`)}
     </ul>

@@ -208,3 +208,25 @@ export function fromNow(time) {
   const format = new Intl.RelativeTimeFormat(language.value, { numeric: "auto" });
   return format.format(Math.trunc(seconds / Number(length)), /** @type {any} */ (unit));
 }
+
+/** What was loaded already, by what loads it. @type {Map<() => Promise<any>, any>} */
+const loaded = new Map();
+
+/**
+ * A part of the page that is loaded when it is wanted: what a module exports by default, with the other properties.
+ * @param {{load: () => Promise<any>, [name: string]: any}} props
+ */
+export function Later({ load, ...props }) {
+  const [isThere, setThere] = useState(loaded.has(load));
+  const [failed, setFailed] = useState(false);
+  useEffect(() => {
+    if (!isThere) fetchLater(load).then(() => setThere(true), () => setFailed(true));
+  }, []);
+  if (failed) return html`<${Page} title=${t("unreachable")}><p>${t("unreachableHint")}</p><button type="button" onClick=${() => location.reload()}>${t("reload")}</button></${Page}>`;
+  return isThere ? html`<${loaded.get(load)} ...${props} />` : html`<p class="loading" role="status">${t("loading")}</p>`;
+}
+
+/** Loads what will be wanted. @param {() => Promise<any>} load */
+export async function fetchLater(load) {
+  loaded.set(load, (await load()).default);
+}

@@ -49,6 +49,8 @@ pub(crate) const MESSAGES: Keyspace = Keyspace::new("messages");
 pub(crate) const BODIES: Keyspace = Keyspace::new("bodies");
 /// A message's key in [`MESSAGES`] by its id.
 pub(crate) const MESSAGE_IDS: Keyspace = Keyspace::new("message-ids");
+/// The ids of messages that bring a file; the rows are empty.
+pub(crate) const FILES: Keyspace = Keyspace::new("files");
 /// When messages for people came in ([`UnixMillis`], big-endian), by cid ‖ mid.
 pub(crate) const MIDS: Keyspace = Keyspace::new("mids");
 /// When a contact was heard of last, to the minute ([`UnixMillis`], big-endian), by cid.
@@ -77,6 +79,7 @@ pub(crate) static KEYSPACES: &[Keyspace] = &[
     MESSAGES,
     BODIES,
     MESSAGE_IDS,
+    FILES,
     MIDS,
     HEARD,
     PROFILES,

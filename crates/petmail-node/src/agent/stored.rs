@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use petmail_proto::{
-    channel::{MessageNumber, payload::BASIC},
+    channel::{
+        MessageNumber,
+        payload::{BASIC, FILE},
+    },
     keys::MessageId,
     time::UnixMillis,
     wire::Record,
@@ -15,9 +18,9 @@ use super::{
     core::{InQuarantine, Stored},
     page::Page,
     records::{
-        AGENT, BODIES, CONTACTS, DRAFTS, EXTRAS, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES, MESSAGE_IDS,
-        MESSAGES, MIDS, Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, Profiles,
-        QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
+        AGENT, BODIES, CONTACTS, DRAFTS, EXTRAS, FILES, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES,
+        MESSAGE_IDS, MESSAGES, MIDS, Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS,
+        Profiles, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
     },
 };
 use crate::{
@@ -233,7 +236,7 @@ async fn count_unread(db: &Db, cid: u32, read: MessageNumber) -> anyhow::Result<
     db.count_after(MESSAGES, &way_prefix(cid, Way::In), &read.encode()).await
 }
 
-/// Finds the newest messages whose text contains `wanted`, in capitals or not, the newest first.
+/// Finds the newest messages whose text, or whose file's name, contains `wanted`, in capitals or not, the newest first.
 pub(super) async fn search(
     db: &Db,
     wanted: &str,
@@ -247,7 +250,8 @@ pub(super) async fn search(
     while let Some((key, body)) = db.next_value(&mut cursor).await? {
         let packets: Map<String, Value> = serde_json::from_slice(&body).context(DAMAGED)?;
         let text = packets.get(BASIC).and_then(Value::as_str);
-        if !text.is_some_and(|text| text.to_lowercase().contains(&wanted)) {
+        let file = packets.get(FILE).and_then(|file| file.get("name")).and_then(Value::as_str);
+        if !text.into_iter().chain(file).any(|text| text.to_lowercase().contains(&wanted)) {
             continue;
         }
         // Between the two reads it may have been removed with its contact.
@@ -296,6 +300,11 @@ pub(super) async fn message(db: &Db, id: u64) -> anyhow::Result<Option<Row>> {
     let Some(key) = db.get(MESSAGE_IDS, &id.to_be_bytes()).await? else { return Ok(None) };
     let row = db.get(MESSAGES, &key).await?.context(DAMAGED)?;
     Ok(Some((MessageKey::decode(&key).context(DAMAGED)?, decode(&row)?, packets(db, &key).await?)))
+}
+
+/// Reads the ids of the messages that bring files.
+pub(super) async fn file_ids(db: &Db) -> anyhow::Result<Vec<u64>> {
+    db.scan(FILES, &[]).await?.into_iter().map(|(key, _)| number(key)).collect()
 }
 
 /// Reads one message by its key.

@@ -1,5 +1,6 @@
 //! How the agent's records look to people: the API's types made from them.
 
+pub(crate) mod file;
 pub(crate) mod reasons;
 
 use jiff::Timestamp;
@@ -173,9 +174,10 @@ pub(crate) fn message(
     peer: &Peer,
     key: MessageKey,
     message: &Message,
-    packets: Map<String, Value>,
+    mut packets: Map<String, Value>,
     now: UnixMillis,
 ) -> MessageView {
+    let file = file::shown(&mut packets);
     let reason = match message.state {
         Stage::Waiting => Some(waiting_reason(peer, now)),
         Stage::Failed(failure) => Some(failure_reason(failure)),
@@ -192,6 +194,7 @@ pub(crate) fn message(
         petname: peer.contact.petname.clone(),
         room: None,
         reply_to: reply::shown(key.way, &packets),
+        file,
         epoch: key.number.epoch,
         seqnum: key.number.seqnum,
         when_received: timestamp(message.when),

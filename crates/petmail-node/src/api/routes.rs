@@ -19,7 +19,7 @@ use super::{
     check::{check_draft, check_petname, check_search, check_text},
     codes,
     events::events,
-    opener, passphrase,
+    files, opener, passphrase,
     problem::Refusal,
     settings,
     types::{
@@ -51,7 +51,7 @@ fn always() -> [(&'static str, MethodRouter<Desk>); 4] {
 }
 
 /// What is there while the node runs. `openapi.json` describes these and the others.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 43] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 46] {
     [
         ("/api/v1/unlock", post(not_locked)),
         ("/api/v1/status", post(status)),
@@ -77,6 +77,9 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 43] {
         ("/api/v1/find-message", post(find_message)),
         ("/api/v1/draft", post(keep_draft)),
         ("/api/v1/send-basic", post(send_basic)),
+        ("/api/v1/send-file", post(files::send)),
+        ("/api/v1/files", post(files::list)),
+        ("/api/v1/file", post(files::fetch)),
         ("/api/v1/fetch-messages", post(fetch_messages)),
         ("/api/v1/messages", post(messages)),
         ("/api/v1/retry", post(retry)),

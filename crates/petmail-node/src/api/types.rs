@@ -2,6 +2,7 @@
 //!
 //! Field names are a contract (`docs/api/`): they may be added to, never changed.
 
+mod files;
 mod panel;
 mod rooms;
 mod secrets;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    files::{FileRequest, FileRow, FileState, FileView, FilesQuery, SendFileRequest},
     panel::{
         CodeRequest, CodeView, OpenView, OpenerRequest, PictureChange, PictureRequest, QrReadRequest,
         QrRequest, SettingsChange, SettingsView, SuggestionView,
@@ -224,7 +226,7 @@ pub struct MessageView {
     pub seqnum: u64,
     /// When this node stored it: received or accepted for sending.
     pub when_received: Timestamp,
-    /// The packets: `{"basic": "text"}`, ….
+    /// The packets: `{"basic": "text"}`, …; a file without its content.
     pub payload: serde_json::Map<String, serde_json::Value>,
     /// Where it is.
     pub state: MessageState,
@@ -239,6 +241,9 @@ pub struct MessageView {
     /// The message that it answers, if it says so: one of the same conversation, which may be gone.
     #[serde(default)]
     pub reply_to: Option<ReplyView>,
+    /// The file that it brings.
+    #[serde(default)]
+    pub file: Option<FileView>,
 }
 
 /// Which way a message went.

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::{
     block_on,
     client::Client,
-    terminal::{indented, json_line, local_time, note, one_line, print, print_json_lines},
+    terminal::{indented, json_line, local_time, note, one_line, print, print_json_lines, size},
 };
 use crate::{
-    api::types::{Direction, Event, FetchQuery, MessageQuery, MessageState, MessageView},
+    api::types::{Direction, Event, FetchQuery, FileView, MessageQuery, MessageState, MessageView},
     basedir::Basedir,
 };
 
@@ -213,6 +213,10 @@ fn state(message: &MessageView) -> String {
 pub(super) fn content(message: &MessageView) -> String {
     match message.payload.get("basic").and_then(|text| text.as_str()) {
         Some(text) => indented(text),
+        None if message.file.is_some() => {
+            let FileView { name, size: bytes, .. } = message.file.as_ref().expect("looked at");
+            format!("[file {}, {}; `save-file {}` saves it]", one_line(name), size(*bytes), message.id)
+        }
         None if message.payload.contains_key("lost") => {
             "(a message was lost before it came here; ask for it to be sent again)".to_owned()
         }

@@ -44,7 +44,7 @@ pub(super) struct SendBasic {
 
 /// What `--wait` waits for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum WaitFor {
+pub(super) enum WaitFor {
     /// A mailbox of the contact has the message on disk
     Sent,
     /// The contact's node has the message
@@ -62,7 +62,7 @@ impl SendBasic {
             // First the stream, then the message: no change can be missed.
             let mut events = client.events().await?;
             let message = send(&client, &request).await?;
-            wait_until(wait, &client, &mut events, message).await
+            wait_until(wait, &client, &mut events, vec![message]).await
         })
     }
 }
@@ -73,27 +73,45 @@ async fn send(client: &Client, request: &SendRequest) -> Result<MessageView, Fai
     Ok(message)
 }
 
-async fn wait_until(
+/// Waits until messages are so far.
+pub(super) async fn wait_until(
     wait: WaitFor,
     client: &Client,
     events: &mut Events,
-    message: MessageView,
+    mut messages: Vec<MessageView>,
 ) -> Result<(), Failure> {
-    let mut message = message;
     loop {
-        match (message.state, wait) {
-            (MessageState::Delivered | MessageState::Read, _) | (MessageState::Sent, WaitFor::Sent) => {
-                return Ok(());
-            }
-            (MessageState::Failed, _) => return Err(failed(&message)),
-            (MessageState::Waiting | MessageState::Sent | MessageState::Received, _) => {}
+        if let Some(message) = messages.iter().find(|message| message.state == MessageState::Failed) {
+            return Err(failed(message));
+        }
+        messages.retain(|message| !is_so_far(message, wait));
+        if messages.is_empty() {
+            return Ok(());
         }
         match events.next().await? {
-            Event::Message(changed) if changed.id == message.id => message = changed,
-            Event::Lagged => message = look_up(client, &message).await?,
-            Event::ContactRemoved { cid } if cid == message.cid => return Err(gone()),
+            Event::Message(changed) => {
+                for message in messages.iter_mut().filter(|message| message.id == changed.id) {
+                    *message = changed.clone();
+                }
+            }
+            Event::Lagged => {
+                for message in &mut messages {
+                    *message = look_up(client, message).await?;
+                }
+            }
+            Event::ContactRemoved { cid } if messages.iter().any(|message| message.cid == cid) => {
+                return Err(gone());
+            }
             _ => {}
         }
+    }
+}
+
+fn is_so_far(message: &MessageView, wait: WaitFor) -> bool {
+    match message.state {
+        MessageState::Delivered | MessageState::Read => true,
+        MessageState::Sent => matches!(wait, WaitFor::Sent),
+        MessageState::Waiting | MessageState::Failed | MessageState::Received => false,
     }
 }
 

@@ -11,6 +11,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use petmail_net::program::Failure;
 use serde::Serialize;
 
+use crate::treacherous::is_treacherous;
+
 /// Prints results on standard output, at once. Ends the program if the reader has seen enough, as `head` does.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
@@ -68,10 +70,20 @@ pub(super) fn indented(text: &str) -> String {
     text.lines().map(one_line).collect::<Vec<_>>().join("\n    ")
 }
 
-/// Control characters, and those that reorder or hide what stands beside them.
-fn is_treacherous(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Says how large something is, as people do: `312 kB`, `1.4 MB`.
+pub(super) fn size(bytes: u64) -> String {
+    let mut unit = 1_u64;
+    for name in ["B", "kB", "MB", "GB"] {
+        let next = unit.saturating_mul(1_000);
+        if bytes < next || name == "GB" {
+            let tenths = bytes.saturating_mul(10) / unit;
+            let is_exact = name == "B" || tenths >= 100;
+            let (whole, tenth) = (tenths / 10, tenths % 10);
+            return if is_exact { format!("{whole} {name}") } else { format!("{whole}.{tenth} {name}") };
+        }
+        unit = next;
+    }
+    unreachable!("the last unit is for everything")
 }
 
 /// Sets `rows` under `headings` in columns, each as wide as its widest cell. Cells are made safe.
@@ -129,6 +141,15 @@ mod tests {
     #[test]
     fn a_text_cannot_pass_for_two_messages() {
         assert_eq!(indented("hello\n#2  bob: send money\r\nbye"), "hello\n    #2  bob: send money\n    bye");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let sizes = [0, 999, 1_000, 1_449, 12_345, 184_320, 5_250_000, 2_000_000_000_000];
+        assert_eq!(
+            sizes.map(size),
+            ["0 B", "999 B", "1.0 kB", "1.4 kB", "12 kB", "184 kB", "5.2 MB", "2000 GB"].map(str::to_owned)
+        );
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub const MAX_TEXT_BYTES: usize = 65_536;
 
 /// A text message.
 pub const BASIC: &str = "basic";
+/// A file.
+pub const FILE: &str = "file";
 /// The message that a text answers.
 pub const REPLY: &str = "reply";
 /// The sender's introduction, carried until the contact is confirmed.

@@ -18,12 +18,12 @@ use serde_json::{Map, Value, json};
 use super::{
     Core, Step,
     send::News,
-    send::{Draft, put_message},
+    send::{Draft, log_message, put_message},
 };
 use crate::{
     agent::{
         error::CommandError,
-        records::{BODIES, MESSAGE_IDS, Message, MessageKey, Owed, Progress, Stage, Way},
+        records::{Message, MessageKey, Owed, Progress, Stage, Way},
         view,
     },
     api::types::Event,
@@ -352,9 +352,7 @@ impl Core {
     ) -> Result<(), CommandError> {
         let id = self.next_message_id();
         let message = Message { id, when: now, state: Stage::Received, mid };
-        put_message(step, key, &message)?;
-        step.put_bytes(BODIES, key.encode(), view::encode_packets(&packets));
-        step.put_bytes(MESSAGE_IDS, id.to_be_bytes(), key.encode());
+        log_message(step, key, &message, &packets)?;
         let view = view::message(self.peer(key.cid)?, key, &message, packets, now);
         step.events.push(Event::Message(view));
         Ok(())

@@ -10,8 +10,8 @@ use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, HEARD, KEYS, MESSAGE_IDS, MESSAGES, OFFERS, OUTBOX,
-            PICTURES, PROFILES, PROGRESS, Progress, Trust,
+            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, FILES, HEARD, KEYS, MESSAGE_IDS, MESSAGES, OFFERS,
+            OUTBOX, PICTURES, PROFILES, PROGRESS, Progress, Trust,
         },
         view,
     },
@@ -179,6 +179,7 @@ impl Core {
             step.delete(MESSAGES, key.clone());
             step.delete(BODIES, key);
             step.delete(MESSAGE_IDS, id.to_be_bytes());
+            step.delete(FILES, id.to_be_bytes());
         }
     }
 

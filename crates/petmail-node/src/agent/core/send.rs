@@ -5,9 +5,10 @@ use petmail_proto::{
         MessageNumber,
         ack::{ContentDigest, Previous},
         attempt::bucket_for,
+        file::FilePacket,
         payload::{
-            ACK, BASIC, CHANNEL_RESET, INTRODUCTION, KEY, MAX_TEXT_BYTES, PROFILE, Payload, RECEIPT, REPLY,
-            TRANSPORTS,
+            ACK, BASIC, CHANNEL_RESET, FILE, INTRODUCTION, KEY, MAX_TEXT_BYTES, PROFILE, Payload, RECEIPT,
+            REPLY, TRANSPORTS,
         },
     },
     keys::{MessageId, SealSeed, ServerIdentityKey},
@@ -23,7 +24,7 @@ use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, EXTRAS, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX, Queued, Stage, Way,
+            BODIES, EXTRAS, FILES, MESSAGE_IDS, MESSAGES, Message, MessageKey, OUTBOX, Queued, Stage, Way,
             outbox_key,
         },
         view,
@@ -81,6 +82,22 @@ impl Core {
         self.queue_message(step, cid, (id, MessageId::generate(rng)), content, now, rng)
     }
 
+    /// Queues a file for a contact; it is durable once the step is committed.
+    pub(crate) fn send_file(
+        &mut self,
+        step: &mut Step,
+        cid: u32,
+        file: &FilePacket,
+        now: UnixMillis,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<MessageView, CommandError> {
+        self.check_written_to(cid)?;
+        let mid = MessageId::generate(rng);
+        let content = Payload::new(mid).with(FILE, file).packets;
+        let id = self.next_message_id();
+        self.queue_message(step, cid, (id, mid), content, now, rng)
+    }
+
     /// Queues a person's message under its number in the log, and shows it as waiting.
     pub(super) fn queue_message(
         &mut self,
@@ -96,9 +113,7 @@ impl Core {
         let entry = self.enqueue(step, cid, draft, now, rng)?;
         let key = MessageKey { cid, way: Way::Out, number: entry.number };
         let message = Message { id, when: now, state: Stage::Waiting, mid: Some(mid) };
-        put_message(step, key, &message)?;
-        step.put_bytes(BODIES, key.encode(), view::encode_packets(&content));
-        step.put_bytes(MESSAGE_IDS, id.to_be_bytes(), key.encode());
+        log_message(step, key, &message, &content)?;
         let view = view::message(self.peer(cid)?, key, &message, content, now);
         step.events.push(Event::Message(view.clone()));
         Ok(view)
@@ -309,6 +324,22 @@ impl Core {
         }
         self.sweep_acknowledged(step, cid)
     }
+}
+
+/// Writes a message with its content into the log.
+pub(super) fn log_message(
+    step: &mut Step,
+    key: MessageKey,
+    message: &Message,
+    content: &Map<String, Value>,
+) -> Result<(), WireError> {
+    put_message(step, key, message)?;
+    step.put_bytes(BODIES, key.encode(), view::encode_packets(content));
+    step.put_bytes(MESSAGE_IDS, message.id.to_be_bytes(), key.encode());
+    if content.contains_key(FILE) {
+        step.put_bytes(FILES, message.id.to_be_bytes(), Vec::new());
+    }
+    Ok(())
 }
 
 pub(super) fn put_message(step: &mut Step, key: MessageKey, message: &Message) -> Result<(), WireError> {

@@ -1,0 +1,117 @@
+// Files in a conversation: those that are to be sent, and those that messages bring.
+
+import { call, download } from "../app/api.mjs";
+import { report } from "../app/store.mjs";
+import { t } from "../app/strings.mjs";
+import { safeName } from "../app/text.mjs";
+import { size } from "../ui/base.mjs";
+import { html, useEffect, useState } from "../ui/view.mjs";
+
+/** @typedef {import("../types").Message} Message */
+/** @typedef {{key: number, file: File, problem: string|null}} Chosen a file that is to be sent, or why it cannot be */
+
+/** The largest file that a message carries, in bytes. */
+const MAX_BYTES = 180 * 1024;
+
+/** How many pictures are kept for blocks that come back into sight. */
+const MOST_PICTURES = 100;
+
+let keys = 0;
+
+/**
+ * What was dropped, pasted or chosen, as it is to be sent.
+ * @param {DataTransfer|null} data @param {Iterable<File>} files
+ * @returns {Chosen[]}
+ */
+export function chosen(data, files) {
+  const entries = [...(data?.items ?? [])].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry());
+  return [...files].map((file, index) => {
+    let problem = null;
+    if (entries[index]?.isDirectory) problem = t("noFolders");
+    else if (file.size > MAX_BYTES) problem = t("fileTooLarge", { size: size(MAX_BYTES) });
+    return { key: ++keys, file, problem };
+  });
+}
+
+/** Sends a file. @param {number} cid @param {File} file */
+export async function sendFile(cid, file) {
+  const address = await new Promise((/** @type {(address: string) => void} */ resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+  return call("send-file", { cid, name: file.name || "file", content: address.split(",")[1] ?? "" });
+}
+
+/** The files that are to be sent. @param {{files: Chosen[], remove: (file: Chosen) => void}} props */
+export function ToSend({ files, remove }) {
+  if (!files.length) return null;
+  return html`<ul class="to-send" aria-label=${t("filesToSend")}>
+    ${files.map((chosen) => html`<li key=${chosen.key} class=${chosen.problem ? "bad" : ""} data-testid="to-send">
+      <span><bdi>${safeName(chosen.file.name)}</bdi> <span class="hint">${size(chosen.file.size)}</span>${chosen.problem && html`<br /><span role="alert">${chosen.problem}</span>`}</span>
+      <button type="button" class="icon" aria-label=${t("removeFile", { name: safeName(chosen.file.name) })} onClick=${() => remove(chosen)}>×</button>
+    </li>`)}
+  </ul>`;
+}
+
+/** Addresses of pictures by the number of their message. @type {Map<number, string>} */
+const pictures = new Map();
+
+/** @param {number} id @param {Blob} picture */
+function keep(id, picture) {
+  for (const [oldest, address] of pictures) {
+    if (pictures.size < MOST_PICTURES) break;
+    URL.revokeObjectURL(address);
+    pictures.delete(oldest);
+  }
+  const address = URL.createObjectURL(picture);
+  pictures.set(id, address);
+  return address;
+}
+
+/** The file that a message brings. @param {{message: Message}} props */
+export function FileCard({ message }) {
+  const { id, file } = message;
+  const [busy, setBusy] = useState(false);
+  const [picture, setPicture] = useState(pictures.get(id));
+  useEffect(() => {
+    if (!file?.picture || picture) return;
+    const type = file.picture;
+    download("file", { id }).then(async (content) => setPicture(keep(id, new Blob([await content.arrayBuffer()], { type }))), () => {});
+  }, []);
+  if (!file) return null;
+  const save = async () => {
+    setBusy(true);
+    try {
+      const address = URL.createObjectURL(await download("file", { id }));
+      const link = document.createElement("a");
+      link.href = address;
+      link.download = file.name;
+      link.click();
+      // The browser has begun to save it by then.
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    } catch (error) {
+      report(error);
+    }
+    setBusy(false);
+  };
+  return html`<div class="file" data-testid="file">
+    ${picture && html`<img src=${picture} alt=${t("pictureNamed", { name: safeName(file.name) })} onError=${() => setPicture(undefined)} />`}
+    <div class="line"><span><span aria-hidden="true">${icon(file)}</span> <bdi>${safeName(file.name)}</bdi> <span class="hint">${size(file.size)}</span></span>
+      <button type="button" data-testid="save-file" aria-label=${t("saveFile", { name: safeName(file.name) })} disabled=${busy} onClick=${save}>${t("save")}</button></div>
+  </div>`;
+}
+
+/** Signs for kinds of files, by the ends of their names. @type {[RegExp, string][]} */
+const ICONS = [
+  [/\.(jpe?g|png|gif|webp|heic|svg|tiff?)$/i, "🖼️"],
+  [/\.(mp3|ogg|flac|wav|m4a|opus)$/i, "🎵"],
+  [/\.(mp4|mkv|webm|mov|avi)$/i, "🎬"],
+  [/\.(zip|tar|gz|xz|zst|7z|rar)$/i, "🗜️"],
+  [/\.(pdf|docx?|odt|rtf|txt|md)$/i, "📄"],
+  [/\.(xlsx?|ods|csv)$/i, "📊"],
+];
+
+/** @param {import("../types").FileView} file */
+const icon = ({ name, picture }) => (picture ? "🖼️" : ICONS.find(([end]) => end.test(name))?.[1] ?? "📎");

@@ -1,0 +1,111 @@
+//! What is shown of a file that a message brings.
+
+use imagesize::ImageType;
+use petmail_proto::channel::{file::FilePacket, payload::FILE};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    api::types::{FileState, FileView},
+    file_name::safe_name,
+};
+
+/// The most pixels of a picture that is shown: some take a browser's memory with a few bytes.
+const MAX_PIXELS: usize = 40_000_000;
+
+/// Reads the file that a message brings, if it brings one.
+pub(crate) fn packet(packets: &Map<String, Value>) -> Option<FilePacket> {
+    FilePacket::deserialize(packets.get(FILE)?).ok().filter(FilePacket::is_bounded)
+}
+
+/// Takes the content out of a message's packets, and says what the file is.
+pub(super) fn shown(packets: &mut Map<String, Value>) -> Option<FileView> {
+    let packet = packet(packets);
+    match packets.get_mut(FILE) {
+        Some(Value::Object(fields)) => drop(fields.remove("inline")),
+        Some(other) => *other = Value::Null,
+        None => {}
+    }
+    let FilePacket { name, inline } = packet?;
+    Some(FileView {
+        name: safe_name(&name),
+        size: inline.content().len() as u64,
+        state: FileState::Here,
+        picture: picture(inline.content()).map(str::to_owned),
+    })
+}
+
+/// The media type of a picture that can be shown, by what is in it; its pixels are not decoded.
+fn picture(content: &[u8]) -> Option<&'static str> {
+    let media_type = match imagesize::image_type(content).ok()? {
+        ImageType::Png => "image/png",
+        ImageType::Jpeg => "image/jpeg",
+        ImageType::Gif => "image/gif",
+        ImageType::Webp => "image/webp",
+        _ => return None,
+    };
+    let size = imagesize::blob_size(content).ok()?;
+    let pixels = size.width.checked_mul(size.height)?;
+    (1..=MAX_PIXELS).contains(&pixels).then_some(media_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use petmail_proto::{
+        channel::{file::InlineFile, payload::Payload},
+        keys::MessageId,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn png(width: u32, height: u32) -> Vec<u8> {
+        let head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice();
+        [head, &width.to_be_bytes(), &height.to_be_bytes(), &[8, 6, 0, 0, 0]].concat()
+    }
+
+    fn packets(name: &str, content: &[u8]) -> Map<String, Value> {
+        let inline = InlineFile::new(content.to_vec()).unwrap();
+        Payload::new(MessageId::from_bytes([0; 16]))
+            .with(FILE, &FilePacket { name: name.to_owned(), inline })
+            .packets
+    }
+
+    #[test]
+    fn a_file_is_shown_with_a_safe_name_and_without_its_content() {
+        let mut packets = packets("../a\u{202e}gnp.exe", b"MZ");
+        let file = shown(&mut packets).unwrap();
+        assert_eq!((file.name.contains(['/', '\u{202e}']), file.size, file.picture), (false, 2, None));
+        assert_eq!(packets[FILE], json!({"name": "../a\u{202e}gnp.exe"}));
+    }
+
+    #[test]
+    fn only_pictures_of_a_sane_size_are_shown_as_such() {
+        for (content, expected) in [
+            (png(600, 400), Some("image/png")),
+            (png(100_000, 100_000), None),
+            (png(0, 5), None),
+            (b"<svg onload='alert(1)'/>".to_vec(), None),
+            (b"<html>".to_vec(), None),
+            (png(9, 9)[..12].to_vec(), None),
+        ] {
+            let file = shown(&mut packets("a.png", &content)).unwrap();
+            assert_eq!(file.picture.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_file_and_is_not_repeated() {
+        for nonsense in [
+            json!(7),
+            json!([1]),
+            json!({"name": "a"}),
+            json!({"name": "", "inline": "AAAA"}),
+            json!({"inline": "A"}),
+        ] {
+            let mut packets = Map::from_iter([(FILE.to_owned(), nonsense)]);
+            assert_eq!(shown(&mut packets), None);
+            assert!(!packets[FILE].to_string().contains("AAAA"), "{packets:?}");
+        }
+    }
+}
