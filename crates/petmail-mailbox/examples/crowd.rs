@@ -143,6 +143,7 @@ fn account(identity: &Identity) -> Result<Account, Failed> {
         notices: Vec::new(),
         provider_total: None,
         given_by: None,
+        storage_bytes: 0,
     })
 }
 

@@ -49,6 +49,9 @@ pub struct OfferRequest {
     /// How much of the server the owners may give away in offers of their own; `None` for nothing.
     #[serde(default)]
     pub provider_total: Option<ByteSize>,
+    /// How much an account may store in packs; `None` for nothing.
+    #[serde(default)]
+    pub storage_quota: Option<ByteSize>,
 }
 
 impl Default for OfferRequest {
@@ -59,6 +62,7 @@ impl Default for OfferRequest {
             retention_days: 30,
             expires_days: 14,
             provider_total: None,
+            storage_quota: None,
         }
     }
 }
@@ -102,6 +106,9 @@ pub struct AccountSummary {
     /// The account of the provider whose offer it was made from; `None` for the operator.
     #[serde(default)]
     pub given_by: Option<AccountId>,
+    /// Bytes of packs that it may store; 0 for none.
+    #[serde(default)]
+    pub storage_bytes: u64,
 }
 
 /// What is to be changed of an account; what is left out stays.
@@ -125,6 +132,9 @@ pub struct ChangeRequest {
     /// How much of the server its owner may give away; nothing ends that.
     #[serde(default)]
     pub provider_total: Option<ByteSize>,
+    /// How much it may store in packs; nothing ends that.
+    #[serde(default)]
+    pub storage_quota: Option<ByteSize>,
     /// Whether what was told before is taken back.
     #[serde(default)]
     pub clear_notices: bool,
@@ -243,12 +253,23 @@ impl<Q: QueueStore> Admin<Q> {
     /// [`AdminError`].
     pub async fn mint_offers(&self, request: &OfferRequest, now: UnixMillis) -> Result<Offers, AdminError> {
         let terms = terms(request, now)?;
+        self.check_storage(request.storage_quota)?;
         let tokens: Vec<_> = (0..request.count).map(|_| RedeemToken::generate(&mut OsRng)).collect();
         let hashes: Vec<_> = tokens.iter().map(RedeemToken::hash).collect();
         self.queue.add_offers(&hashes, terms).await?;
         let identity = self.identity.get();
         let offers = tokens.into_iter().map(|token| identity.offer(token, self.pin).expose_text()).collect();
         Ok(Offers { offers })
+    }
+
+    /// Checks that what may be stored can be stored here.
+    fn check_storage(&self, quota: Option<ByteSize>) -> Result<(), AdminError> {
+        if quota.is_some_and(|quota| quota.0 > 0) && !self.identity.get().is_storage() {
+            return Err(AdminError::OutOfBounds(
+                "this server has no storage role; add \"storage\" to the roles in server.json while it is stopped",
+            ));
+        }
+        Ok(())
     }
 
     /// Lists the accounts, by id.
@@ -274,6 +295,7 @@ impl<Q: QueueStore> Admin<Q> {
     /// # Errors
     /// [`AdminError`]; nothing is changed then.
     pub async fn change(&self, request: &ChangeRequest) -> Result<AccountSummary, AdminError> {
+        self.check_storage(request.storage_quota)?;
         let before = self.account(AccountRequest { account: request.account }).await?;
         let change = change(request, before)?;
         self.queue.change(request.account, &change).await?.ok_or(AdminError::NoSuchAccount)?;
@@ -340,6 +362,7 @@ fn terms(request: &OfferRequest, now: UnixMillis) -> Result<OfferTerms, AdminErr
         expires: now.plus(DAY.saturating_mul(request.expires_days)),
         provider_total: request.provider_total.map(|total| total.0),
         given_by: None,
+        storage_bytes: request.storage_quota.map_or(0, |quota| quota.0),
     })
 }
 
@@ -368,6 +391,7 @@ fn change(request: &ChangeRequest, before: AccountSummary) -> Result<AccountChan
         state: request.state,
         notices: Some(notices),
         provider_total: request.provider_total.map(|total| total.0),
+        storage_bytes: request.storage_quota.map(|quota| quota.0),
     })
 }
 
@@ -387,6 +411,7 @@ fn summary(found: &AccountUsage) -> AccountSummary {
         provider_total_bytes: account.provider_total,
         given_bytes: found.given_bytes,
         given_by: account.given_by,
+        storage_bytes: account.storage_bytes,
     }
 }
 

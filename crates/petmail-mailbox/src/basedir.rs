@@ -59,6 +59,14 @@ impl Basedir {
     /// # Errors
     /// [`InitError`]; an existing server is never touched.
     pub fn init(&self, url: BaseUrl) -> Result<Identity, InitError> {
+        self.init_as(url, None)
+    }
+
+    /// As [`init`](Self::init), for a server with these roles only.
+    ///
+    /// # Errors
+    /// [`InitError`]; an existing server is never touched.
+    pub fn init_as(&self, url: BaseUrl, roles: Option<Vec<String>>) -> Result<Identity, InitError> {
         if self.is_initialised() {
             return Err(InitError::Exists(self.0.clone()));
         }
@@ -70,6 +78,10 @@ impl Basedir {
             ensure_self_signed(&self.0, &[host(&url)])?;
         }
         let identity = Identity::generate(url, &mut OsRng);
+        let identity = match roles {
+            Some(roles) => identity.with_roles(roles),
+            None => identity,
+        };
         identity.store(&self.identity_file())?;
         Ok(identity)
     }
@@ -114,6 +126,12 @@ impl Basedir {
     #[must_use]
     pub fn queue_dir(&self) -> PathBuf {
         self.0.join("queue")
+    }
+
+    /// Where packs are.
+    #[must_use]
+    pub fn packs_dir(&self) -> PathBuf {
+        self.0.join("packs")
     }
 
     /// Where an import makes a server before it moves it to its place.

@@ -15,7 +15,10 @@ use std::{
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use petmail_net::program::{Failure, LogFormat, announce_ready, shutdown_on_signals, survive_hangups};
-use petmail_proto::base_url::BaseUrl;
+use petmail_proto::{
+    base_url::BaseUrl,
+    server::descriptor::{ROLE_MAILBOX, ROLE_STORAGE},
+};
 use petmail_store::{EngineKind, OpenError};
 
 use self::administer::Operator;
@@ -153,8 +156,8 @@ enum Command {
         /// The address that clients will use, with port and path if it has them
         #[arg(long, env = "PETMAIL_MAILBOX_URL")]
         url: BaseUrl,
-        /// What the server does; so far: mailbox
-        #[arg(long, value_delimiter = ',', default_value = "mailbox", value_parser = ["mailbox"])]
+        /// What the server does: mailbox, and storage or not
+        #[arg(long, value_delimiter = ',', default_value = "mailbox,storage", value_parser = [ROLE_MAILBOX, ROLE_STORAGE])]
         roles: Vec<String>,
     },
     #[command(flatten)]
@@ -250,6 +253,9 @@ struct OfferArgs {
     /// How much the mailbox may hold
     #[arg(long, value_name = "SIZE", default_value_t = OfferRequest::default().mailbox_quota)]
     mailbox_quota: ByteSize,
+    /// How much may be stored beside the mailbox, in encrypted files and folders [default: nothing]
+    #[arg(long, value_name = "SIZE")]
+    storage_quota: Option<ByteSize>,
     /// How many days messages are kept
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..), default_value_t = OfferRequest::default().retention_days)]
     retention: u32,
@@ -284,7 +290,7 @@ impl Cli {
     pub fn run(self) -> Result<(), Failure> {
         let Self { common, command } = self;
         match command {
-            Command::Init { path, url, .. } => init(&common.basedir(path)?, url),
+            Command::Init { path, url, roles } => init(&common.basedir(path)?, url, roles),
             Command::Server(command) => {
                 let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
                 runtime.block_on(Box::pin(common.run(command)))
@@ -345,12 +351,17 @@ impl OfferArgs {
             retention_days: self.retention,
             expires_days: self.expires,
             provider_total: if self.provider { Some(self.provider_total) } else { None },
+            storage_quota: self.storage_quota,
         }
     }
 }
 
-fn init(basedir: &Basedir, url: BaseUrl) -> Result<(), Failure> {
-    let identity = basedir.init(url).map_err(|error| match error {
+fn init(basedir: &Basedir, url: BaseUrl, roles: Vec<String>) -> Result<(), Failure> {
+    if !roles.iter().any(|role| role == ROLE_MAILBOX) {
+        return Err(Failure::usage("a server for storage alone cannot be made yet")
+            .hint("leave --roles out, or use `--roles mailbox,storage`; offers say what their owners get"));
+    }
+    let identity = basedir.init_as(url, Some(roles)).map_err(|error| match error {
         InitError::HalfImported(_) => Failure::failed(error).hint("repeat the import, or remove the folder"),
         InitError::Exists(_) => {
             Failure::failed(error).hint("choose another folder with -d, or use the server that is there")

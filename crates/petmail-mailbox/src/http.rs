@@ -1,11 +1,13 @@
 //! HTTP: maps requests to services and their results to answers. Decides nothing itself.
 //!
-//! Under the base URL's path: `GET server`, `POST redeem`, `rekey`, `mint`, `deliver`, `list`, `fetch`, `delete`; at the root the
+//! Under the base URL's path: `GET server`, `POST redeem`, `rekey`, `mint`, `deliver`, `list`, `fetch`, `delete`, `storage`,
+//! `packs`; at the root the
 //! status page and `/healthz`. The administration's routes are in [`admin`], on a listener of their own.
 
 pub mod admin;
 #[cfg(test)]
 mod description;
+mod packs;
 mod problem;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -59,7 +61,7 @@ type Shared<Q> = State<Arc<Services<Q>>>;
 type Body = Result<Bytes, BytesRejection>;
 
 /// Every path below the base URL's with what answers there. `docs/api/mailbox.openapi.json` describes the same ones.
-fn endpoints<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 8] {
+fn endpoints<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>); 11] {
     let limited = |limit: usize| DefaultBodyLimit::max(limit);
     [
         ("/server", get(server::<Q>)),
@@ -70,6 +72,15 @@ fn endpoints<Q: QueueStore>() -> [(&'static str, MethodRouter<Arc<Services<Q>>>)
         ("/list", post(list::<Q>).layer(limited(LIST_REQUEST_BYTES))),
         ("/fetch", post(fetch::<Q>).layer(limited(FetchRequest::MAX_BYTES))),
         ("/delete", post(delete::<Q>).layer(limited(DeleteRequest::MAX_BYTES))),
+        ("/storage", post(packs::grant::<Q>).layer(limited(LIST_REQUEST_BYTES))),
+        ("/packs", post(packs::look_up::<Q>).layer(limited(packs::MAX_LOOK_UP_BYTES))),
+        (
+            "/packs/{id}",
+            get(packs::read::<Q>)
+                .put(packs::put::<Q>)
+                .delete(packs::delete::<Q>)
+                .layer(limited(packs::MAX_PART_BYTES)),
+        ),
     ]
 }
 
@@ -112,7 +123,7 @@ async fn refuse_if_moved<Q: QueueStore>(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if request.method() == Method::POST && services.has_moved() {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) && services.has_moved() {
         Err(Problem::Moved)
     } else {
         Ok(next.run(request).await)

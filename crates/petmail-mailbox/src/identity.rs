@@ -19,7 +19,8 @@ use petmail_proto::{
     retrieval::MAX_FETCH_TOKENS,
     server::{
         descriptor::{
-            Descriptor, DescriptorError, MAX_TOKEN_KEYS, MovedTo, ROLE_MAILBOX, ServerLimits, TokenKey,
+            Descriptor, DescriptorError, MAX_TOKEN_KEYS, MovedTo, ROLE_MAILBOX, ROLE_STORAGE, ServerLimits,
+            TokenKey,
         },
         offer::Offer,
     },
@@ -92,11 +93,23 @@ pub enum RotateError {
 }
 
 impl Identity {
-    /// Draws all keys of a new server.
+    /// Tells whether the server keeps packs.
+    #[must_use]
+    pub fn is_storage(&self) -> bool {
+        self.roles.iter().any(|role| role == ROLE_STORAGE)
+    }
+
+    /// Returns the identity of a server with other roles.
+    #[must_use]
+    pub fn with_roles(self, roles: Vec<String>) -> Self {
+        Self { roles, ..self }
+    }
+
+    /// Draws all keys of a new server, which has every role.
     pub fn generate(url: BaseUrl, rng: &mut impl CryptoRngCore) -> Self {
         Self {
             url,
-            roles: vec![ROLE_MAILBOX.to_owned()],
+            roles: [ROLE_MAILBOX, ROLE_STORAGE].map(str::to_owned).to_vec(),
             signing: ServerSigningKey::generate(rng),
             delivery_keys: vec![DeliverySecretKey::generate(rng)],
             retrieval_keys: vec![RetrievalSecretKey::generate(rng)],

@@ -15,6 +15,7 @@ pub mod deliver;
 pub mod http;
 pub mod identity;
 pub mod measures;
+pub mod packs;
 pub mod queue;
 pub mod retrieve;
 pub mod server;

@@ -48,6 +48,8 @@ pub struct OfferTerms {
     pub provider_total: Option<u64>,
     /// Who gives; `None` for the operator.
     pub given_by: Option<AccountId>,
+    /// Bytes of packs that the account may store; 0 for none.
+    pub storage_bytes: u64,
 }
 
 /// Finds an account by its retrieval token: the token's SHA-256, so that a search takes no time that depends on it.
@@ -323,6 +325,12 @@ pub trait QueueStore: Send + Sync + 'static {
     fn find(
         &self,
         token: RetrievalId,
+    ) -> impl Future<Output = Result<Option<Arc<Account>>, QueueError>> + Send;
+
+    /// Finds an account by its id.
+    fn account(
+        &self,
+        account: AccountId,
     ) -> impl Future<Output = Result<Option<Arc<Account>>, QueueError>> + Send;
 
     /// Lists all accounts, by id.

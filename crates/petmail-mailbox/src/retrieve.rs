@@ -13,9 +13,9 @@ use petmail_proto::{
     retrieval::{
         DeleteRequest, DeleteToken, Entry, Event, FetchAnswer, FetchRequest, FetchToken, ListRequest,
         MAX_ENTRIES, MAX_INLINE_BYTES, MessageNumber, Refusal, RefusalReason, RequestKey, RetrievalError,
-        TicketError, TicketKey, seal_event, seal_refusal,
+        StorageGrant, StorageTicket, TicketError, TicketKey, seal_event, seal_refusal,
     },
-    server::account::AccountId,
+    server::account::{AccountId, AccountState},
     time::UnixMillis,
 };
 use rand_core::OsRng;
@@ -26,6 +26,7 @@ use self::replay::{ReplayMemory, Seen};
 pub use self::stream::{EventStream, StreamItem};
 use crate::{
     identity::CurrentIdentity,
+    packs::Depositor,
     queue::{Account, QueueError, QueueStore, RetrievalId, Waiting},
     work::{Interrupted, to_the_end},
 };
@@ -163,6 +164,40 @@ impl<Q: QueueStore> Retrieval<Q> {
         if let Some(stream) = lock(&self.streams).get(account) {
             stream.changed.notify_one();
         }
+    }
+
+    /// Answers a request for a ticket to an account's packs, of which it holds so many bytes.
+    ///
+    /// # Errors
+    /// [`RetrieveError`].
+    pub async fn grant_storage(
+        &self,
+        body: &[u8],
+        used_bytes: impl FnOnce(&AccountId) -> u64,
+        now: UnixMillis,
+    ) -> Result<Vec<u8>, RetrieveError> {
+        let Granted { account, request_key } = self.grant(body, now).await?;
+        let grant = StorageGrant {
+            ticket: StorageTicket::seal(&self.tickets, &account.id, now, &mut OsRng),
+            quota_bytes: account.storage_bytes,
+            used_bytes: used_bytes(&account.id),
+        };
+        Ok(grant.seal(&request_key, &account.secrets.symmetric_key, &mut OsRng))
+    }
+
+    /// Tells who comes with a ticket, and what they may store; a suspended account may store nothing more.
+    ///
+    /// # Errors
+    /// [`RetrieveError`].
+    pub async fn depositor(
+        &self,
+        ticket: &StorageTicket,
+        now: UnixMillis,
+    ) -> Result<Depositor, RetrieveError> {
+        let account = ticket.open(&self.tickets, now)?;
+        let found = self.queue.account(account).await?.ok_or(RetrieveError::UnknownToken)?;
+        let quota_bytes = if found.state == AccountState::Active { found.storage_bytes } else { 0 };
+        Ok(Depositor { account, quota_bytes })
     }
 
     /// Answers a fetch.

@@ -24,13 +24,14 @@ use tokio::{sync::Notify, time::MissedTickBehavior};
 
 use crate::{
     accounts::Accounts,
-    admin::{Admin, AdminError, OfferRequest},
+    admin::{AccountRequest, Admin, AdminError, OfferRequest},
     basedir::Basedir,
     config::{AdminListen, Settings, TlsChoice, default_listen, default_tls},
     deliver::Deliveries,
     http,
     identity::{CurrentIdentity, IdentityError},
     measures,
+    packs::{PackError, Packs},
     queue::{
         QueueError, QueueStats, QueueStore,
         embedded::{EmbeddedQueue, OpenQueueError},
@@ -59,6 +60,8 @@ pub struct Services<Q> {
     deliveries: Deliveries<Q>,
     retrieval: Arc<Retrieval<Q>>,
     admin: Admin<Q>,
+    /// None without the storage role.
+    packs: Option<Packs>,
     descriptor: RwLock<Bytes>,
     /// Held by who replaces keys: one at a time.
     replacing_keys: tokio::sync::Mutex<()>,
@@ -88,6 +91,9 @@ pub enum MailboxError {
     /// The queue failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The packs cannot be opened.
+    #[error(transparent)]
+    Packs(#[from] PackError),
     /// The queue failed while it was served, and has to be opened again.
     #[error("the store has failed, and nothing more can be kept: {0}")]
     StoreFailed(QueueError),
@@ -113,6 +119,7 @@ impl<Q: QueueStore> Services<Q> {
     pub async fn new(
         queue: Arc<Q>,
         identity: CurrentIdentity,
+        packs: Option<Packs>,
         pin: Option<CertificatePin>,
         now: UnixMillis,
     ) -> Result<Self, MailboxError> {
@@ -123,6 +130,7 @@ impl<Q: QueueStore> Services<Q> {
             retrieval: Arc::new(Retrieval::new(Arc::clone(&queue), Arc::clone(&identity), now)),
             admin: Admin::new(Arc::clone(&queue), Arc::clone(&identity), pin),
             queue,
+            packs,
             identity,
             pin,
             descriptor: RwLock::default(),
@@ -170,6 +178,26 @@ impl<Q: QueueStore> Services<Q> {
     #[must_use]
     pub const fn admin(&self) -> &Admin<Q> {
         &self.admin
+    }
+
+    /// Returns the packs; none if the server does not keep any.
+    #[must_use]
+    pub const fn packs(&self) -> Option<&Packs> {
+        self.packs.as_ref()
+    }
+
+    /// Removes an account with all that it holds.
+    ///
+    /// # Errors
+    /// [`AdminError`]; to be asked again then.
+    pub async fn remove_account(&self, request: AccountRequest) -> Result<(), AdminError> {
+        let account = request.account;
+        let removed = self.admin.remove(request).await;
+        // Also if the account is gone: the program may have ended between the two before.
+        if let Some(packs) = &self.packs {
+            packs.forget(account).await.map_err(|error| AdminError::Queue(QueueError::new(error)))?;
+        }
+        removed
     }
 
     /// Returns the signed descriptor.
@@ -237,6 +265,11 @@ impl<Q: QueueStore> Services<Q> {
                     if let Err(error) = self.end_keys(http::now()).await {
                         tracing::error!(%error, "cannot drop the keys that have ended");
                     }
+                    if let Some(packs) = &self.packs
+                        && let Err(error) = packs.sweep(http::now()).await
+                    {
+                        tracing::error!(%error, "cannot remove packs that were deleted");
+                    }
                     match self.sweep(http::now()).await {
                         Ok(true) => sweeping.reset_after(SWEEP_PAUSE),
                         Ok(false) => {}
@@ -293,7 +326,8 @@ impl Mailbox {
         };
         let pin = basedir.pin(&tls, &url)?;
         let queue = open_queue(&basedir, settings.store).await?;
-        let services = Services::new(Arc::new(queue), identity, pin, http::now()).await?;
+        let packs = if identity.get().is_storage() { Some(open_packs(&basedir).await?) } else { None };
+        let services = Services::new(Arc::new(queue), identity, packs, pin, http::now()).await?;
         Ok(Self { basedir, services: Arc::new(services), settings, tls, is_service: false, _lock: lock })
     }
 
@@ -377,12 +411,27 @@ impl Mailbox {
                 shutdown.cancel();
                 Some(error)
             }
+            error = packs_failed(self.services.packs()) => {
+                shutdown.cancel();
+                Some(QueueError::new(error))
+            }
         }
     }
 
     /// Closes the store, and gives the basedir free.
     pub async fn close(self) {
+        if let Some(packs) = self.services.packs() {
+            packs.close().await;
+        }
         self.services.queue.close().await;
+    }
+}
+
+/// Waits until the packs' store fails; for ever without packs.
+async fn packs_failed(packs: Option<&Packs>) -> String {
+    match packs {
+        Some(packs) => packs.failed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -391,6 +440,10 @@ impl Mailbox {
 fn days_back(serial: u64, seconds: u64) -> Option<u64> {
     let days = serial.saturating_sub(seconds) / (24 * 3_600);
     (days > 0).then_some(days)
+}
+
+async fn open_packs(basedir: &Basedir) -> Result<Packs, MailboxError> {
+    Ok(Packs::open(&basedir.packs_dir()).await?)
 }
 
 async fn open_queue(basedir: &Basedir, engine: Option<EngineKind>) -> Result<EmbeddedQueue, MailboxError> {

@@ -34,6 +34,7 @@ fn terms(bytes: u64, messages: u64) -> OfferTerms {
         expires: UnixMillis(NOW.0 + 1_000),
         provider_total: None,
         given_by: None,
+        storage_bytes: 0,
     }
 }
 

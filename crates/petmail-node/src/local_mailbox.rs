@@ -19,7 +19,7 @@ use petmail_mailbox::{
     size::ByteSize,
 };
 use petmail_net::{CancellationToken, clock};
-use petmail_proto::{base_url::BaseUrl, time::UnixMillis};
+use petmail_proto::{base_url::BaseUrl, server::descriptor::ROLE_MAILBOX, time::UnixMillis};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
@@ -49,7 +49,8 @@ impl LocalMailbox {
     pub(crate) async fn start(basedir: &Path, config: &config::LocalMailbox) -> anyhow::Result<Self> {
         let basedir = Basedir::new(basedir.join("mailbox"));
         if !basedir.is_initialised() {
-            basedir.init(choose_url(config)?).context("cannot make the local mailbox")?;
+            let roles = Some(vec![ROLE_MAILBOX.to_owned()]);
+            basedir.init_as(choose_url(config)?, roles).context("cannot make the local mailbox")?;
         }
         let url = petmail_mailbox::identity::Identity::load(&basedir.identity_file())?.url().clone();
         let listen = listen_address(config, &url)?;

@@ -7,6 +7,7 @@
 
 mod event;
 mod request;
+mod storage;
 mod ticket;
 
 pub use event::{
@@ -17,7 +18,13 @@ pub use request::{
     DeleteRequest, FetchAnswer, FetchRequest, LIST_REQUEST_BYTES, LIST_WINDOW, ListRequest,
     MAX_DELETE_TOKENS, MAX_FETCH_TOKENS, RequestKey, seal_list_request,
 };
-pub use ticket::{DeleteToken, FetchToken, MessageNumber, TICKET_LIFE, TicketError, TicketKey};
+pub use storage::{
+    MAX_LOOK_UPS, PackState, StorageAnswer, StorageGrant, decode_found, decode_look_up, encode_found,
+    encode_look_up,
+};
+pub use ticket::{
+    DeleteToken, FetchToken, MessageNumber, StorageTicket, TICKET_LIFE, TicketError, TicketKey,
+};
 
 use thiserror::Error;
 

@@ -31,8 +31,11 @@ pub(super) enum Account {
         #[command(flatten)]
         which: Which,
         /// How much the mailbox may hold
-        #[arg(long, value_name = "SIZE", required_unless_present_any = ["retention", "provider_total", "no_provider"])]
+        #[arg(long, value_name = "SIZE", required_unless_present_any = ["storage_quota", "retention", "provider_total", "no_provider"])]
         mailbox_quota: Option<ByteSize>,
+        /// How much may be stored beside the mailbox, in encrypted files and folders; 0B for nothing more
+        #[arg(long, value_name = "SIZE")]
+        storage_quota: Option<ByteSize>,
         /// How many days messages are kept
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
         retention: Option<u32>,
@@ -94,10 +97,11 @@ impl Account {
     pub(super) async fn run(self, operator: Operator) -> Result<(), Failure> {
         match self {
             Self::Show { which, json } => operator.account(which.request(), json).await,
-            Self::Set { which, mailbox_quota, retention, provider_total, no_provider } => {
+            Self::Set { which, mailbox_quota, storage_quota, retention, provider_total, no_provider } => {
                 let provider_total = if no_provider { Some(ByteSize(0)) } else { provider_total };
                 let change = ChangeRequest {
                     mailbox_quota,
+                    storage_quota,
                     retention_days: retention,
                     provider_total,
                     ..which.change()
@@ -132,6 +136,7 @@ impl Which {
         ChangeRequest {
             account: self.id,
             mailbox_quota: None,
+            storage_quota: None,
             retention_days: None,
             state: None,
             notice: None,

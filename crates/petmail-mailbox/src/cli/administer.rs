@@ -213,6 +213,9 @@ fn account_text(account: &AccountSummary) -> String {
         let given = ByteSize(account.given_bytes);
         text.push_str(&format!("gives     {given} of {} to others\n", ByteSize(total)));
     }
+    if account.storage_bytes > 0 {
+        text.push_str(&format!("stores    up to {} in packs\n", ByteSize(account.storage_bytes)));
+    }
     text.extend(account.given_by.map(|provider| format!("given by  {provider}\n")));
     text.extend(account.notices.iter().map(|notice| format!("notice    {notice}\n")));
     text

@@ -25,7 +25,7 @@ const WARNING: &str = "it holds the server's secret keys: keep it as safe as the
 pub(super) async fn run_export(basedir: &Basedir, path: &Path) -> Result<(), Failure> {
     if path == Path::new(STREAM) {
         let (transferred, _) = export(basedir, BufWriter::new(io::stdout())).await.map_err(explain)?;
-        return remark(format_args!("exported {}\n{WARNING}\n", text(&transferred)));
+        return remark(format_args!("exported {}\n{WARNING}\n{}", text(&transferred), left_behind(basedir)));
     }
     if path.exists() {
         return Err(
@@ -38,7 +38,8 @@ pub(super) async fn run_export(basedir: &Basedir, path: &Path) -> Result<(), Fai
         drop(std::fs::remove_file(&unfinished));
     }
     let transferred = written?;
-    print(format_args!("exported {} to {}\n{WARNING}\n", text(&transferred), path.display()))
+    let (done, left_behind) = (text(&transferred), left_behind(basedir));
+    print(format_args!("exported {done} to {}\n{WARNING}\n{left_behind}", path.display()))
 }
 
 pub(super) async fn run_import(
@@ -71,6 +72,16 @@ async fn write_file(basedir: &Basedir, path: &Path, unfinished: &Path) -> Result
     let file = sink.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().and_then(|()| std::fs::rename(unfinished, path)).map_err(failed)?;
     Ok(transferred)
+}
+
+/// What an export does not have: packs may be a thousand times as much as messages.
+fn left_behind(basedir: &Basedir) -> String {
+    let dir = basedir.packs_dir();
+    if dir.exists() {
+        format!("stored packs are not in it: copy the folder {} as well\n", dir.display())
+    } else {
+        String::new()
+    }
 }
 
 /// The name of the file until it is whole.

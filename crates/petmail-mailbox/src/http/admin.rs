@@ -102,7 +102,7 @@ async fn remove<Q: QueueStore>(
     request: Asked<AccountRequest>,
 ) -> Result<Json<AccountRequest>, Problem> {
     let Json(request) = request?;
-    services.admin().remove(request).await?;
+    services.remove_account(request).await?;
     services.retrieval().end_stream(&request.account);
     Ok(Json(request))
 }

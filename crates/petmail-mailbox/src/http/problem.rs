@@ -2,7 +2,7 @@
 
 use axum::{
     extract::rejection::{BytesRejection, JsonRejection},
-    http::{StatusCode, header},
+    http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
@@ -10,6 +10,7 @@ use crate::{
     accounts::AccountsError,
     admin::AdminError,
     deliver::DeliveryError,
+    packs::PackError,
     queue::{DeliverError, MintError, QueueError, RedeemError, RekeyError},
     retrieve::RetrieveError,
 };
@@ -58,6 +59,12 @@ pub enum Problem {
     Refused(Vec<u8>),
     /// The mailbox takes no more.
     Full,
+    /// The account may store no more packs.
+    StorageFull,
+    /// Another part of the pack is to come next: where it begins.
+    PackOffset(u32),
+    /// The bytes are not those that the pack's name stands for.
+    WrongPack,
     /// The disk of the server is full.
     DiskFull,
     /// The server has another address now.
@@ -114,6 +121,21 @@ impl Problem {
             }
             Self::Refused(_) => (StatusCode::CONFLICT, "refused", ""),
             Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "full", "the mailbox takes no more"),
+            Self::StorageFull => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage-full",
+                "the account may store no more; delete something",
+            ),
+            Self::PackOffset(_) => (
+                StatusCode::CONFLICT,
+                "pack-offset",
+                "another part of the pack comes next; Upload-Offset says where",
+            ),
+            Self::WrongPack => (
+                StatusCode::BAD_REQUEST,
+                "wrong-pack",
+                "the bytes are not those that the name stands for; send all of them again",
+            ),
             Self::DiskFull => {
                 (StatusCode::INSUFFICIENT_STORAGE, "disk-full", "the server's disk is full; try again later")
             }
@@ -147,7 +169,7 @@ impl Problem {
     const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Busy | Self::Store => Some(RETRY_AFTER_SECONDS),
-            Self::Full => Some(MAILBOX_FULL_RETRY_AFTER_SECONDS),
+            Self::Full | Self::StorageFull => Some(MAILBOX_FULL_RETRY_AFTER_SECONDS),
             Self::DiskFull => Some(FULL_RETRY_AFTER_SECONDS),
             _ => None,
         }
@@ -160,12 +182,33 @@ impl IntoResponse for Problem {
         let retry_after = self.retry_after();
         tracing::info!(code, "request refused");
         let body = format!("{code}: {text}\n");
+        if let Self::PackOffset(next) = self {
+            return (status, [(HeaderName::from_static("upload-offset"), next.to_string())], body)
+                .into_response();
+        }
         if let Self::Refused(answer) = self {
             return (status, [(header::CONTENT_TYPE, "application/octet-stream")], answer).into_response();
         }
         match retry_after {
             Some(seconds) => (status, [(header::RETRY_AFTER, seconds)], body).into_response(),
             None => (status, body).into_response(),
+        }
+    }
+}
+
+impl From<PackError> for Problem {
+    fn from(error: PackError) -> Self {
+        match error {
+            PackError::BadPart => Self::Malformed,
+            PackError::Offset(next) => Self::PackOffset(next),
+            PackError::WrongBytes => Self::WrongPack,
+            PackError::Full => Self::StorageFull,
+            PackError::Busy => Self::Busy,
+            PackError::DiskFull(_) => Self::DiskFull,
+            PackError::Failed(reason) => {
+                tracing::error!(reason, "packs");
+                Self::Store
+            }
         }
     }
 }
@@ -290,7 +333,10 @@ mod tests {
             Problem::OfferTaken => Some(Problem::BadTicket),
             Problem::BadTicket => Some(Problem::Refused(Vec::new())),
             Problem::Refused(_) => Some(Problem::Full),
-            Problem::Full => Some(Problem::DiskFull),
+            Problem::Full => Some(Problem::StorageFull),
+            Problem::StorageFull => Some(Problem::PackOffset(0)),
+            Problem::PackOffset(_) => Some(Problem::WrongPack),
+            Problem::WrongPack => Some(Problem::DiskFull),
             Problem::DiskFull => Some(Problem::Moved),
             Problem::Moved => Some(Problem::Busy),
             Problem::Busy => Some(Problem::Store),

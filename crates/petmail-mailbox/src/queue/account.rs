@@ -63,6 +63,8 @@ pub struct Account {
     pub provider_total: Option<u64>,
     /// Whose offer it was made from; `None` for the operator.
     pub given_by: Option<AccountId>,
+    /// Bytes of packs that it may store; 0 for none.
+    pub storage_bytes: u64,
 }
 
 /// What the operator changes of an account; what is `None` stays.
@@ -78,6 +80,8 @@ pub struct AccountChange {
     pub notices: Option<Vec<String>>,
     /// How many bytes of quota its owner may give away; 0 if it is to be no provider any more.
     pub provider_total: Option<u64>,
+    /// Bytes of packs that it may store. What is there stays, even if it is more.
+    pub storage_bytes: Option<u64>,
 }
 
 /// A slot that was replaced. It takes little, and not for long.
@@ -99,7 +103,15 @@ pub enum WayIn {
     FormerSlot,
 }
 
-/// Version 2 of [`Account`].
+/// Version 3 of [`Account`].
+#[derive(Deserialize)]
+struct AccountV3 {
+    second: AccountV2,
+    provider_total: Option<u64>,
+    given_by: Option<AccountId>,
+}
+
+/// Version 2 of [`Account`], and the beginning of version 3.
 #[derive(Deserialize)]
 struct AccountV2 {
     first: AccountV1,
@@ -127,14 +139,16 @@ struct AccountV1 {
 }
 
 impl Record for Account {
-    const VERSION: u16 = 3;
+    const VERSION: u16 = 4;
 
     fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
-        let AccountV2 { first: old, slot_generation, former_slots, notices } = match version {
-            1 => wire::decode::<AccountV1>(body)?.into(),
-            2 => wire::decode(body)?,
+        let AccountV3 { second, provider_total, given_by } = match version {
+            1 => AccountV2::from(wire::decode::<AccountV1>(body)?).into(),
+            2 => wire::decode::<AccountV2>(body)?.into(),
+            3 => wire::decode(body)?,
             _ => return Err(WireError::UnknownVersion { found: version, known: Self::VERSION }),
         };
+        let AccountV2 { first: old, slot_generation, former_slots, notices } = second;
         Ok(Self {
             id: old.id,
             owner: old.owner,
@@ -151,9 +165,16 @@ impl Record for Account {
             slot_generation,
             former_slots,
             notices,
-            provider_total: None,
-            given_by: None,
+            provider_total,
+            given_by,
+            storage_bytes: 0,
         })
+    }
+}
+
+impl From<AccountV2> for AccountV3 {
+    fn from(second: AccountV2) -> Self {
+        Self { second, provider_total: None, given_by: None }
     }
 }
 
@@ -193,7 +214,8 @@ impl Account {
     /// Returns the account with a change.
     #[must_use]
     pub fn changed(&self, change: &AccountChange) -> Self {
-        let AccountChange { quota, retention_seconds, state, notices, provider_total } = change.clone();
+        let AccountChange { quota, retention_seconds, state, notices, provider_total, storage_bytes } =
+            change.clone();
         let provider_total = match provider_total {
             None => self.provider_total,
             Some(total) => (total > 0).then_some(total),
@@ -204,6 +226,7 @@ impl Account {
             state: state.unwrap_or(self.state),
             notices: notices.unwrap_or_else(|| self.notices.clone()),
             provider_total,
+            storage_bytes: storage_bytes.unwrap_or(self.storage_bytes),
             ..self.clone()
         }
     }
@@ -292,11 +315,12 @@ mod tests {
             notices: vec!["hi".to_owned()],
             provider_total: Some(17),
             given_by: Some(AccountId::from_bytes([18; 16])),
+            storage_bytes: 19,
         }
     }
 
     /// The bytes of every version: a row of each begins with its number.
-    fn written() -> [Vec<u8>; 3] {
+    fn written() -> [Vec<u8>; 4] {
         let fields: [&[u8]; 7] =
             [&[1; 16], &[2; 32], &[3; 32], &4_u64.to_be_bytes(), &[5; 32], &[6; 32], &[7; 32]];
         let token_and_kid = [&[8; 64][..], &9_u32.to_be_bytes()].concat();
@@ -311,30 +335,33 @@ mod tests {
         [
             [vec![0, 1], body.clone()].concat(),
             [vec![0, 2], body.clone(), slots.clone()].concat(),
-            [vec![0, 3], body, slots, provider].concat(),
+            [vec![0, 3], body.clone(), slots.clone(), provider.clone()].concat(),
+            [vec![0, 4], body, slots, provider, 19_u64.to_be_bytes().to_vec()].concat(),
         ]
     }
 
     #[test]
     fn the_bytes_of_all_versions_are_read() {
-        let [first, second, third] = written();
-        assert_eq!(account().encode_record().unwrap(), third);
-        assert_eq!(Account::decode_record(&third).unwrap().encode_record().unwrap(), third);
-        let before_providers = Account { provider_total: None, given_by: None, ..account() };
+        let [first, second, third, fourth] = written();
+        assert_eq!(account().encode_record().unwrap(), fourth);
+        assert_eq!(Account::decode_record(&fourth).unwrap().encode_record().unwrap(), fourth);
+        let before_storage = Account { storage_bytes: 0, ..account() };
+        let before_providers = Account { provider_total: None, given_by: None, ..before_storage.clone() };
         let before_slots = Account {
             slot_generation: 0,
             former_slots: Vec::new(),
             notices: Vec::new(),
             ..before_providers.clone()
         };
-        for (bytes, migrated) in [(first, before_slots), (second, before_providers)] {
+        for (bytes, migrated) in [(first, before_slots), (second, before_providers), (third, before_storage)]
+        {
             let read = Account::decode_record(&bytes).unwrap();
             assert_eq!(read.encode_record().unwrap(), migrated.encode_record().unwrap());
             assert!(Account::decode_record(&bytes[..bytes.len() - 1]).is_err());
             assert!(Account::decode_record(&[bytes, vec![0]].concat()).is_err());
         }
-        let newer = [vec![0, 4], third[2..].to_vec()].concat();
-        assert!(matches!(Account::decode_record(&newer), Err(WireError::UnknownVersion { found: 4, .. })));
+        let newer = [vec![0, 5], fourth[2..].to_vec()].concat();
+        assert!(matches!(Account::decode_record(&newer), Err(WireError::UnknownVersion { found: 5, .. })));
     }
 
     #[test]

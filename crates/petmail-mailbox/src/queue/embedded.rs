@@ -283,7 +283,7 @@ impl EmbeddedQueue {
     }
 
     /// Reads an account that is in memory.
-    async fn account(&self, id: AccountId) -> Result<Arc<Account>, QueueError> {
+    async fn known(&self, id: AccountId) -> Result<Arc<Account>, QueueError> {
         let row = self.get(ACCOUNTS, id.as_bytes()).await?;
         let row = row.ok_or_else(|| QueueError::new(format_args!("account {id} has no row")))?;
         Account::decode_record(&row).map(Arc::new).map_err(QueueError::new)
@@ -293,7 +293,7 @@ impl EmbeddedQueue {
     async fn owned_by(&self, owner: &AccountVerifyingKey) -> Result<Option<Arc<Account>>, QueueError> {
         let id = self.index().by_owner.get(owner).map(|entry| entry.id());
         match id {
-            Some(id) => self.account(id).await.map(Some),
+            Some(id) => self.known(id).await.map(Some),
             None => Ok(None),
         }
     }
@@ -406,6 +406,7 @@ impl QueueStore for EmbeddedQueue {
             expires: now.plus(std::time::Duration::from_secs(asked.life_seconds)),
             provider_total: None,
             given_by: Some(provider.id),
+            storage_bytes: 0,
         };
         if let Some(row) = self.get(OFFERS, offer.as_bytes()).await? {
             let known = OfferRow::decode_record(&row).map_err(QueueError::new)?.terms;
@@ -436,7 +437,7 @@ impl QueueStore for EmbeddedQueue {
         if self.entry(&account).is_none() {
             return Ok(None);
         }
-        let total = self.account(account).await?.provider_total;
+        let total = self.known(account).await?.provider_total;
         let given_bytes = self.index().given_bytes(&account, now);
         Ok(total.map(|total_bytes| Allowance { total_bytes, given_bytes }))
     }
@@ -489,7 +490,7 @@ impl QueueStore for EmbeddedQueue {
             return Ok(Rekeyed { account, is_new: false });
         }
         let entry = self.index().by_owner.get(&request.owner).cloned().ok_or(RekeyError::UnknownAccount)?;
-        let old = self.account(entry.id()).await?;
+        let old = self.known(entry.id()).await?;
         if request.generation <= old.generation {
             return Err(RekeyError::StaleGeneration);
         }
@@ -512,7 +513,7 @@ impl QueueStore for EmbeddedQueue {
     ) -> Result<Option<Arc<Account>>, QueueError> {
         let _one_at_a_time = self.changing.lock().await;
         let Some(entry) = self.entry(&account) else { return Ok(None) };
-        let changed = self.account(account).await?.changed(change);
+        let changed = self.known(account).await?.changed(change);
         self.put_account(changed.clone()).await?;
         entry.replace(&changed);
         Ok(Some(Arc::new(changed)))
@@ -522,7 +523,7 @@ impl QueueStore for EmbeddedQueue {
         let _one_at_a_time = self.changing.lock().await;
         let Some(entry) = self.entry(&account) else { return Ok(false) };
         // From now on nothing comes in; if the rest fails, the account is there again at the next start.
-        let removed = self.account(account).await?;
+        let removed = self.known(account).await?;
         self.index_mut().remove(&removed);
         loop {
             let prefix = rows::message_key(&account, MessageNumber(0))
@@ -555,6 +556,13 @@ impl QueueStore for EmbeddedQueue {
         let account = Account::decode_record(&row).map_err(QueueError::new)?;
         let is_it = RetrievalId::of(&account.secrets.retrieval_token) == token;
         Ok(is_it.then(|| Arc::new(account)))
+    }
+
+    async fn account(&self, account: AccountId) -> Result<Option<Arc<Account>>, QueueError> {
+        match self.entry(&account) {
+            Some(_) => self.known(account).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn accounts(&self, now: UnixMillis) -> Result<Vec<AccountUsage>, QueueError> {
@@ -756,6 +764,7 @@ fn open_account(request: &RedeemRequest, new: NewAccount, terms: OfferTerms, now
         notices: Vec::new(),
         provider_total: terms.provider_total,
         given_by: terms.given_by,
+        storage_bytes: terms.storage_bytes,
     }
 }
 

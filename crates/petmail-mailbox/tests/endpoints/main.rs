@@ -7,4 +7,5 @@ mod hostile;
 mod keys;
 mod overload;
 mod retrieve;
+mod storage;
 mod support;

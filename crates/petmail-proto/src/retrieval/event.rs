@@ -270,7 +270,7 @@ impl EventReader {
     }
 }
 
-fn seal(plaintext: &[u8], key: &SymmetricKey, rng: &mut impl CryptoRngCore) -> Vec<u8> {
+pub(super) fn seal(plaintext: &[u8], key: &SymmetricKey, rng: &mut impl CryptoRngCore) -> Vec<u8> {
     let nonce = XSalsa20Poly1305::generate_nonce(rng);
     let sealed = XSalsa20Poly1305::new(key.expose_bytes().into())
         .encrypt(&nonce, plaintext)
@@ -278,7 +278,7 @@ fn seal(plaintext: &[u8], key: &SymmetricKey, rng: &mut impl CryptoRngCore) -> V
     [nonce.as_slice(), &sealed].concat()
 }
 
-fn open(bytes: &[u8], key: &SymmetricKey) -> Result<Vec<u8>, RetrievalError> {
+pub(super) fn open(bytes: &[u8], key: &SymmetricKey) -> Result<Vec<u8>, RetrievalError> {
     let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or(RetrievalError::DoesNotOpen)?;
     let cipher = XSalsa20Poly1305::new(key.expose_bytes().into());
     cipher.decrypt(nonce.into(), sealed).map_err(|_| RetrievalError::DoesNotOpen)

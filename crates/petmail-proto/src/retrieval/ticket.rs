@@ -22,6 +22,7 @@ pub const TICKET_LIFE: Duration = Duration::from_secs(3_600);
 const NONCE_BYTES: usize = 24;
 const KIND_FETCH: u8 = 1;
 const KIND_DELETE: u8 = 2;
+const KIND_STORE: u8 = 3;
 
 macros::secret_bytes! {
     /// Seals fetch and delete tokens; known to the server only.
@@ -34,6 +35,11 @@ macros::public_bytes! {
 macros::public_bytes! {
     /// Deletes one message.
     DeleteToken, 73
+}
+
+macros::public_bytes! {
+    /// Stores, looks up and deletes an account's packs.
+    StorageTicket, 73
 }
 
 /// Numbers the messages of an account in the order of their acceptance; never used twice.
@@ -98,6 +104,21 @@ impl DeleteToken {
     /// [`TicketError`].
     pub fn open(&self, key: &TicketKey, now: UnixMillis) -> Result<(AccountId, MessageNumber), TicketError> {
         key.open(&self.0, KIND_DELETE, now)
+    }
+}
+
+impl StorageTicket {
+    /// Makes a ticket that is good for [`TICKET_LIFE`] from `now`.
+    pub fn seal(key: &TicketKey, account: &AccountId, now: UnixMillis, rng: &mut impl CryptoRngCore) -> Self {
+        Self(key.seal(account, MessageNumber(0), KIND_STORE, now.plus(TICKET_LIFE), rng))
+    }
+
+    /// Returns whose packs it is for.
+    ///
+    /// # Errors
+    /// [`TicketError`].
+    pub fn open(&self, key: &TicketKey, now: UnixMillis) -> Result<AccountId, TicketError> {
+        key.open(&self.0, KIND_STORE, now).map(|(account, _)| account)
     }
 }
 

@@ -28,6 +28,8 @@ pub const MAX_TOKEN_KEYS: usize = 8;
 pub const MAX_PINS: usize = 4;
 /// The most roles; there are two so far.
 pub const MAX_ROLES: usize = 8;
+/// The role of servers that keep packs.
+pub const ROLE_STORAGE: &str = "storage";
 /// The role of servers that keep messages.
 pub const ROLE_MAILBOX: &str = "mailbox";
 
@@ -199,6 +201,12 @@ impl Descriptor {
     /// [`DescriptorError::Stale`].
     pub const fn check_serial(&self, known: u64) -> Result<(), DescriptorError> {
         if self.serial < known { Err(DescriptorError::Stale { found: self.serial, known }) } else { Ok(()) }
+    }
+
+    /// Tells whether the server keeps packs.
+    #[must_use]
+    pub fn is_storage(&self) -> bool {
+        self.roles.iter().any(|role| role == ROLE_STORAGE)
     }
 
     /// Tells whether the server keeps messages.

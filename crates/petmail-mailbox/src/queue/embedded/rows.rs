@@ -41,6 +41,17 @@ pub struct OfferRow {
     pub redeemed: Option<AccountId>,
 }
 
+/// Version 2 of [`OfferRow`].
+#[derive(Deserialize)]
+struct OfferRowV2 {
+    quota: Quota,
+    retention_seconds: u64,
+    expires: UnixMillis,
+    provider_total: Option<u64>,
+    given_by: Option<AccountId>,
+    redeemed: Option<AccountId>,
+}
+
 /// Version 1 of [`OfferRow`].
 #[derive(Deserialize)]
 struct OfferRowV1 {
@@ -51,15 +62,25 @@ struct OfferRowV1 {
 }
 
 impl Record for OfferRow {
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
-        if version != 1 {
-            return Err(WireError::UnknownVersion { found: version, known: Self::VERSION });
-        }
-        let OfferRowV1 { quota, retention_seconds, expires, redeemed } = wire::decode(body)?;
-        let terms = OfferTerms { quota, retention_seconds, expires, provider_total: None, given_by: None };
+        let old = match version {
+            1 => wire::decode::<OfferRowV1>(body)?.into(),
+            2 => wire::decode::<OfferRowV2>(body)?,
+            _ => return Err(WireError::UnknownVersion { found: version, known: Self::VERSION }),
+        };
+        let OfferRowV2 { quota, retention_seconds, expires, provider_total, given_by, redeemed } = old;
+        let terms =
+            OfferTerms { quota, retention_seconds, expires, provider_total, given_by, storage_bytes: 0 };
         Ok(Self { terms, redeemed })
+    }
+}
+
+impl From<OfferRowV1> for OfferRowV2 {
+    fn from(old: OfferRowV1) -> Self {
+        let OfferRowV1 { quota, retention_seconds, expires, redeemed } = old;
+        Self { quota, retention_seconds, expires, provider_total: None, given_by: None, redeemed }
     }
 }
 
@@ -184,6 +205,7 @@ mod tests {
             expires: UnixMillis(4),
             provider_total: None,
             given_by: None,
+            storage_bytes: 0,
         };
         let old = OfferRow { terms, redeemed: Some(AccountId::from_bytes([5; 16])) };
         let numbers = [1_u64, 2, 3, 4].map(u64::to_be_bytes).concat();
@@ -195,10 +217,13 @@ mod tests {
         let provider = [&[1][..], &6_u64.to_be_bytes(), &[1], &[7; 16]].concat();
         let second = [&[0, 2][..], &numbers, &provider, &redeemed].concat();
         let row = OfferRow { terms, ..old };
-        assert_eq!(row.encode_record().unwrap(), second);
         assert_eq!(OfferRow::decode_record(&second).unwrap(), row);
-        let newer = [&[0, 3][..], &second[2..]].concat();
-        let refused = Err(WireError::UnknownVersion { found: 3, known: 2 });
+        let row = OfferRow { terms: OfferTerms { storage_bytes: 8, ..terms }, ..old };
+        let third = [&[0, 3][..], &numbers, &provider, &8_u64.to_be_bytes(), &redeemed].concat();
+        assert_eq!(row.encode_record().unwrap(), third);
+        assert_eq!(OfferRow::decode_record(&third).unwrap(), row);
+        let newer = [&[0, 4][..], &third[2..]].concat();
+        let refused = Err(WireError::UnknownVersion { found: 4, known: 3 });
         assert_eq!(OfferRow::decode_record(&newer), refused);
     }
 

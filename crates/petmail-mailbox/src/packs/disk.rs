@@ -1,0 +1,566 @@
+//! Packs on a disk: each a file, in a folder named by the first byte of its id; who has stored it, in a store beside them.
+//!
+//! A file is complete and synced before its row is committed; a row is deleted before its file is removed. What a crash leaves
+//! in between is a file without a row, which the next start removes. Unfinished files count for nobody, are bounded in number, and go after
+//! [`UPLOAD_LIFE`].
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fs::{self, File, OpenOptions},
+    io::{self, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use data_encoding::HEXLOWER;
+use petmail_net::program::create_private_dir;
+use petmail_proto::{
+    content::{MAX_PACK_BYTES, Pack, PackId},
+    retrieval::PackState,
+    server::account::AccountId,
+    time::UnixMillis,
+    wire::Record,
+};
+use petmail_store::{
+    Batch, CommitError, Direction, EngineKind, RESERVE_BYTES, ReadError, Row, Store, check_free, prefix_range,
+};
+use tokio::task::spawn_blocking;
+
+use super::{
+    Depositor, Looked, PackError, PackFile, PackTotals, Part, lease_end,
+    rows::{HELD, HeldRow, KEYSPACES, PACKS, PackRow, decode, held_key, parse_held_key},
+};
+
+/// How many packs of an account may have begun and not arrived.
+pub const MAX_OPEN_UPLOADS: usize = 16;
+
+/// For how long nothing more may come of a pack that has begun.
+pub const UPLOAD_LIFE: Duration = Duration::from_secs(48 * 3_600);
+
+/// How many rows are read or changed at a time.
+const AT_A_TIME: usize = 512;
+
+/// The packs of one server.
+#[derive(Debug)]
+pub struct Packs {
+    dir: PathBuf,
+    store: Store,
+    /// Held by who changes rows: one at a time, so that counts add up.
+    changing: tokio::sync::Mutex<()>,
+    memory: Mutex<Memory>,
+}
+
+/// What would be too slow to count each time.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Bytes that accounts are charged for.
+    used: HashMap<AccountId, u64>,
+    /// What is deleted and goes when its lease ends, soonest first.
+    deleted: BTreeSet<(UnixMillis, AccountId, PackId)>,
+    /// Packs that have begun.
+    open: HashMap<AccountId, BTreeSet<PackId>>,
+    /// Packs of which a part is being written.
+    writing: HashSet<(AccountId, PackId)>,
+    packs: u64,
+}
+
+/// Says that a part is being written, until it is dropped.
+struct Writing<'a> {
+    packs: &'a Packs,
+    key: (AccountId, PackId),
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.packs.memory().writing.remove(&self.key);
+    }
+}
+
+impl Packs {
+    /// Opens the packs in `dir`, making it if absent, and removes what a crash has left.
+    ///
+    /// # Errors
+    /// [`PackError`].
+    pub async fn open(dir: &Path) -> Result<Self, PackError> {
+        for dir in [dir.to_owned(), files_dir(dir), arriving_dir(dir)] {
+            create_private_dir(&dir).map_err(PackError::new)?;
+        }
+        let index = dir.join("index");
+        let store = spawn_blocking(move || Store::open(&index, EngineKind::Sled, KEYSPACES)).await;
+        let store = store.map_err(PackError::new)?.map_err(PackError::new)?;
+        let packs = Self {
+            dir: dir.to_owned(),
+            store,
+            changing: tokio::sync::Mutex::default(),
+            memory: Mutex::default(),
+        };
+        packs.remember().await?;
+        packs.remove_orphans().await?;
+        Ok(packs)
+    }
+
+    /// Finishes what is under way, and closes the store.
+    pub async fn close(&self) {
+        self.store.clone().close().await;
+    }
+
+    /// Waits until a write to the store has failed, after which it has to be opened again, and says why.
+    pub async fn failed(&self) -> String {
+        self.store.failed().await.to_string()
+    }
+
+    /// How many bytes an account is charged for.
+    #[must_use]
+    pub fn used_bytes(&self, account: &AccountId) -> u64 {
+        self.memory().used.get(account).copied().unwrap_or_default()
+    }
+
+    /// What all packs take.
+    #[must_use]
+    pub fn totals(&self) -> PackTotals {
+        let memory = self.memory();
+        PackTotals { packs: memory.packs, charged_bytes: memory.used.values().sum() }
+    }
+
+    /// Takes a part of a pack. The pack is on disk, and charged, when this returns `Stored`.
+    ///
+    /// # Errors
+    /// [`PackError`]; what has arrived before stays, unless it was wrong.
+    pub async fn put(&self, from: Depositor, part: Part, now: UnixMillis) -> Result<PackState, PackError> {
+        let end = u64::from(part.offset).saturating_add(part.bytes.len() as u64);
+        if part.bytes.is_empty() || part.total > MAX_PACK_BYTES || end > u64::from(part.total) {
+            return Err(PackError::BadPart);
+        }
+        let Part { id, total, .. } = part;
+        if self.is_stored(&from, id, now).await? {
+            return Ok(PackState::Stored);
+        }
+        self.check_quota(&from, total)?;
+        check_free(&self.dir, RESERVE_BYTES)?;
+        let writing = self.begin(from.account, id)?;
+        let path = self.arriving(&from.account, &id);
+        let arrived = spawn_blocking(move || append(&path, &part)).await.map_err(PackError::new)?;
+        let state = match arrived {
+            Ok(Arrived::Part(bytes)) => PackState::Arriving(bytes),
+            Ok(Arrived::Whole) => {
+                if let Err(error) = self.keep(&from, id, total, now).await {
+                    shorten(&self.arriving(&from.account, &id)).map_err(PackError::new)?;
+                    return Err(error);
+                }
+                PackState::Stored
+            }
+            Err(PackError::WrongBytes) => {
+                self.memory().forget_upload(&from.account, &id);
+                return Err(PackError::WrongBytes);
+            }
+            Err(error) => return Err(error),
+        };
+        drop(writing);
+        Ok(state)
+    }
+
+    /// Tells how far an account's packs are stored, and keeps those that are for the time of a lease.
+    ///
+    /// # Errors
+    /// [`PackError`].
+    pub async fn look_up(
+        &self,
+        from: Depositor,
+        ids: &[PackId],
+        now: UnixMillis,
+    ) -> Result<Looked, PackError> {
+        let mut states = Vec::new();
+        for id in ids {
+            let is_stored = self.is_stored(&from, *id, now).await?;
+            states.push(if is_stored { PackState::Stored } else { self.arrived(&from.account, id) });
+        }
+        Ok(states)
+    }
+
+    /// Finds a pack, whoever asks; none if it is not there.
+    ///
+    /// # Errors
+    /// [`PackError`].
+    pub async fn find(&self, id: &PackId) -> Result<Option<PackFile>, PackError> {
+        let row = self.store.get(PACKS, *id.as_bytes()).await.map_err(read_error)?;
+        Ok(row.map(|_| PackFile(self.file(id))))
+    }
+
+    /// Deletes an account's pack. It stays for as long as it was promised to, and is not charged for any more; what is
+    /// gone already is no error.
+    ///
+    /// # Errors
+    /// [`PackError`].
+    pub async fn delete(&self, account: AccountId, id: PackId, now: UnixMillis) -> Result<(), PackError> {
+        let _one_at_a_time = self.changing.lock().await;
+        self.memory().forget_upload(&account, &id);
+        remove_if_there(&self.arriving(&account, &id)).map_err(PackError::new)?;
+        let Some(held) = self.held(&account, &id).await? else { return Ok(()) };
+        if held.lease <= now {
+            return self.drop_held(account, id, held).await;
+        }
+        if !held.is_deleted {
+            let row = HeldRow { is_deleted: true, ..held }.encode_record().map_err(PackError::new)?;
+            self.commit(Batch::new().put(HELD, held_key(&account, &id), row)).await?;
+            let mut memory = self.memory();
+            memory.charge(&account, |used| used.saturating_sub(held.bytes.into()));
+            memory.deleted.insert((held.lease, account, id));
+        }
+        Ok(())
+    }
+
+    /// Deletes everything that an account has stored, with the account.
+    ///
+    /// # Errors
+    /// [`PackError`]; to be asked again then.
+    pub async fn forget(&self, account: AccountId) -> Result<(), PackError> {
+        let _one_at_a_time = self.changing.lock().await;
+        loop {
+            let rows = self.page(prefix_range(account.as_bytes())).await?;
+            if rows.is_empty() {
+                break;
+            }
+            for (key, row) in rows {
+                let (_, id) = parse_held_key(&key)?;
+                self.drop_held(account, id, decode(&row)?).await?;
+            }
+        }
+        for id in self.memory().open.remove(&account).unwrap_or_default() {
+            remove_if_there(&self.arriving(&account, &id)).map_err(PackError::new)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a few of the packs that are deleted and whose lease has ended, and of those of which nothing more has come. Tells whether
+    /// more may be left.
+    ///
+    /// # Errors
+    /// [`PackError`].
+    pub async fn sweep(&self, now: UnixMillis) -> Result<bool, PackError> {
+        let _one_at_a_time = self.changing.lock().await;
+        let ended: Vec<_> = {
+            let memory = self.memory();
+            memory.deleted.iter().take_while(|(end, ..)| *end <= now).take(AT_A_TIME).copied().collect()
+        };
+        for (_, account, id) in &ended {
+            if let Some(held) = self.held(account, id).await?
+                && held.is_deleted
+                && held.lease <= now
+            {
+                self.drop_held(*account, *id, held).await?;
+            }
+        }
+        {
+            let mut memory = self.memory();
+            for key in &ended {
+                memory.deleted.remove(key);
+            }
+        }
+        self.remove_abandoned(now).map_err(PackError::new)?;
+        Ok(ended.len() == AT_A_TIME)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_quota(&self, from: &Depositor, bytes: u32) -> Result<(), PackError> {
+        let used = self.used_bytes(&from.account);
+        if used.saturating_add(bytes.into()) > from.quota_bytes { Err(PackError::Full) } else { Ok(()) }
+    }
+
+    /// Tells whether an account has stored a pack, and keeps it for the time of a lease.
+    async fn is_stored(&self, from: &Depositor, id: PackId, now: UnixMillis) -> Result<bool, PackError> {
+        let _one_at_a_time = self.changing.lock().await;
+        self.extend(from, id, now).await
+    }
+
+    /// How much of a pack has arrived. Few packs have begun, so that this seldom looks at the disk.
+    fn arrived(&self, account: &AccountId, id: &PackId) -> PackState {
+        let has_begun = self.memory().open.get(account).is_some_and(|open| open.contains(id));
+        let file = if has_begun { fs::metadata(self.arriving(account, id)).ok() } else { None };
+        let length = file.and_then(|file| u32::try_from(file.len()).ok());
+        PackState::Arriving(length.filter(|length| *length < MAX_PACK_BYTES).unwrap_or_default())
+    }
+
+    /// Notes that a part is being written.
+    fn begin(&self, account: AccountId, id: PackId) -> Result<Writing<'_>, PackError> {
+        let mut memory = self.memory();
+        let open = memory.open.entry(account).or_default();
+        if !open.contains(&id) && open.len() >= MAX_OPEN_UPLOADS {
+            return Err(PackError::Busy);
+        }
+        open.insert(id);
+        let key = (account, id);
+        if !memory.writing.insert(key) {
+            return Err(PackError::Busy);
+        }
+        drop(memory);
+        Ok(Writing { packs: self, key })
+    }
+
+    /// Renews the lease of a pack that an account has stored, and takes back its deletion; false if there is none, or the
+    /// account may not have it any more. The caller is the only one who changes rows.
+    async fn extend(&self, from: &Depositor, id: PackId, now: UnixMillis) -> Result<bool, PackError> {
+        let account = from.account;
+        let Some(held) = self.held(&account, &id).await? else { return Ok(false) };
+        if held.is_deleted && self.check_quota(from, held.bytes).is_err() {
+            return Ok(false);
+        }
+        let lease = held.lease.max(lease_end(now));
+        let row = HeldRow { lease, is_deleted: false, ..held }.encode_record().map_err(PackError::new)?;
+        self.commit(Batch::new().put(HELD, held_key(&account, &id), row)).await?;
+        if held.is_deleted {
+            let mut memory = self.memory();
+            memory.charge(&account, |used| used.saturating_add(held.bytes.into()));
+            memory.deleted.remove(&(held.lease, account, id));
+        }
+        Ok(true)
+    }
+
+    /// Puts a pack that has arrived, is whole and on disk, where it belongs, and charges its owner.
+    async fn keep(&self, from: &Depositor, id: PackId, bytes: u32, now: UnixMillis) -> Result<(), PackError> {
+        let account = from.account;
+        let _one_at_a_time = self.changing.lock().await;
+        if self.extend(from, id, now).await? {
+            self.memory().forget_upload(&account, &id);
+            return remove_if_there(&self.arriving(&account, &id)).map_err(PackError::new);
+        }
+        self.check_quota(from, bytes)?;
+        let (arrived, file) = (self.arriving(&account, &id), self.file(&id));
+        spawn_blocking(move || move_into(&arrived, &file))
+            .await
+            .map_err(PackError::new)?
+            .map_err(PackError::new)?;
+        let known = self.store.get(PACKS, *id.as_bytes()).await.map_err(read_error)?;
+        let owners = known.map(|row| decode::<PackRow>(&row)).transpose()?.map_or(0, |pack| pack.owners);
+        let pack =
+            PackRow { bytes, owners: owners.saturating_add(1) }.encode_record().map_err(PackError::new)?;
+        let held = HeldRow { bytes, lease: lease_end(now), is_deleted: false };
+        let held = held.encode_record().map_err(PackError::new)?;
+        let batch = Batch::new().put(PACKS, *id.as_bytes(), pack).put(HELD, held_key(&account, &id), held);
+        self.commit(batch).await?;
+        let mut memory = self.memory();
+        memory.forget_upload(&account, &id);
+        memory.charge(&account, |used| used.saturating_add(bytes.into()));
+        memory.packs = memory.packs.saturating_add(u64::from(owners == 0));
+        Ok(())
+    }
+
+    /// Takes a pack from an account; the last one takes the file along. The caller is the only one who changes rows.
+    async fn drop_held(&self, account: AccountId, id: PackId, held: HeldRow) -> Result<(), PackError> {
+        let row = self.store.get(PACKS, *id.as_bytes()).await.map_err(read_error)?;
+        let pack: PackRow = decode(&row.ok_or_else(|| PackError::new("a pack has no row"))?)?;
+        let batch = Batch::new().delete(HELD, held_key(&account, &id));
+        let is_last = pack.owners <= 1;
+        let batch = if is_last {
+            batch.delete(PACKS, *id.as_bytes())
+        } else {
+            let pack = PackRow { owners: pack.owners.saturating_sub(1), ..pack };
+            batch.put(PACKS, *id.as_bytes(), pack.encode_record().map_err(PackError::new)?)
+        };
+        self.commit(batch).await?;
+        let mut memory = self.memory();
+        if !held.is_deleted {
+            memory.charge(&account, |used| used.saturating_sub(held.bytes.into()));
+        }
+        memory.deleted.remove(&(held.lease, account, id));
+        memory.packs = memory.packs.saturating_sub(u64::from(is_last));
+        drop(memory);
+        if is_last {
+            remove_if_there(&self.file(&id)).map_err(PackError::new)?;
+        }
+        Ok(())
+    }
+
+    async fn held(&self, account: &AccountId, id: &PackId) -> Result<Option<HeldRow>, PackError> {
+        let row = self.store.get(HELD, held_key(account, id)).await.map_err(read_error)?;
+        row.map(|row| decode(&row)).transpose()
+    }
+
+    async fn page(&self, range: petmail_store::KeyRange) -> Result<Vec<Row>, PackError> {
+        self.store.range(HELD, range, Direction::Ascending, AT_A_TIME).await.map_err(read_error)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), PackError> {
+        self.store.commit(batch).await.map_err(|error| match error {
+            CommitError::DiskFull(full) => full.into(),
+            other => PackError::new(other),
+        })
+    }
+
+    /// Reads what is kept in memory.
+    async fn remember(&self) -> Result<(), PackError> {
+        let mut start = std::ops::Bound::Unbounded;
+        loop {
+            let rows = self.page((start, std::ops::Bound::Unbounded)).await?;
+            let Some((last, _)) = rows.last() else { break };
+            start = std::ops::Bound::Excluded(last.clone());
+            let mut memory = self.memory();
+            for (key, row) in &rows {
+                let (account, id) = parse_held_key(key)?;
+                let held: HeldRow = decode(row)?;
+                if held.is_deleted {
+                    memory.deleted.insert((held.lease, account, id));
+                } else {
+                    memory.charge(&account, |used| used.saturating_add(held.bytes.into()));
+                }
+            }
+        }
+        let mut memory = self.memory();
+        for entry in fs::read_dir(arriving_dir(&self.dir)).map_err(PackError::new)? {
+            let entry = entry.map_err(PackError::new)?;
+            if let Some((account, id)) = parse_arriving(&entry.file_name()) {
+                memory.open.entry(account).or_default().insert(id);
+                let bytes = fs::read(entry.path()).map_err(PackError::new)?;
+                if Pack::check(id, bytes).is_ok() {
+                    shorten(&entry.path()).map_err(PackError::new)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes files of packs that have no row, and counts the others.
+    async fn remove_orphans(&self) -> Result<(), PackError> {
+        let mut packs = 0_u64;
+        for folder in fs::read_dir(files_dir(&self.dir)).map_err(PackError::new)? {
+            for file in fs::read_dir(folder.map_err(PackError::new)?.path()).map_err(PackError::new)? {
+                let file = file.map_err(PackError::new)?;
+                let Some(id) = file.file_name().to_str().and_then(parse_id) else { continue };
+                if self.find(&id).await?.is_some() {
+                    packs = packs.saturating_add(1);
+                } else {
+                    fs::remove_file(file.path()).map_err(PackError::new)?;
+                }
+            }
+        }
+        self.memory().packs = packs;
+        Ok(())
+    }
+
+    /// Removes unfinished packs of which nothing has come for long.
+    fn remove_abandoned(&self, now: UnixMillis) -> io::Result<()> {
+        for entry in fs::read_dir(arriving_dir(&self.dir))? {
+            let entry = entry?;
+            let Ok(changed) = entry.metadata().and_then(|file| file.modified()) else { continue };
+            let since_epoch = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
+            if now.since(UnixMillis(0).plus(since_epoch)) >= UPLOAD_LIFE {
+                remove_if_there(&entry.path())?;
+                if let Some((account, id)) = parse_arriving(&entry.file_name()) {
+                    self.memory().forget_upload(&account, &id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, id: &PackId) -> PathBuf {
+        let name = HEXLOWER.encode(id.as_bytes());
+        let (folder, _) = name.split_at(2);
+        files_dir(&self.dir).join(folder).join(&name)
+    }
+
+    fn arriving(&self, account: &AccountId, id: &PackId) -> PathBuf {
+        let name = format!("{}-{}", HEXLOWER.encode(account.as_bytes()), HEXLOWER.encode(id.as_bytes()));
+        arriving_dir(&self.dir).join(name)
+    }
+}
+
+impl Memory {
+    fn charge(&mut self, account: &AccountId, change: impl FnOnce(u64) -> u64) {
+        let used = self.used.entry(*account).or_default();
+        *used = change(*used);
+    }
+
+    fn forget_upload(&mut self, account: &AccountId, id: &PackId) {
+        if let Some(open) = self.open.get_mut(account) {
+            open.remove(id);
+            if open.is_empty() {
+                self.open.remove(account);
+            }
+        }
+    }
+}
+
+fn files_dir(dir: &Path) -> PathBuf {
+    dir.join("files")
+}
+
+fn arriving_dir(dir: &Path) -> PathBuf {
+    dir.join("arriving")
+}
+
+fn parse_id(name: &str) -> Option<PackId> {
+    let bytes = HEXLOWER.decode(name.as_bytes()).ok()?;
+    bytes.try_into().ok().map(PackId::from_bytes)
+}
+
+fn parse_arriving(name: &std::ffi::OsStr) -> Option<(AccountId, PackId)> {
+    let (account, id) = name.to_str()?.split_once('-')?;
+    let account = HEXLOWER.decode(account.as_bytes()).ok()?.try_into().ok()?;
+    Some((AccountId::from_bytes(account), parse_id(id)?))
+}
+
+/// How much of a pack there is after a part.
+enum Arrived {
+    Part(u32),
+    Whole,
+}
+
+/// Writes a part behind what has arrived; the whole is checked, and on disk when this returns.
+fn append(path: &Path, part: &Part) -> Result<Arrived, PackError> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let mut file = file.map_err(PackError::new)?;
+    let arrived = file.seek(SeekFrom::End(0)).map_err(PackError::new)?;
+    // What came twice, because an answer was lost, is written again; a gap is not.
+    if u64::from(part.offset) > arrived {
+        return Err(PackError::Offset(u32::try_from(arrived).unwrap_or_default()));
+    }
+    file.seek(SeekFrom::Start(part.offset.into())).map_err(PackError::new)?;
+    file.write_all(&part.bytes).map_err(PackError::new)?;
+    let end = u64::from(part.offset).saturating_add(part.bytes.len() as u64);
+    file.set_len(end).map_err(PackError::new)?;
+    if end < part.total.into() {
+        return Ok(Arrived::Part(u32::try_from(end).unwrap_or_default()));
+    }
+    let bytes = fs::read(path).map_err(PackError::new)?;
+    if Pack::check(part.id, bytes).is_err() {
+        remove_if_there(path).map_err(PackError::new)?;
+        return Err(PackError::WrongBytes);
+    }
+    file.sync_all().map_err(PackError::new)?;
+    Ok(Arrived::Whole)
+}
+
+/// Takes the last byte from a pack that is whole and was not put in its place: whoever sends it has something to send then.
+fn shorten(path: &Path) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    file.set_len(file.metadata()?.len().saturating_sub(1))
+}
+
+/// Gives a complete file its place, durably.
+fn move_into(from: &Path, to: &Path) -> io::Result<()> {
+    let folder = to.parent().unwrap_or(to);
+    create_private_dir(folder)?;
+    fs::rename(from, to)?;
+    File::open(folder)?.sync_all()?;
+    match folder.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn read_error(error: ReadError) -> PackError {
+    PackError::new(error)
+}
