@@ -107,7 +107,7 @@ fn packs_of<Q: QueueStore>(services: &Services<Q>) -> Result<&Packs, Problem> {
 }
 
 async fn depositor<Q: QueueStore>(services: &Services<Q>, headers: &HeaderMap) -> Result<Depositor, Problem> {
-    let bearer = headers.typed_get::<Authorization<Bearer>>().ok_or(Problem::BadTicket)?;
+    let bearer = headers.typed_get::<Authorization<Bearer>>().ok_or(Problem::NoTicket)?;
     let ticket: StorageTicket = bearer.token().parse().map_err(|_| Problem::BadTicket)?;
     Ok(services.retrieval().depositor(&ticket, now()).await?)
 }

@@ -53,8 +53,10 @@ pub enum Problem {
     Terms,
     /// Another offer has this hash.
     OfferTaken,
-    /// A fetch or delete token is forged or too old.
+    /// A fetch or delete token, or a ticket, is forged or too old.
     BadTicket,
+    /// There is no ticket.
+    NoTicket,
     /// A list request of a known account, refused; only its owner can read why.
     Refused(Vec<u8>),
     /// The mailbox takes no more.
@@ -119,6 +121,7 @@ impl Problem {
             Self::BadTicket => {
                 (StatusCode::FORBIDDEN, "bad-ticket", "a token is invalid or expired; list again")
             }
+            Self::NoTicket => (StatusCode::UNAUTHORIZED, "no-ticket", "this takes a ticket, from `storage`"),
             Self::Refused(_) => (StatusCode::CONFLICT, "refused", ""),
             Self::Full => (StatusCode::INSUFFICIENT_STORAGE, "full", "the mailbox takes no more"),
             Self::StorageFull => (
@@ -182,6 +185,9 @@ impl IntoResponse for Problem {
         let retry_after = self.retry_after();
         tracing::info!(code, "request refused");
         let body = format!("{code}: {text}\n");
+        if self == Self::NoTicket {
+            return (status, [(header::WWW_AUTHENTICATE, "Bearer")], body).into_response();
+        }
         if let Self::PackOffset(next) = self {
             return (status, [(HeaderName::from_static("upload-offset"), next.to_string())], body)
                 .into_response();
@@ -331,7 +337,8 @@ mod tests {
             Problem::GivenAll => Some(Problem::Terms),
             Problem::Terms => Some(Problem::OfferTaken),
             Problem::OfferTaken => Some(Problem::BadTicket),
-            Problem::BadTicket => Some(Problem::Refused(Vec::new())),
+            Problem::BadTicket => Some(Problem::NoTicket),
+            Problem::NoTicket => Some(Problem::Refused(Vec::new())),
             Problem::Refused(_) => Some(Problem::Full),
             Problem::Full => Some(Problem::StorageFull),
             Problem::StorageFull => Some(Problem::PackOffset(0)),

@@ -113,7 +113,7 @@ async fn without_a_right_nothing_is_stored() {
     let ticket = grant(&owner).await.ticket;
     let small = pack(1, 1_000);
     let unsigned = Client::new().put(url(&base, &small.id)).body(small.bytes.clone());
-    assert_eq!(unsigned.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(unsigned.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     for forged in [StorageTicket::from_bytes([7; 73]), StorageTicket::from_bytes([0; 73])] {
         assert_eq!(put(&base, &small, &forged).send().await.unwrap().status(), StatusCode::FORBIDDEN);
         let delete = Client::new().delete(url(&base, &small.id)).bearer_auth(forged).send().await.unwrap();
