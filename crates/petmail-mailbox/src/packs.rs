@@ -2,6 +2,8 @@
 //! the packs on disk, not HTTP, and nothing of what a pack holds. Specification: Storage.
 
 mod disk;
+mod folder;
+mod memory;
 mod rows;
 
 use std::{
@@ -9,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use petmail_proto::{content::PackId, retrieval::PackState, server::account::AccountId, time::UnixMillis};
+use petmail_proto::{content::PackId, server::account::AccountId, time::UnixMillis};
 use petmail_store::DiskFull;
 
 pub use self::disk::{MAX_OPEN_UPLOADS, Packs, UPLOAD_LIFE};
@@ -83,9 +85,6 @@ impl PackFile {
         &self.0
     }
 }
-
-/// What is told of many packs, with which lease.
-pub type Looked = Vec<PackState>;
 
 /// What packs take, for monitoring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

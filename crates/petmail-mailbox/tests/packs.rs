@@ -196,7 +196,9 @@ async fn what_a_crash_or_a_removed_account_leaves_is_removed() {
     packs.close().await;
     // A file whose row was not committed any more, and an upload that nobody went on with.
     let file = files(dir.path(), "files").remove(0);
-    fs::copy(&file, file.with_file_name("00".repeat(32))).unwrap();
+    let orphan = dir.path().join("files/00").join("00".repeat(32));
+    fs::create_dir(orphan.parent().unwrap()).unwrap();
+    fs::copy(&file, orphan).unwrap();
     File::options()
         .write(true)
         .open(&files(dir.path(), "arriving")[0])

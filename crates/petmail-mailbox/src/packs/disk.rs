@@ -1,21 +1,16 @@
-//! Packs on a disk: each a file, in a folder named by the first byte of its id; who has stored it, in a store beside them.
+//! Packs on a disk: each a file; who has stored it, in a store beside them.
 //!
 //! A file is complete and synced before its row is committed; a row is deleted before its file is removed. What a crash leaves
 //! in between is a file without a row, which the next start removes. Unfinished files count for nobody, are bounded in number, and go after
 //! [`UPLOAD_LIFE`].
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    fs::{self, File, OpenOptions},
-    io::{self, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    fs, io,
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
-use data_encoding::HEXLOWER;
-use petmail_net::program::create_private_dir;
 use petmail_proto::{
     content::{MAX_PACK_BYTES, Pack, PackId},
     retrieval::PackState,
@@ -29,7 +24,10 @@ use petmail_store::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    Depositor, Looked, PackError, PackFile, PackTotals, Part, lease_end,
+    Depositor, PackError, PackFile, PackTotals, Part,
+    folder::{self, Arrived, Folder, Upload},
+    lease_end,
+    memory::Memory,
     rows::{HELD, HeldRow, KEYSPACES, PACKS, PackRow, decode, held_key, parse_held_key},
 };
 
@@ -45,25 +43,11 @@ const AT_A_TIME: usize = 512;
 /// The packs of one server.
 #[derive(Debug)]
 pub struct Packs {
-    dir: PathBuf,
+    folder: Folder,
     store: Store,
     /// Held by who changes rows: one at a time, so that counts add up.
     changing: tokio::sync::Mutex<()>,
     memory: Mutex<Memory>,
-}
-
-/// What would be too slow to count each time.
-#[derive(Debug, Default)]
-struct Memory {
-    /// Bytes that accounts are charged for.
-    used: HashMap<AccountId, u64>,
-    /// What is deleted and goes when its lease ends, soonest first.
-    deleted: BTreeSet<(UnixMillis, AccountId, PackId)>,
-    /// Packs that have begun.
-    open: HashMap<AccountId, BTreeSet<PackId>>,
-    /// Packs of which a part is being written.
-    writing: HashSet<(AccountId, PackId)>,
-    packs: u64,
 }
 
 /// Says that a part is being written, until it is dropped.
@@ -84,18 +68,11 @@ impl Packs {
     /// # Errors
     /// [`PackError`].
     pub async fn open(dir: &Path) -> Result<Self, PackError> {
-        for dir in [dir.to_owned(), files_dir(dir), arriving_dir(dir)] {
-            create_private_dir(&dir).map_err(PackError::new)?;
-        }
+        let folder = Folder::open(dir).map_err(PackError::new)?;
         let index = dir.join("index");
         let store = spawn_blocking(move || Store::open(&index, EngineKind::Sled, KEYSPACES)).await;
         let store = store.map_err(PackError::new)?.map_err(PackError::new)?;
-        let packs = Self {
-            dir: dir.to_owned(),
-            store,
-            changing: tokio::sync::Mutex::default(),
-            memory: Mutex::default(),
-        };
+        let packs = Self { folder, store, changing: tokio::sync::Mutex::default(), memory: Mutex::default() };
         packs.remember().await?;
         packs.remove_orphans().await?;
         Ok(packs)
@@ -138,15 +115,15 @@ impl Packs {
             return Ok(PackState::Stored);
         }
         self.check_quota(&from, total)?;
-        check_free(&self.dir, RESERVE_BYTES)?;
+        check_free(self.folder.path(), RESERVE_BYTES)?;
         let writing = self.begin(from.account, id)?;
-        let path = self.arriving(&from.account, &id);
-        let arrived = spawn_blocking(move || append(&path, &part)).await.map_err(PackError::new)?;
+        let path = self.folder.arriving(&from.account, &id);
+        let arrived = spawn_blocking(move || folder::append(&path, &part)).await.map_err(PackError::new)?;
         let state = match arrived {
             Ok(Arrived::Part(bytes)) => PackState::Arriving(bytes),
             Ok(Arrived::Whole) => {
                 if let Err(error) = self.keep(&from, id, total, now).await {
-                    shorten(&self.arriving(&from.account, &id)).map_err(PackError::new)?;
+                    folder::shorten(&self.folder.arriving(&from.account, &id)).map_err(PackError::new)?;
                     return Err(error);
                 }
                 PackState::Stored
@@ -170,7 +147,7 @@ impl Packs {
         from: Depositor,
         ids: &[PackId],
         now: UnixMillis,
-    ) -> Result<Looked, PackError> {
+    ) -> Result<Vec<PackState>, PackError> {
         let mut states = Vec::new();
         for id in ids {
             let is_stored = self.is_stored(&from, *id, now).await?;
@@ -185,7 +162,7 @@ impl Packs {
     /// [`PackError`].
     pub async fn find(&self, id: &PackId) -> Result<Option<PackFile>, PackError> {
         let row = self.store.get(PACKS, *id.as_bytes()).await.map_err(read_error)?;
-        Ok(row.map(|_| PackFile(self.file(id))))
+        Ok(row.map(|_| PackFile(self.folder.file(id))))
     }
 
     /// Deletes an account's pack. It stays for as long as it was promised to, and is not charged for any more; what is
@@ -196,7 +173,7 @@ impl Packs {
     pub async fn delete(&self, account: AccountId, id: PackId, now: UnixMillis) -> Result<(), PackError> {
         let _one_at_a_time = self.changing.lock().await;
         self.memory().forget_upload(&account, &id);
-        remove_if_there(&self.arriving(&account, &id)).map_err(PackError::new)?;
+        folder::remove(&self.folder.arriving(&account, &id)).map_err(PackError::new)?;
         let Some(held) = self.held(&account, &id).await? else { return Ok(()) };
         if held.lease <= now {
             return self.drop_held(account, id, held).await;
@@ -228,7 +205,7 @@ impl Packs {
             }
         }
         for id in self.memory().open.remove(&account).unwrap_or_default() {
-            remove_if_there(&self.arriving(&account, &id)).map_err(PackError::new)?;
+            folder::remove(&self.folder.arriving(&account, &id)).map_err(PackError::new)?;
         }
         Ok(())
     }
@@ -280,7 +257,7 @@ impl Packs {
     /// How much of a pack has arrived. Few packs have begun, so that this seldom looks at the disk.
     fn arrived(&self, account: &AccountId, id: &PackId) -> PackState {
         let has_begun = self.memory().open.get(account).is_some_and(|open| open.contains(id));
-        let file = if has_begun { fs::metadata(self.arriving(account, id)).ok() } else { None };
+        let file = if has_begun { fs::metadata(self.folder.arriving(account, id)).ok() } else { None };
         let length = file.and_then(|file| u32::try_from(file.len()).ok());
         PackState::Arriving(length.filter(|length| *length < MAX_PACK_BYTES).unwrap_or_default())
     }
@@ -326,11 +303,11 @@ impl Packs {
         let _one_at_a_time = self.changing.lock().await;
         if self.extend(from, id, now).await? {
             self.memory().forget_upload(&account, &id);
-            return remove_if_there(&self.arriving(&account, &id)).map_err(PackError::new);
+            return folder::remove(&self.folder.arriving(&account, &id)).map_err(PackError::new);
         }
         self.check_quota(from, bytes)?;
-        let (arrived, file) = (self.arriving(&account, &id), self.file(&id));
-        spawn_blocking(move || move_into(&arrived, &file))
+        let (arrived, file) = (self.folder.arriving(&account, &id), self.folder.file(&id));
+        spawn_blocking(move || folder::move_into(&arrived, &file))
             .await
             .map_err(PackError::new)?
             .map_err(PackError::new)?;
@@ -370,7 +347,7 @@ impl Packs {
         memory.packs = memory.packs.saturating_sub(u64::from(is_last));
         drop(memory);
         if is_last {
-            remove_if_there(&self.file(&id)).map_err(PackError::new)?;
+            folder::remove(&self.folder.file(&id)).map_err(PackError::new)?;
         }
         Ok(())
     }
@@ -410,14 +387,10 @@ impl Packs {
             }
         }
         let mut memory = self.memory();
-        for entry in fs::read_dir(arriving_dir(&self.dir)).map_err(PackError::new)? {
-            let entry = entry.map_err(PackError::new)?;
-            if let Some((account, id)) = parse_arriving(&entry.file_name()) {
-                memory.open.entry(account).or_default().insert(id);
-                let bytes = fs::read(entry.path()).map_err(PackError::new)?;
-                if Pack::check(id, bytes).is_ok() {
-                    shorten(&entry.path()).map_err(PackError::new)?;
-                }
+        for Upload { account, id, path, .. } in self.folder.uploads().map_err(PackError::new)? {
+            memory.open.entry(account).or_default().insert(id);
+            if Pack::check(id, fs::read(&path).map_err(PackError::new)?).is_ok() {
+                folder::shorten(&path).map_err(PackError::new)?;
             }
         }
         Ok(())
@@ -426,15 +399,11 @@ impl Packs {
     /// Removes files of packs that have no row, and counts the others.
     async fn remove_orphans(&self) -> Result<(), PackError> {
         let mut packs = 0_u64;
-        for folder in fs::read_dir(files_dir(&self.dir)).map_err(PackError::new)? {
-            for file in fs::read_dir(folder.map_err(PackError::new)?.path()).map_err(PackError::new)? {
-                let file = file.map_err(PackError::new)?;
-                let Some(id) = file.file_name().to_str().and_then(parse_id) else { continue };
-                if self.find(&id).await?.is_some() {
-                    packs = packs.saturating_add(1);
-                } else {
-                    fs::remove_file(file.path()).map_err(PackError::new)?;
-                }
+        for id in self.folder.packs().map_err(PackError::new)? {
+            if self.find(&id).await?.is_some() {
+                packs = packs.saturating_add(1);
+            } else {
+                folder::remove(&self.folder.file(&id)).map_err(PackError::new)?;
             }
         }
         self.memory().packs = packs;
@@ -443,121 +412,13 @@ impl Packs {
 
     /// Removes unfinished packs of which nothing has come for long.
     fn remove_abandoned(&self, now: UnixMillis) -> io::Result<()> {
-        for entry in fs::read_dir(arriving_dir(&self.dir))? {
-            let entry = entry?;
-            let Ok(changed) = entry.metadata().and_then(|file| file.modified()) else { continue };
-            let since_epoch = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
-            if now.since(UnixMillis(0).plus(since_epoch)) >= UPLOAD_LIFE {
-                remove_if_there(&entry.path())?;
-                if let Some((account, id)) = parse_arriving(&entry.file_name()) {
-                    self.memory().forget_upload(&account, &id);
-                }
+        for Upload { account, id, path, changed } in self.folder.uploads()? {
+            if now.since(changed) >= UPLOAD_LIFE {
+                folder::remove(&path)?;
+                self.memory().forget_upload(&account, &id);
             }
         }
         Ok(())
-    }
-
-    fn file(&self, id: &PackId) -> PathBuf {
-        let name = HEXLOWER.encode(id.as_bytes());
-        let (folder, _) = name.split_at(2);
-        files_dir(&self.dir).join(folder).join(&name)
-    }
-
-    fn arriving(&self, account: &AccountId, id: &PackId) -> PathBuf {
-        let name = format!("{}-{}", HEXLOWER.encode(account.as_bytes()), HEXLOWER.encode(id.as_bytes()));
-        arriving_dir(&self.dir).join(name)
-    }
-}
-
-impl Memory {
-    fn charge(&mut self, account: &AccountId, change: impl FnOnce(u64) -> u64) {
-        let used = self.used.entry(*account).or_default();
-        *used = change(*used);
-    }
-
-    fn forget_upload(&mut self, account: &AccountId, id: &PackId) {
-        if let Some(open) = self.open.get_mut(account) {
-            open.remove(id);
-            if open.is_empty() {
-                self.open.remove(account);
-            }
-        }
-    }
-}
-
-fn files_dir(dir: &Path) -> PathBuf {
-    dir.join("files")
-}
-
-fn arriving_dir(dir: &Path) -> PathBuf {
-    dir.join("arriving")
-}
-
-fn parse_id(name: &str) -> Option<PackId> {
-    let bytes = HEXLOWER.decode(name.as_bytes()).ok()?;
-    bytes.try_into().ok().map(PackId::from_bytes)
-}
-
-fn parse_arriving(name: &std::ffi::OsStr) -> Option<(AccountId, PackId)> {
-    let (account, id) = name.to_str()?.split_once('-')?;
-    let account = HEXLOWER.decode(account.as_bytes()).ok()?.try_into().ok()?;
-    Some((AccountId::from_bytes(account), parse_id(id)?))
-}
-
-/// How much of a pack there is after a part.
-enum Arrived {
-    Part(u32),
-    Whole,
-}
-
-/// Writes a part behind what has arrived; the whole is checked, and on disk when this returns.
-fn append(path: &Path, part: &Part) -> Result<Arrived, PackError> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let mut file = file.map_err(PackError::new)?;
-    let arrived = file.seek(SeekFrom::End(0)).map_err(PackError::new)?;
-    // What came twice, because an answer was lost, is written again; a gap is not.
-    if u64::from(part.offset) > arrived {
-        return Err(PackError::Offset(u32::try_from(arrived).unwrap_or_default()));
-    }
-    file.seek(SeekFrom::Start(part.offset.into())).map_err(PackError::new)?;
-    file.write_all(&part.bytes).map_err(PackError::new)?;
-    let end = u64::from(part.offset).saturating_add(part.bytes.len() as u64);
-    file.set_len(end).map_err(PackError::new)?;
-    if end < part.total.into() {
-        return Ok(Arrived::Part(u32::try_from(end).unwrap_or_default()));
-    }
-    let bytes = fs::read(path).map_err(PackError::new)?;
-    if Pack::check(part.id, bytes).is_err() {
-        remove_if_there(path).map_err(PackError::new)?;
-        return Err(PackError::WrongBytes);
-    }
-    file.sync_all().map_err(PackError::new)?;
-    Ok(Arrived::Whole)
-}
-
-/// Takes the last byte from a pack that is whole and was not put in its place: whoever sends it has something to send then.
-fn shorten(path: &Path) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
-    file.set_len(file.metadata()?.len().saturating_sub(1))
-}
-
-/// Gives a complete file its place, durably.
-fn move_into(from: &Path, to: &Path) -> io::Result<()> {
-    let folder = to.parent().unwrap_or(to);
-    create_private_dir(folder)?;
-    fs::rename(from, to)?;
-    File::open(folder)?.sync_all()?;
-    match folder.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

@@ -211,20 +211,17 @@ fn state(message: &MessageView) -> String {
 
 /// What a message says, or why it says nothing.
 pub(super) fn content(message: &MessageView) -> String {
-    match message.payload.get("basic").and_then(|text| text.as_str()) {
-        Some(text) => indented(text),
-        None if message.file.is_some() => {
-            let FileView { name, size: bytes, .. } = message.file.as_ref().expect("looked at");
-            format!("[file {}, {}; `save-file {}` saves it]", one_line(name), size(*bytes), message.id)
-        }
-        None if message.payload.contains_key("lost") => {
-            "(a message was lost before it came here; ask for it to be sent again)".to_owned()
-        }
-        None => {
-            let packets: Vec<_> = message.payload.keys().map(|name| one_line(name)).collect();
-            format!("({}: not known to this version)", packets.join(", "))
-        }
+    if let Some(text) = message.payload.get("basic").and_then(|text| text.as_str()) {
+        return indented(text);
     }
+    if let Some(FileView { name, size: bytes, .. }) = &message.file {
+        return format!("[file {}, {}; `save-file {}` saves it]", one_line(name), size(*bytes), message.id);
+    }
+    if message.payload.contains_key("lost") {
+        return "(a message was lost before it came here; ask for it to be sent again)".to_owned();
+    }
+    let packets: Vec<_> = message.payload.keys().map(|name| one_line(name)).collect();
+    format!("({}: not known to this version)", packets.join(", "))
 }
 
 #[cfg(test)]

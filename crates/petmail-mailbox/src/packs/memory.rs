@@ -1,0 +1,38 @@
+//! What is kept in memory of packs.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use petmail_proto::{content::PackId, server::account::AccountId, time::UnixMillis};
+
+/// What would be too slow to count each time.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Bytes that accounts are charged for.
+    pub(super) used: HashMap<AccountId, u64>,
+    /// What is deleted and goes when its lease ends, soonest first.
+    pub(super) deleted: BTreeSet<(UnixMillis, AccountId, PackId)>,
+    /// Packs that have begun.
+    pub(super) open: HashMap<AccountId, BTreeSet<PackId>>,
+    /// Packs of which a part is being written.
+    pub(super) writing: HashSet<(AccountId, PackId)>,
+    /// How many packs there are.
+    pub(super) packs: u64,
+}
+
+impl Memory {
+    /// Changes what an account is charged for.
+    pub(super) fn charge(&mut self, account: &AccountId, change: impl FnOnce(u64) -> u64) {
+        let used = self.used.entry(*account).or_default();
+        *used = change(*used);
+    }
+
+    /// Notes that a pack has arrived, or will not.
+    pub(super) fn forget_upload(&mut self, account: &AccountId, id: &PackId) {
+        if let Some(open) = self.open.get_mut(account) {
+            open.remove(id);
+            if open.is_empty() {
+                self.open.remove(account);
+            }
+        }
+    }
+}
