@@ -160,6 +160,12 @@ async fn a_deleted_pack_stays_for_its_lease_and_with_its_other_owners() {
     assert_eq!(packs.look_up(from(1), &[pack.id], later).await.unwrap(), [PackState::Stored]);
     assert_eq!(used(&packs, 1), bytes);
     packs.delete(one, pack.id, later).await.unwrap();
+    // Asked for twice at once, it is charged for once; without room for it, it is not there.
+    let none = Depositor { quota_bytes: bytes - 1, ..from(1) };
+    assert_eq!(packs.look_up(none, &[pack.id], later).await.unwrap(), [PackState::Arriving(0)]);
+    assert_eq!(packs.look_up(from(1), &[pack.id; 2], later).await.unwrap(), [PackState::Stored; 2]);
+    assert_eq!(used(&packs, 1), bytes);
+    packs.delete(one, pack.id, later).await.unwrap();
     packs.close().await;
     let packs = Packs::open(dir.path()).await.unwrap();
     assert_eq!((used(&packs, 1), used(&packs, 2)), (0, bytes));

@@ -5,6 +5,7 @@
 //! [`UPLOAD_LIFE`].
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -111,7 +112,7 @@ impl Packs {
             return Err(PackError::BadPart);
         }
         let Part { id, total, .. } = part;
-        if self.is_stored(&from, id, now).await? {
+        if self.look_up(from, &[id], now).await? == [PackState::Stored] {
             return Ok(PackState::Stored);
         }
         self.check_quota(&from, total)?;
@@ -148,12 +149,15 @@ impl Packs {
         ids: &[PackId],
         now: UnixMillis,
     ) -> Result<Vec<PackState>, PackError> {
-        let mut states = Vec::new();
-        for id in ids {
-            let is_stored = self.is_stored(&from, *id, now).await?;
-            states.push(if is_stored { PackState::Stored } else { self.arrived(&from.account, id) });
-        }
-        Ok(states)
+        let stored = {
+            let _one_at_a_time = self.changing.lock().await;
+            self.extend(&from, ids, now).await?
+        };
+        let state = |id: &PackId| match stored.contains(id) {
+            true => PackState::Stored,
+            false => self.arrived(&from.account, id),
+        };
+        Ok(ids.iter().map(state).collect())
     }
 
     /// Finds a pack, whoever asks; none if it is not there.
@@ -248,12 +252,6 @@ impl Packs {
         if used.saturating_add(bytes.into()) > from.quota_bytes { Err(PackError::Full) } else { Ok(()) }
     }
 
-    /// Tells whether an account has stored a pack, and keeps it for the time of a lease.
-    async fn is_stored(&self, from: &Depositor, id: PackId, now: UnixMillis) -> Result<bool, PackError> {
-        let _one_at_a_time = self.changing.lock().await;
-        self.extend(from, id, now).await
-    }
-
     /// How much of a pack has arrived. Few packs have begun, so that this seldom looks at the disk.
     fn arrived(&self, account: &AccountId, id: &PackId) -> PackState {
         let has_begun = self.memory().open.get(account).is_some_and(|open| open.contains(id));
@@ -278,30 +276,54 @@ impl Packs {
         Ok(Writing { packs: self, key })
     }
 
-    /// Renews the lease of a pack that an account has stored, and takes back its deletion; false if there is none, or the
-    /// account may not have it any more. The caller is the only one who changes rows.
-    async fn extend(&self, from: &Depositor, id: PackId, now: UnixMillis) -> Result<bool, PackError> {
+    /// Renews the leases of those packs that an account has stored, takes back their deletion, and returns them. What was
+    /// deleted, and does not fit the quota any more, is none of them. The caller is the only one who changes rows.
+    async fn extend(
+        &self,
+        from: &Depositor,
+        ids: &[PackId],
+        now: UnixMillis,
+    ) -> Result<BTreeSet<PackId>, PackError> {
         let account = from.account;
-        let Some(held) = self.held(&account, &id).await? else { return Ok(false) };
-        if held.is_deleted && self.check_quota(from, held.bytes).is_err() {
-            return Ok(false);
+        let (mut stored, mut revived) = (BTreeSet::new(), Vec::new());
+        let mut used = self.used_bytes(&account);
+        let mut batch = Batch::new();
+        for id in ids {
+            let Some(held) = self.held(&account, id).await? else { continue };
+            if stored.contains(id) {
+                continue;
+            }
+            if held.is_deleted {
+                let more = used.saturating_add(held.bytes.into());
+                if more > from.quota_bytes {
+                    continue;
+                }
+                used = more;
+                revived.push((*id, held));
+            }
+            let lease = held.lease.max(lease_end(now));
+            let row = HeldRow { lease, is_deleted: false, ..held }.encode_record().map_err(PackError::new)?;
+            batch = batch.put(HELD, held_key(&account, id), row);
+            stored.insert(*id);
         }
-        let lease = held.lease.max(lease_end(now));
-        let row = HeldRow { lease, is_deleted: false, ..held }.encode_record().map_err(PackError::new)?;
-        self.commit(Batch::new().put(HELD, held_key(&account, &id), row)).await?;
-        if held.is_deleted {
-            let mut memory = self.memory();
+        if stored.is_empty() {
+            return Ok(stored);
+        }
+        self.commit(batch).await?;
+        let mut memory = self.memory();
+        for (id, held) in revived {
             memory.charge(&account, |used| used.saturating_add(held.bytes.into()));
             memory.deleted.remove(&(held.lease, account, id));
         }
-        Ok(true)
+        drop(memory);
+        Ok(stored)
     }
 
     /// Puts a pack that has arrived, is whole and on disk, where it belongs, and charges its owner.
     async fn keep(&self, from: &Depositor, id: PackId, bytes: u32, now: UnixMillis) -> Result<(), PackError> {
         let account = from.account;
         let _one_at_a_time = self.changing.lock().await;
-        if self.extend(from, id, now).await? {
+        if self.extend(from, &[id], now).await?.contains(&id) {
             self.memory().forget_upload(&account, &id);
             return folder::remove(&self.folder.arriving(&account, &id)).map_err(PackError::new);
         }
