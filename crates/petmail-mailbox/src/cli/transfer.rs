@@ -77,7 +77,8 @@ async fn write_file(basedir: &Basedir, path: &Path, unfinished: &Path) -> Result
 /// What an export does not have: packs may be a thousand times as much as messages.
 fn left_behind(basedir: &Basedir) -> String {
     let dir = basedir.packs_dir();
-    if dir.exists() {
+    let has_packs = std::fs::read_dir(dir.join("files")).is_ok_and(|mut files| files.next().is_some());
+    if has_packs {
         format!("stored packs are not in it: copy the folder {} as well\n", dir.display())
     } else {
         String::new()
