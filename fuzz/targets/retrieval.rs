@@ -8,10 +8,12 @@ use crypto_secretbox::{
 use libfuzzer_sys::fuzz_target;
 use petmail_fuzz::{edited, rng};
 use petmail_proto::{
+    content::PackId,
     keys::{RetrievalSecretKey, RetrievalToken, SymmetricKey},
     retrieval::{
         DeleteRequest, DeleteToken, Entry, Event, EventReader, FetchAnswer, FetchRequest, FetchToken,
-        ListRequest, MessageNumber, TicketKey, seal_event, seal_list_request,
+        ListRequest, MessageNumber, PackState, StorageAnswer, StorageGrant, StorageTicket, TicketKey,
+        decode_found, decode_look_up, encode_found, encode_look_up, seal_event, seal_list_request,
     },
     server::account::AccountId,
     time::UnixMillis,
@@ -54,6 +56,15 @@ fn frames(data: &[u8]) {
         let decoded = DeleteRequest::decode(&bytes);
         assert!(decoded.is_err() || decoded.and_then(|request| request.encode()) == Ok(bytes));
     }
+    let packs = [PackId::of(b"one"), PackId::of(b"two")];
+    for bytes in versions(encode_look_up(&packs).expect("two packs"), data) {
+        let decoded = decode_look_up(&bytes);
+        assert!(decoded.is_err() || decoded.and_then(|packs| encode_look_up(&packs)) == Ok(bytes));
+    }
+    for bytes in versions(encode_found(&[PackState::Stored, PackState::Arriving(7)]), data) {
+        let decoded = decode_found(&bytes, packs.len());
+        assert!(decoded.is_err() || decoded.is_ok_and(|states| encode_found(&states) == bytes));
+    }
     for bytes in versions(answer.encode().expect("two messages"), data) {
         let decoded = FetchAnswer::decode(&bytes);
         assert!(decoded.is_err() || decoded.and_then(|answer| answer.encode()) == Ok(bytes));
@@ -89,7 +100,17 @@ fn events(data: &[u8]) {
     let (nonce, sealed) = honest.split_at(24);
     let plaintext = cipher.decrypt(nonce.into(), sealed).expect("it was sealed with this key");
     let hostile = cipher.encrypt(nonce.into(), edited(&plaintext, data).as_slice()).expect("a small event");
-    drop(EventReader::new(request_key, key).open(&[nonce, &hostile].concat()));
+    drop(EventReader::new(request_key, key.clone()).open(&[nonce, &hostile].concat()));
+
+    let ticket = StorageTicket::from_bytes([6; 73]);
+    let grant = StorageGrant { ticket, quota_bytes: 2, used_bytes: 1 };
+    let honest = grant.seal(&request_key, &key, &mut rng);
+    assert_eq!(StorageAnswer::open(&honest, &request_key, &key), Ok(StorageAnswer::Granted(grant)));
+    drop(StorageAnswer::open(data, &request_key, &key));
+    let (nonce, sealed) = honest.split_at(24);
+    let plaintext = cipher.decrypt(nonce.into(), sealed).expect("it was sealed with this key");
+    let hostile = cipher.encrypt(nonce.into(), edited(&plaintext, data).as_slice()).expect("a small grant");
+    drop(StorageAnswer::open(&[nonce, &hostile].concat(), &request_key, &key));
 }
 
 fn tickets(data: &[u8]) {

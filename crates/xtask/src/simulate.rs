@@ -6,7 +6,7 @@ use clap::Args;
 use crate::shell::{cargo, run};
 
 /// How many seeds the gate has time for.
-const GATE_SEEDS: u64 = 1_000;
+const GATE_SEEDS: u64 = 500;
 
 /// Let agents meet and write on a virtual clock while everything goes wrong
 ///
