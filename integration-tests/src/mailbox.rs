@@ -173,6 +173,17 @@ impl MailboxServer {
         offer.expose_text().to_string()
     }
 
+    /// Lets all accounts store so much beside their mailboxes.
+    ///
+    /// # Panics
+    /// If that is not possible.
+    pub fn give_storage(&self, quota: &str) {
+        for account in self.accounts() {
+            let id = account.get("id").and_then(Value::as_str).expect("an account has an id");
+            assert!(self.run(&["account", "set", id, "--storage-quota", quota]).succeeded());
+        }
+    }
+
     /// Lists the accounts.
     ///
     /// # Panics

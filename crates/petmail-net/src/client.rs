@@ -1,7 +1,7 @@
-//! How programs talk to servers that others named: two kinds of HTTP client that never share a connection.
+//! How programs talk to servers that others named: kinds of HTTP client that never share a connection.
 //!
-//! [`DeliveryClient`] brings messages to contacts' servers, [`RetrievalClient`] speaks with the servers of own accounts.
-//! Both keep one connection pool for each (owner, target), so that neither a connection nor a TLS session tells a server
+//! [`DeliveryClient`] brings messages to contacts' servers, [`RetrievalClient`] speaks with the servers of own accounts,
+//! [`StorageClient`] brings packs to the latter and fetches them from either. All keep one connection pool for each (owner, target), so that neither a connection nor a TLS session tells a server
 //! that two contacts or two accounts are one person's. No redirects, no cookies, no proxy but the configured one.
 //!
 //! Source: `docs/protocol/`, "Network hygiene".
@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod pool;
 mod resolve;
+mod storage;
 mod target;
 pub(crate) mod tls;
 
@@ -21,6 +22,7 @@ use reqwest::{RequestBuilder, Response, header};
 pub use self::{
     error::ClientError,
     events::{EventStream, ServerEvent},
+    storage::{PartOf, PartReceipt, StorageClient},
     target::{MAX_URL_BYTES, Target, TargetUrl, UrlError, UrlPolicy},
 };
 pub(crate) use self::{error::reason_of, tls::client_config};
@@ -44,6 +46,8 @@ pub struct ClientSettings {
     pub connect_timeout: Duration,
     /// From the request to the end of its answer; for event streams to its head. Default 60 s.
     pub request_timeout: Duration,
+    /// From the request that brings a part of a pack, 2 MiB at most, to the end of its answer. Default 240 s.
+    pub upload_timeout: Duration,
     /// How long an event stream may be silent; longer than the server's keep-alive. Default 75 s.
     pub stream_idle_timeout: Duration,
     /// How long unused connections, and what is kept for a target, stay; shorter than servers keep them. Default 60 s.
@@ -56,6 +60,7 @@ impl Default for ClientSettings {
             socks5: None,
             connect_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(60),
+            upload_timeout: Duration::from_secs(240),
             stream_idle_timeout: Duration::from_secs(75),
             pool_idle_timeout: Duration::from_secs(60),
         }

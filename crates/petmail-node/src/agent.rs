@@ -17,16 +17,21 @@ pub(crate) mod records;
 pub mod seed;
 mod snapshot;
 mod stored;
+pub(crate) mod transfers;
 pub(crate) mod view;
 mod work;
 
+pub(crate) use self::transfers::Work;
+
 use std::{
     collections::{HashMap, VecDeque},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
 };
 
 use petmail_proto::{
+    content::ContentSecret,
     invitation::machine::Effect,
     keys::RedeemToken,
     server::offer::{Offer as MailboxOffer, OfferText},
@@ -40,7 +45,8 @@ use self::{
     core::{Core, OfferSource, Profile, Step, Wish},
     error::{CommandError, Fault},
     health::Health,
-    records::{AGENT, Account, Mailbox, Message, MessageKey, RESTORED_KEY},
+    records::{AGENT, Account, Mailbox, Message, MessageKey, RESTORED_KEY, transfers::Download},
+    transfers::Meters,
 };
 use crate::{
     api::types::{
@@ -72,6 +78,12 @@ struct Inner {
     events: broadcast::Sender<Event>,
     outbox: Notify,
     health: StdMutex<Health>,
+    meters: StdMutex<Meters>,
+    /// Downloads that were given up.
+    trash: StdMutex<Vec<Download>>,
+    transfers_changed: Notify,
+    basedir: PathBuf,
+    content_secret: ContentSecret,
     invitations: StdMutex<HashMap<u32, VecDeque<Effect>>>,
     invitations_changed: Notify,
     mailboxes_changed: Notify,
@@ -80,12 +92,14 @@ struct Inner {
 impl Agent {
     /// Reads the agent's state and begins a new epoch.
     pub(crate) async fn open(
+        basedir: &Path,
         db: Db,
         profile: Profile,
         rendezvous_url: String,
         network: Network,
     ) -> anyhow::Result<Self> {
         let core = Core::new(profile, stored::load(&db).await?, &mut OsRng)?;
+        let content_secret = transfers::content_secret(&db).await?;
         let agent = Self(Arc::new(Inner {
             core: Mutex::new(core),
             db,
@@ -94,6 +108,11 @@ impl Agent {
             events: broadcast::channel(EVENT_BACKLOG).0,
             outbox: Notify::new(),
             health: StdMutex::default(),
+            meters: StdMutex::default(),
+            trash: StdMutex::default(),
+            transfers_changed: Notify::new(),
+            basedir: basedir.to_owned(),
+            content_secret,
             invitations: StdMutex::default(),
             invitations_changed: Notify::new(),
             mailboxes_changed: Notify::new(),
@@ -201,8 +220,18 @@ impl Agent {
     async fn publish(&self, core: &Core, step: Step) {
         let changed = self.show_changed(core, step.changed).await;
         for event in step.events.into_iter().chain(changed) {
-            // Nobody listening is no fault.
-            self.0.events.send(event).map_or_else(drop, drop);
+            let event = match event {
+                Event::Message(view) => Event::Message(self.dress(core, view)),
+                other => other,
+            };
+            self.publish_event(event);
+        }
+        for id in step.files {
+            self.show_file(core, id).await;
+        }
+        lock(&self.0.trash).extend(step.trash);
+        if step.transfers_changed {
+            self.0.transfers_changed.notify_one();
         }
         if !step.invitation_effects.is_empty() {
             let mut queues = lock(&self.0.invitations);
@@ -518,7 +547,9 @@ impl Agent {
     /// If there is no such message, or it does not wait.
     pub async fn cancel_message(&self, id: u64) -> Result<MessageView, CommandError> {
         let (key, message, packets) = self.message(id).await?;
-        self.step(|core, step, now| core.cancel_message(step, key, &message, packets, now)).await
+        let view =
+            self.step(|core, step, now| core.cancel_message(step, key, &message, packets, now)).await?;
+        Ok(self.dress(&*self.0.core.lock().await, view))
     }
 
     /// Tries a waiting message now, or sends a failed one anew.
@@ -528,7 +559,11 @@ impl Agent {
     pub async fn retry_message(&self, id: u64) -> Result<MessageView, CommandError> {
         self.check_room()?;
         let (key, message, packets) = self.message(id).await?;
-        self.step(|core, step, now| core.retry_message(step, key, &message, packets, now, &mut OsRng)).await
+        let retry = |core: &mut Core, step: &mut Step, now| {
+            core.retry_message(step, key, &message, packets, now, &mut OsRng)
+        };
+        let view = self.step(retry).await?;
+        Ok(self.dress(&*self.0.core.lock().await, view))
     }
 
     /// Notes that the person has read a message that came in, and all before it of the same contact.
@@ -539,7 +574,7 @@ impl Agent {
         let (key, message, packets) = self.message(id).await?;
         self.step(|core, step, now| {
             core.mark_read(step, key, now, &mut OsRng)?;
-            Ok(view::message(core.peer(key.cid)?, key, &message, packets, now))
+            Ok(self.dress(core, view::message(core.peer(key.cid)?, key, &message, packets, now)))
         })
         .await
     }

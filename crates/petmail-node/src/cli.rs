@@ -17,11 +17,14 @@ mod messages;
 mod node;
 mod open;
 mod passphrase;
+mod progress;
 mod reset_keys;
 mod restore;
 mod rooms;
 mod send;
+mod send_file;
 mod status;
+mod storage;
 mod terminal;
 
 use std::{env, path::PathBuf};
@@ -93,9 +96,14 @@ enum Command {
     Contact(contacts::Contact),
     Rooms(rooms::Rooms),
     SendBasic(send::SendBasic),
-    SendFile(files::SendFile),
+    SendFile(send_file::SendFile),
     Files(files::Files),
     SaveFile(files::SaveFile),
+    Pause(send_file::Pause),
+    Resume(send_file::Resume),
+    Revoke(send_file::Revoke),
+    #[command(subcommand)]
+    Storage(storage::Storage),
     FetchMessages(messages::FetchMessages),
     FollowMessages(messages::FollowMessages),
     Messages(messages::Messages),
@@ -142,6 +150,10 @@ pub fn run(cli: Cli, saved_file_mode: u32) -> Result<(), Failure> {
         Command::SendFile(command) => command.run(&resolve(basedir)?),
         Command::Files(command) => command.run(&resolve(basedir)?),
         Command::SaveFile(command) => command.run(&resolve(basedir)?, saved_file_mode),
+        Command::Pause(command) => command.run(&resolve(basedir)?),
+        Command::Resume(command) => command.run(&resolve(basedir)?),
+        Command::Revoke(command) => command.run(&resolve(basedir)?),
+        Command::Storage(command) => command.run(&resolve(basedir)?),
         Command::FetchMessages(command) => command.run(&resolve(basedir)?),
         Command::FollowMessages(command) => command.run(&resolve(basedir)?),
         Command::Messages(command) => command.run(&resolve(basedir)?),

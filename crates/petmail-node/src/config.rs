@@ -51,6 +51,8 @@ pub struct Config {
     pub copies_everywhere: bool,
     /// Whether mailbox addresses learnt from contacts may lead into this machine's own networks.
     pub allow_private_transports: bool,
+    /// Where fetched files go unless somebody says otherwise, an absolute path; the user's folder for downloads if none.
+    pub download_folder: Option<String>,
     /// The SOCKS5 proxy (Tor) that every connection goes through, `HOST:PORT`.
     pub socks5: Option<String>,
     /// The mailbox that runs inside the node, for owners with a reachable address.
@@ -95,6 +97,7 @@ impl Default for Config {
             read_receipts: false,
             copies_everywhere: false,
             allow_private_transports: false,
+            download_folder: None,
             socks5: None,
             local_mailbox: None,
         }
@@ -128,6 +131,16 @@ impl Config {
         template::render(self)
     }
 
+    /// Returns where fetched files go unless somebody says otherwise; empty if the system has no place for them.
+    #[must_use]
+    pub fn downloads(&self) -> String {
+        let usual = || {
+            let folder = dirs::download_dir().or_else(|| Some(dirs::home_dir()?.join("Downloads")))?;
+            folder.into_os_string().into_string().ok()
+        };
+        self.download_folder.clone().or_else(usual).unwrap_or_default()
+    }
+
     /// Checks what the types alone do not.
     ///
     /// # Errors
@@ -137,6 +150,11 @@ impl Config {
         check_rendezvous(&self.rendezvous)?;
         if !self.listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback(self.listen.ip()));
+        }
+        if let Some(folder) = &self.download_folder
+            && !Path::new(folder).is_absolute()
+        {
+            return Err(ConfigError::DownloadFolder(folder.clone()));
         }
         if let Some(proxy) = &self.socks5 {
             check_host_port(proxy)?;
@@ -230,6 +248,9 @@ pub enum ConfigError {
     /// The control API would be open to the network, without encryption.
     #[error("the control API listens on loopback addresses only, and {0} is none")]
     NotLoopback(IpAddr),
+    /// The folder for fetched files is relative to nothing.
+    #[error("`{0}` is no absolute path of a folder")]
+    DownloadFolder(String),
     /// The proxy's address is none.
     #[error("`{0}` is no proxy address of the form HOST:PORT")]
     Socks5(String),
@@ -252,6 +273,7 @@ mod tests {
             read_receipts: true,
             copies_everywhere: true,
             allow_private_transports: true,
+            download_folder: Some("/home/zoë/new".to_owned()),
             socks5: Some("127.0.0.1:9050".to_owned()),
             local_mailbox: Some(LocalMailbox {
                 hostname: "home.example".to_owned(),
@@ -267,6 +289,7 @@ mod tests {
     fn the_written_file_names_every_key() {
         let text = Config::default().to_commented_toml();
         let full = Config {
+            download_folder: Some("/d".to_owned()),
             socks5: Some("h:1".to_owned()),
             local_mailbox: Some(LocalMailbox { hostname: "h".to_owned(), listen: default_mailbox_listen() }),
             ..Config::default()
@@ -300,6 +323,7 @@ mod tests {
             "listen = \"0.0.0.0:0\"",
             "listen = \"localhost\"",
             "privacy = \"extreme\"",
+            "download_folder = \"Downloads\"",
             "socks5 = \"127.0.0.1\"",
             "socks5 = \"127.0.0.1:0\"",
             "socks5 = \"a b:9050\"",

@@ -17,7 +17,7 @@ use petmail_store::{
 
 use self::values::{SHORT, Values};
 use crate::{
-    agent::records::{BODIES, DRAFTS, KEYSPACES, QUARANTINE},
+    agent::records::{BODIES, DRAFTS, KEYSPACES, QUARANTINE, transfers::PACKS},
     vault::Vault,
 };
 
@@ -28,7 +28,7 @@ pub(crate) const MAX_VALUE_BYTES: usize = values::MAX_LARGE_BYTES;
 const PAGE: usize = 512;
 
 /// The keyspaces whose values often are files: those are removed with their rows, others at the next start.
-const LARGE: [Keyspace; 3] = [BODIES, DRAFTS, QUARANTINE];
+const LARGE: [Keyspace; 4] = [BODIES, DRAFTS, PACKS, QUARANTINE];
 
 /// One change of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +178,11 @@ impl Db {
         let Some((key, row)) = self.next(cursor).await? else { return Ok(None) };
         let value = self.values.read(cursor.keyspace.name(), &key, row).await?;
         Ok(Some((key, value)))
+    }
+
+    /// Returns what encrypts it, if a passphrase protects it.
+    pub(crate) fn vault(&self) -> Option<Vault> {
+        self.values.vault.clone()
     }
 
     /// Tells whether a passphrase protects it.

@@ -23,5 +23,6 @@ mod place;
 mod qr;
 mod spelling;
 mod tasks;
+mod transfer;
 mod treacherous;
 pub mod vault;

@@ -4,6 +4,7 @@
 //! and retrieval use clients of their own, and each contact and each account its own connections.
 
 mod moves;
+pub(crate) mod storage;
 
 use std::{
     collections::HashMap,
@@ -15,8 +16,8 @@ use std::{
 use futures::StreamExt;
 use petmail_net::{
     client::{
-        ClientError, ClientSettings, DeliveryClient, Opened, Owner, RetrievalClient, SocksProxy, Target,
-        TargetUrl, UrlPolicy,
+        ClientError, ClientSettings, DeliveryClient, Opened, Owner, RetrievalClient, SocksProxy,
+        StorageClient, Target, TargetUrl, UrlPolicy,
     },
     ws::{self, WsSettings},
 };
@@ -84,6 +85,8 @@ pub(crate) enum NetworkError {
 pub(crate) struct Network {
     delivery: DeliveryClient,
     retrieval: RetrievalClient,
+    deposits: StorageClient,
+    readings: StorageClient,
     socks5: Option<SocksProxy>,
     policy: UrlPolicy,
     /// Where the mailbox inside this node listens: its public address need not be reachable from here.
@@ -152,6 +155,8 @@ impl Network {
         Self {
             socks5: settings.socks5.clone(),
             delivery: DeliveryClient::new(settings.clone()),
+            deposits: StorageClient::for_deposits(settings.clone()),
+            readings: StorageClient::for_readings(settings.clone()),
             retrieval: RetrievalClient::new(settings),
             policy,
             local_mailbox,

@@ -44,7 +44,7 @@ impl Node {
         let settings = ClientSettings { socks5: socks5.clone(), ..ClientSettings::default() };
         let network = Network::new(settings, policy, local_mailbox.as_ref().map(|local| local.address));
         let db = Db::open(basedir, vault).await?;
-        let agent = Agent::open(db, Profile::of(config), config.rendezvous.clone(), network).await?;
+        let agent = Agent::open(basedir, db, Profile::of(config), config.rendezvous.clone(), network).await?;
         if let Some(local) = &local_mailbox {
             local.redeem(&agent).await?;
         }

@@ -4,6 +4,7 @@ mod invitations;
 mod mailboxes;
 mod outbox;
 mod rival;
+mod transfers;
 mod upkeep;
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(crate) async fn run(
     tasks.spawn(outbox::run(agent.clone(), shutdown.clone()));
     tasks.spawn(upkeep::run(agent.clone(), shutdown.clone()));
     tasks.spawn(mailboxes::run(agent.clone(), shutdown.clone()));
+    tasks.spawn(transfers::run(agent.clone(), shutdown.clone()));
     tasks.spawn(invitations::run(agent.clone(), rendezvous, shutdown.clone()));
     let first = tokio::select! {
         () = shutdown.cancelled() => Ok(()),

@@ -26,7 +26,7 @@ pub struct Limits {
     pub max_requests_in_flight: NonZeroU32,
     /// Requests of one address being answered at once; further ones get 429. Default 512.
     pub max_requests_in_flight_per_address: NonZeroU32,
-    /// Largest request body in bytes; larger ones get 413. Routes may ask for less. Default 1 MiB.
+    /// Largest request body in bytes; larger ones get 413. Routes may ask for less. Default 2 MiB: a part of a pack.
     pub max_body_bytes: usize,
     /// Header lines of a request. Default 64.
     pub max_headers: usize,
@@ -72,7 +72,7 @@ impl Default for Limits {
             request_burst_per_address: count(1_000),
             max_requests_in_flight: count(4_096),
             max_requests_in_flight_per_address: count(512),
-            max_body_bytes: 1024 * 1024,
+            max_body_bytes: 2 * 1024 * 1024,
             max_headers: 64,
             max_header_bytes: 16 * 1024,
             max_http2_streams: 128,

@@ -123,6 +123,7 @@ impl Agent {
                 })
                 .await?;
             }
+            while self.step(|core, step, _| Ok(core.forget_transfers_of(step, cid))).await? {}
             while self.step(|core, step, _| Ok(core.forget_mids_of(step, cid))).await? {}
             self.step(|core, step, _| core.removed(step, cid)).await?;
         }

@@ -50,7 +50,9 @@ impl Agent {
         for peer in read.iter().filter_map(|(cid, _)| core.peers.get(cid)) {
             let contact = view::contact(peer, core.can_receive());
             let Summary { last, unread, draft } = summaries.remove(&contact.cid).unwrap_or_default();
-            let last = last.map(|(key, message, packets)| view::message(peer, key, &message, packets, now()));
+            let last = last.map(|(key, message, packets)| {
+                self.dress(&core, view::message(peer, key, &message, packets, now()))
+            });
             let when = last.as_ref().map_or(contact.since, |last| last.when_received);
             let (cid, petname, state) = (contact.cid, contact.petname, contact.state);
             rooms.push((when, RoomView { cid, petname, state, unread, draft, last }));
@@ -136,7 +138,8 @@ impl Agent {
         let now = now();
         let core = self.0.core.lock().await;
         let shown = rows.into_iter().filter_map(|(key, message, packets)| {
-            Some(view::message(core.peers.get(&key.cid)?, key, &message, packets, now))
+            let view = view::message(core.peers.get(&key.cid)?, key, &message, packets, now);
+            Some(self.dress(&core, view))
         });
         shown.collect()
     }

@@ -22,6 +22,7 @@ mod reset;
 mod send;
 #[cfg(test)]
 mod simulation;
+pub(crate) mod transfers;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +44,6 @@ use petmail_proto::{
 use petmail_store::Keyspace;
 use rand_core::CryptoRngCore;
 
-use self::turns::Turns;
 pub(crate) use self::{
     invite::Invite,
     invite::Wish,
@@ -51,6 +51,8 @@ pub(crate) use self::{
     offer::{Ended, Offer, Packets},
     receive::Arrival,
 };
+use self::{transfers::Transfers, turns::Turns};
+use super::records::transfers::Download;
 use super::records::{
     AGENT, CONTACTS, Contact, INVITATIONS, InvitationRow, KEYS, Keys, MAILBOXES, Mailbox, Message,
     MessageKey, OwnProfile, PROGRESS, Profiles, Progress, Queued, SETTINGS_KEY, Settings,
@@ -82,6 +84,12 @@ pub(crate) struct Step {
     pub(crate) retry_quarantine: bool,
     /// Whether the conversation of a contact that went with its invitation is to be deleted.
     pub(crate) sweep_removed: bool,
+    /// Whether files have to be stored, fetched or taken away, or no longer.
+    pub(crate) transfers_changed: bool,
+    /// The messages whose files are to be shown anew.
+    pub(crate) files: Vec<u64>,
+    /// Downloads that were given up: what there is of them is to be removed.
+    pub(crate) trash: Vec<Download>,
 }
 
 impl Step {
@@ -95,11 +103,16 @@ impl Step {
         Ok(())
     }
 
-    fn put_bytes(&mut self, keyspace: Keyspace, key: impl Into<Vec<u8>>, value: Vec<u8>) {
+    pub(in crate::agent) fn put_bytes(
+        &mut self,
+        keyspace: Keyspace,
+        key: impl Into<Vec<u8>>,
+        value: Vec<u8>,
+    ) {
         self.writes.push(Write { keyspace, key: key.into(), value: Some(value) });
     }
 
-    fn delete(&mut self, keyspace: Keyspace, key: impl Into<Vec<u8>>) {
+    pub(in crate::agent) fn delete(&mut self, keyspace: Keyspace, key: impl Into<Vec<u8>>) {
         self.writes.push(Write { keyspace, key: key.into(), value: None });
     }
 }
@@ -119,6 +132,8 @@ pub(crate) struct Peer {
     pub(crate) offered: Option<MailboxOffer>,
     /// What was wrong with the last attempt to deliver.
     pub(crate) trouble: Option<String>,
+    /// Up to which size its files are fetched without asking, in bytes; 0 for none.
+    pub(crate) fetch_limit: u64,
     /// Whether the contact is told the newest key although it said to have it: what it sends is for an older one.
     tells_key: bool,
     subkeys: Subkeys,
@@ -160,6 +175,7 @@ impl Peer {
             profiles: Profiles::default(),
             offered: None,
             trouble: None,
+            fetch_limit: 0,
             tells_key: false,
         }
     }
@@ -200,6 +216,9 @@ pub(crate) struct Stored {
     pub(crate) own_profile: Option<OwnProfile>,
     /// Mailboxes that contacts have offered.
     pub(crate) offers: BTreeMap<u32, MailboxOffer>,
+    /// Up to which size files of contacts are fetched without asking, in bytes.
+    pub(crate) fetch_limits: BTreeMap<u32, u64>,
+    pub(crate) transfers: Transfers,
 }
 
 /// What of the node's configuration the agent's rules depend on.
@@ -213,6 +232,8 @@ pub(crate) struct Profile {
     pub(crate) read_receipts: bool,
     /// Whether each mailbox of a contact gets a copy.
     pub(crate) copies_everywhere: bool,
+    /// Where fetched files go unless somebody says otherwise: an absolute path.
+    pub(crate) download_folder: String,
 }
 
 impl Profile {
@@ -223,6 +244,7 @@ impl Profile {
             privacy: config.privacy,
             read_receipts: config.read_receipts,
             copies_everywhere: config.copies_everywhere,
+            download_folder: config.downloads(),
         }
     }
 }
@@ -244,6 +266,7 @@ pub(crate) struct Core {
     pub(crate) peers: BTreeMap<u32, Peer>,
     pub(crate) invitations: BTreeMap<u32, Invite>,
     pub(crate) mailboxes: BTreeMap<u32, Mailbox>,
+    pub(crate) transfers: Transfers,
     tokens: TokenTable<u32>,
     turns: Turns,
     /// When contacts are owed an acknowledgement, and the same the other way round.
@@ -303,6 +326,7 @@ impl Core {
             peers: BTreeMap::new(),
             invitations: BTreeMap::new(),
             mailboxes: stored.mailboxes.into_iter().map(|mailbox| (mailbox.id, mailbox)).collect(),
+            transfers: stored.transfers,
             tokens: TokenTable::new(),
             turns: Turns::default(),
             acks_due: BTreeSet::new(),
@@ -329,7 +353,9 @@ impl Core {
             let heard = stored.heard.get(&cid).copied();
             let profiles = profiles.remove(&cid).unwrap_or_default();
             let offered = offers.remove(&cid);
-            let peer = Peer { heard, profiles, offered, ..Peer::new(contact, keys, progress, outbox) };
+            let fetch_limit = stored.fetch_limits.get(&cid).copied().unwrap_or_default();
+            let peer =
+                Peer { heard, profiles, offered, fetch_limit, ..Peer::new(contact, keys, progress, outbox) };
             core.peers.insert(cid, peer);
             core.expect_messages(cid);
             core.set_ack_due(cid);

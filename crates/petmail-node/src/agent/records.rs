@@ -87,6 +87,12 @@ pub(crate) static KEYSPACES: &[Keyspace] = &[
     OFFERS,
     DRAFTS,
     QUARANTINE,
+    transfers::UPLOADS,
+    transfers::SHARES,
+    transfers::DOWNLOADS,
+    transfers::PACKS,
+    transfers::PACK_USES,
+    transfers::FETCH_LIMITS,
 ];
 
 /// The keyspaces that no backup has: what must not come back to life. The secrets of a key exchange are used once, and keys
@@ -517,6 +523,7 @@ pub(crate) fn mid_key(cid: u32, mid: MessageId) -> Vec<u8> {
 }
 
 mod migrate;
+pub(crate) mod transfers;
 
 #[cfg(test)]
 mod fixtures;

@@ -15,12 +15,13 @@ use petmail_proto::{
 use serde_json::{Map, Value};
 
 use super::{
-    core::{InQuarantine, Stored},
+    core::{InQuarantine, Stored, transfers::Transfers},
     page::Page,
     records::{
         AGENT, BODIES, CONTACTS, DRAFTS, EXTRAS, FILES, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES,
         MESSAGE_IDS, MESSAGES, MIDS, Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS,
         Profiles, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
+        transfers::{DOWNLOADS, FETCH_LIMITS, SHARES, UPLOADS},
     },
 };
 use crate::{
@@ -64,6 +65,10 @@ pub(super) struct Rows {
     pub(super) profiles: Table,
     pub(super) own_profile: Option<Vec<u8>>,
     pub(super) offers: Table,
+    pub(super) uploads: Table,
+    pub(super) shares: Table,
+    pub(super) downloads: Table,
+    pub(super) fetch_limits: Table,
     /// The last key of [`MESSAGE_IDS`].
     pub(super) last_message_id: Option<Vec<u8>>,
 }
@@ -84,6 +89,10 @@ impl Rows {
             profiles: db.scan(PROFILES, &[]).await?,
             own_profile: db.get(AGENT, PROFILE_KEY).await?,
             offers: db.scan(OFFERS, &[]).await?,
+            uploads: db.scan(UPLOADS, &[]).await?,
+            shares: db.scan(SHARES, &[]).await?,
+            downloads: db.scan(DOWNLOADS, &[]).await?,
+            fetch_limits: db.scan(FETCH_LIMITS, &[]).await?,
             last_message_id: db.last_key(MESSAGE_IDS).await?,
         })
     }
@@ -128,6 +137,18 @@ impl Rows {
             let text = String::from_utf8(row).context(DAMAGED)?;
             offers.insert(cid_of(&key)?, text.parse().context(DAMAGED)?);
         }
+        let mut fetch_limits = BTreeMap::new();
+        for (key, row) in self.fetch_limits {
+            fetch_limits.insert(cid_of(&key)?, number(row)?);
+        }
+        let transfers = Transfers {
+            uploads: by_id(self.uploads)?,
+            shares: by_id(self.shares)?,
+            downloads: by_id(self.downloads)?,
+        };
+        // A file that is being stored has its number already.
+        let reserved = transfers.uploads.keys().next_back().copied().unwrap_or_default();
+        let last_message_id = self.last_message_id.map_or(Ok(0), number)?.max(reserved);
         Ok(Stored {
             settings: self.settings.map_or(Ok(Settings::default()), |row| decode(&row))?,
             contacts: all(&self.contacts)?,
@@ -136,13 +157,15 @@ impl Rows {
             queued,
             invitations: all(&self.invitations)?,
             mailboxes: all(&self.mailboxes)?,
-            last_message_id: self.last_message_id.map_or(Ok(0), number)?,
+            last_message_id,
             quarantine,
             mids,
             heard,
             profiles,
             offers,
             own_profile: self.own_profile.map(|row| decode(&row)).transpose()?,
+            fetch_limits,
+            transfers,
         })
     }
 }
@@ -360,6 +383,10 @@ fn way_prefix(cid: u32, way: Way) -> Vec<u8> {
     let mut prefix = cid.to_be_bytes().to_vec();
     prefix.push(way as u8);
     prefix
+}
+
+fn by_id<T: Record>(rows: Table) -> anyhow::Result<BTreeMap<u64, T>> {
+    rows.into_iter().map(|(key, row)| Ok((number(key)?, decode(&row)?))).collect()
 }
 
 fn all<T: Record>(rows: &Table) -> anyhow::Result<Vec<T>> {

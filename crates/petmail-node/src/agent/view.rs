@@ -55,6 +55,7 @@ pub(crate) fn contact(peer: &Peer, can_receive: bool) -> ContactView {
         petname: contact.petname.clone(),
         display_name: contact.display_name.clone(),
         picture: peer.profiles.picture.clone(),
+        fetch_limit_bytes: peer.fetch_limit,
         offered_mailbox: peer.offered.as_ref().map(|offer| offer.url.to_string()),
         state,
         reason,

@@ -121,6 +121,7 @@ impl Agent {
         if !left.is_empty() {
             self.0.mailboxes_changed.notify_one();
         }
+        self.expire_shares().await?;
         self.retry_quarantine().await
     }
 

@@ -51,7 +51,7 @@ fn always() -> [(&'static str, MethodRouter<Desk>); 4] {
 }
 
 /// What is there while the node runs. `openapi.json` describes these and the others.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 46] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 54] {
     [
         ("/api/v1/unlock", post(not_locked)),
         ("/api/v1/status", post(status)),
@@ -70,6 +70,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 46] {
         ("/api/v1/contact/block", post(block_contact)),
         ("/api/v1/contact/unblock", post(unblock_contact)),
         ("/api/v1/contact/accept-mailbox", post(accept_offered)),
+        ("/api/v1/contact/fetch-limit", post(files::set_fetch_limit)),
         ("/api/v1/contact/remove", post(remove_contact)),
         ("/api/v1/reset-keys", post(reset_keys)),
         ("/api/v1/rooms", post(rooms)),
@@ -78,8 +79,15 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 46] {
         ("/api/v1/draft", post(keep_draft)),
         ("/api/v1/send-basic", post(send_basic)),
         ("/api/v1/send-file", post(files::send)),
+        ("/api/v1/upload", post(files::upload)),
         ("/api/v1/files", post(files::list)),
         ("/api/v1/file", post(files::fetch)),
+        ("/api/v1/fetch-file", post(files::begin_fetch)),
+        ("/api/v1/pause-file", post(files::pause)),
+        ("/api/v1/resume-file", post(files::resume)),
+        ("/api/v1/cancel-file", post(files::cancel)),
+        ("/api/v1/revoke-file", post(files::revoke)),
+        ("/api/v1/storage", post(files::storage)),
         ("/api/v1/fetch-messages", post(fetch_messages)),
         ("/api/v1/messages", post(messages)),
         ("/api/v1/retry", post(retry)),

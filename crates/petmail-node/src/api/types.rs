@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    files::{FileRequest, FileRow, FileState, FileView, FilesQuery, SendFileRequest},
+    files::{
+        FetchFileRequest, FetchLimitRequest, FileKind, FileRequest, FileRow, FileState, FileView, FilesQuery,
+        SendFileRequest, StorageView,
+    },
     panel::{
         CodeRequest, CodeView, OpenView, OpenerRequest, PictureChange, PictureRequest, QrReadRequest,
         QrRequest, SettingsChange, SettingsView, SuggestionView,
@@ -32,6 +35,9 @@ pub struct ContactView {
     /// Names the picture that the contact gave itself; another picture has another name.
     #[serde(default)]
     pub picture: Option<String>,
+    /// Up to which size its files are fetched without asking, in bytes; 0 for none.
+    #[serde(default)]
+    pub fetch_limit_bytes: u64,
     /// The address of a mailbox that the contact offered, and that was not taken yet.
     #[serde(default)]
     pub offered_mailbox: Option<String>,
@@ -437,6 +443,13 @@ pub enum Event {
         epoch: u64,
         /// The message's number.
         seqnum: u64,
+    },
+    /// A file is on its way, or has come to another state.
+    File(FileRow),
+    /// A file that was to be sent was called off.
+    FileRemoved {
+        /// The number that its message would have had.
+        id: u64,
     },
     /// A text that is being written changed.
     Draft(Draft),

@@ -1,6 +1,7 @@
 //! `addressbook` and `contact rename|verify|block|unblock|remove`.
 
 use clap::{Args, Subcommand};
+use petmail_mailbox::size::ByteSize;
 use petmail_net::program::Failure;
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use super::{
     terminal::{note, one_line, print, print_json_lines, table},
 };
 use crate::{
-    api::types::{ContactRequest, ContactState, ContactView, MailboxView, RenameRequest},
+    api::types::{ContactRequest, ContactState, ContactView, FetchLimitRequest, MailboxView, RenameRequest},
     basedir::Basedir,
 };
 
@@ -63,6 +64,17 @@ pub(super) enum Contact {
     AcceptMailbox {
         /// The contact's number
         cid: u32,
+    },
+    /// Choose up to which size a contact's files are fetched without asking
+    #[command(
+        after_help = "They are saved in your folder for downloads (`download_folder` in config.toml).\n\n\
+        Examples:\n  petmail-node -d n1 contact fetch-limit 1 50MB\n  petmail-node -d n1 contact fetch-limit 1 0B"
+    )]
+    FetchLimit {
+        /// The contact's number
+        cid: u32,
+        /// The largest size; 0B for never
+        size: ByteSize,
     },
     /// Remove a contact for good
     #[command(after_help = "Examples:\n  petmail-node -d n1 contact remove 1")]
@@ -124,6 +136,17 @@ impl Contact {
                     let mailbox: MailboxView =
                         client.call("contact/accept-mailbox", &ContactRequest { cid }).await?;
                     print(&format!("mailbox {} at {}\n", mailbox.id, one_line(&mailbox.url)))?;
+                }
+                Self::FetchLimit { cid, size: ByteSize(bytes) } => {
+                    let _: ContactView =
+                        client.call("contact/fetch-limit", &FetchLimitRequest { cid, bytes }).await?;
+                    note(&match bytes {
+                        0 => format!("files of contact {cid} are fetched when you say so"),
+                        _ => format!(
+                            "files of contact {cid} of up to {} are fetched by themselves",
+                            ByteSize(bytes)
+                        ),
+                    });
                 }
                 Self::Remove { cid } => {
                     let _: Value = client.call("contact/remove", &ContactRequest { cid }).await?;

@@ -104,6 +104,7 @@ impl Choices {
         let defaults = Config::default();
         let mailbox_listen = self.mailbox_listen.unwrap_or_else(default_mailbox_listen);
         Config {
+            download_folder: None,
             name: self.name.unwrap_or(defaults.name),
             rendezvous: self.rendezvous.unwrap_or(defaults.rendezvous),
             listen: self.listen.unwrap_or(defaults.listen),

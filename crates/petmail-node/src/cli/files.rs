@@ -1,4 +1,4 @@
-//! `send-file`, `files`, `save-file`.
+//! `files`, `save-file`.
 
 use std::{
     fs::Permissions,
@@ -14,12 +14,12 @@ use tempfile::NamedTempFile;
 
 use super::{
     block_on,
-    client::Client,
-    send::{WaitFor, wait_until},
-    terminal::{note, print, print_json_lines, size, table},
+    client::{Client, Events},
+    progress::{Progress, remark},
+    terminal::{local_time, note, one_line, print, print_json_lines, size, table},
 };
 use crate::{
-    api::types::{Direction, FileRequest, FileRow, FileState, FilesQuery, MessageView, SendFileRequest},
+    api::types::{Direction, Event, FetchFileRequest, FileKind, FileRequest, FileRow, FileState, FilesQuery},
     basedir::Basedir,
     file_name::numbered,
 };
@@ -27,25 +27,7 @@ use crate::{
 /// How many files of one name a folder may have before it is somebody else's turn.
 const MOST_OF_A_NAME: u32 = 1_000;
 
-/// Send files to a contact
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Each file is a message of its own, of at most 180 KiB; prints their numbers once they are safe in the outbox.\n\n\
-        Examples:\n  petmail-node -d n1 send-file 1 photo.jpg\n  \
-        petmail-node -d n1 send-file 1 *.pdf --wait delivered"
-)]
-pub(super) struct SendFile {
-    /// The contact's number
-    cid: u32,
-    /// The files
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
-    /// Return only once all are so far
-    #[arg(long, value_enum, value_name = "STATE")]
-    wait: Option<WaitFor>,
-}
-
-/// List the files that messages have brought, the newest first
+/// List files: those on their way, and those that messages have brought, the newest first
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  petmail-node -d n1 files\n  petmail-node -d n1 files --json --cid 1")]
 pub(super) struct Files {
@@ -57,10 +39,11 @@ pub(super) struct Files {
     cid: Option<u32>,
 }
 
-/// Save the file that a message has brought
+/// Save the file, or folder, that a message has brought
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints where the file is. Nothing is ever replaced: a second file of a name gets a number.\n\n\
+    after_help = "Fetches the file from its storage server if it is there, and prints where it is then. Nothing is ever replaced: a \
+        second file of a name gets a number. Interrupted, the node goes on; `pause` and `cancel` stop it.\n\n\
         Examples:\n  petmail-node -d n1 save-file 17\n  petmail-node -d n1 save-file 17 --to ~/Downloads"
 )]
 pub(super) struct SaveFile {
@@ -77,38 +60,6 @@ struct Listed {
     files: Vec<FileRow>,
 }
 
-impl SendFile {
-    pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
-        let absolute = |path: &PathBuf| std::path::absolute(path).map_err(Failure::failed).and_then(text_of);
-        // A path that cannot be sent is found before anything is.
-        let paths = self.paths.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
-        block_on(async {
-            let client = Client::find(basedir)?;
-            let mut events = match self.wait {
-                Some(_) => Some(client.events().await?),
-                None => None,
-            };
-            let mut sent = Vec::new();
-            for path in paths {
-                let request = SendFileRequest { cid: self.cid, path: Some(path), name: None, content: None };
-                let message: MessageView = client.call("send-file", &request).await?;
-                print(&format!("{}\n", message.id))?;
-                sent.push(message);
-            }
-            if let (Some(wait), Some(events)) = (self.wait, &mut events) {
-                wait_until(wait, &client, events, sent).await?;
-            }
-            Ok(())
-        })
-    }
-}
-
-fn text_of(path: PathBuf) -> Result<String, Failure> {
-    path.into_os_string().into_string().map_err(|path| {
-        Failure::failed(format!("the path {} is no UTF-8", path.display())).hint("rename the file")
-    })
-}
-
 impl Files {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
         let query = FilesQuery { cid: self.cid, id: None };
@@ -121,45 +72,153 @@ impl Files {
             return Ok(());
         }
         let rows: Vec<_> = files.iter().map(row).collect();
-        print(&table(["ID", "CID", "WAY", "SIZE", "STATE", "NAME"], &rows))
+        print(&table(["ID", "CID", "WAY", "SIZE", "STATE", "NAME", "REMARK"], &rows))
     }
 }
 
-fn row(row: &FileRow) -> [String; 6] {
+fn row(row: &FileRow) -> [String; 7] {
     let way = match row.direction {
         Direction::In => "in",
         Direction::Out => "out",
     };
-    let state = match row.file.state {
-        FileState::Here => "here",
-    };
     let (id, cid) = (row.id.to_string(), row.cid.to_string());
-    [id, cid, way.to_owned(), size(row.file.size), state.to_owned(), row.file.name.clone()]
+    let (state, bytes) = (state(row.file.state).to_owned(), size(row.file.size));
+    [id, cid, way.to_owned(), bytes, state, row.file.name.clone(), about(row)]
+}
+
+pub(super) const fn state(state: FileState) -> &'static str {
+    match state {
+        FileState::Here => "here",
+        FileState::Uploading => "uploading",
+        FileState::Stored => "stored",
+        FileState::Fetched => "fetched",
+        FileState::Offered => "offered",
+        FileState::Fetching => "fetching",
+        FileState::Paused => "paused",
+        FileState::Failed => "failed",
+        FileState::Saved => "saved",
+        FileState::Gone => "gone",
+    }
+}
+
+/// What else there is to say of a file.
+fn about(row: &FileRow) -> String {
+    let file = &row.file;
+    let part = file.done.filter(|_| file.size > 0).map(|done| {
+        let percent = u128::from(done).saturating_mul(100).checked_div(file.size.into()).unwrap_or_default();
+        format!("{percent} %")
+    });
+    let folder = (file.kind == FileKind::Folder).then(|| format!("folder of {} files", file.count));
+    let going = Some(remark(row)).filter(|remark| !remark.is_empty());
+    let until = match file.state {
+        FileState::Stored | FileState::Offered => {
+            file.until.map(|until| format!("until {}", local_time(until)))
+        }
+        _ => None,
+    };
+    folder
+        .into_iter()
+        .chain(part)
+        .chain(going)
+        .chain(file.path.clone())
+        .chain(until)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl SaveFile {
     pub(super) fn run(self, basedir: &Basedir, mode: u32) -> Result<(), Failure> {
+        let target = self.to.unwrap_or_else(|| PathBuf::from("."));
         block_on(async {
             let client = Client::find(basedir)?;
-            let query = FilesQuery { cid: None, id: Some(self.id) };
-            let Listed { files } = client.call("files", &query).await?;
-            let Some(row) = files.into_iter().next() else {
+            let row = find(&client, self.id).await?.ok_or_else(|| {
                 let problem = format!("message {} brings no file", self.id);
-                return Err(Failure::failed(problem).hint("`files` lists those that do"));
+                Failure::failed(problem).hint("`files` lists those that do")
+            })?;
+            let path = match row.file.state {
+                FileState::Here => save_inline(&client, &row, &target, mode).await?,
+                _ => fetch(&client, &row, &target, mode).await?,
             };
-            let target = self.to.unwrap_or_else(|| PathBuf::from("."));
-            let (folder, names) = Names::of(&target, &row.file.name)?;
-            let mut file = temporary(&folder, mode).map_err(|error| cannot(&folder, &error))?;
-            let mut answer = client.download("file", &FileRequest { id: self.id }).await?;
-            let broken = |error| Failure::failed(format!("the node broke off: {error}")).hint("try again");
-            while let Some(piece) = answer.chunk().await.map_err(broken)? {
-                file.write_all(&piece).map_err(|error| cannot(&folder, &error))?;
-            }
-            file.as_file().sync_all().map_err(|error| cannot(&folder, &error))?;
-            let path = put(file, &folder, names).map_err(|error| cannot(&folder, &error))?;
             print(&format!("{}\n", path.display()))
         })
     }
+}
+
+/// Asks for one file.
+pub(super) async fn find(client: &Client, id: u64) -> Result<Option<FileRow>, Failure> {
+    let Listed { files } = client.call("files", &FilesQuery { cid: None, id: Some(id) }).await?;
+    Ok(files.into_iter().next())
+}
+
+/// Has the node fetch a file, and waits until it is in its place.
+async fn fetch(client: &Client, row: &FileRow, target: &Path, mode: u32) -> Result<PathBuf, Failure> {
+    let to = std::path::absolute(target).map_err(Failure::failed).and_then(text_of)?;
+    // First the stream, then the request: no change can be missed.
+    let mut events = client.events().await?;
+    let request = FetchFileRequest { id: row.id, to: Some(to), mode: Some(mode & 0o666) };
+    let mut row: FileRow = client.call("fetch-file", &request).await?;
+    let mut progress = Progress::default();
+    loop {
+        progress.show(&row);
+        match (row.file.state, row.file.path) {
+            (FileState::Saved | FileState::Stored | FileState::Fetched, Some(path)) => return Ok(path.into()),
+            (FileState::Failed, _) => {
+                let reason = row.file.reason.as_deref().map(one_line).unwrap_or_default();
+                return Err(Failure::failed(format!(
+                    "the file of message {} was not saved: {reason}",
+                    row.id
+                ))
+                .hint(format!("`resume {}` goes on", row.id)));
+            }
+            (FileState::Paused, _) => {
+                return Err(Failure::failed(format!("the file of message {} is paused", row.id))
+                    .hint(format!("`resume {}` goes on", row.id)));
+            }
+            _ => {}
+        }
+        row = next(client, &mut events, row.id).await?;
+    }
+}
+
+/// Waits for the next that is heard of a file.
+async fn next(client: &Client, events: &mut Events, id: u64) -> Result<FileRow, Failure> {
+    loop {
+        match events.next().await? {
+            Event::File(row) if row.id == id => return Ok(row),
+            Event::Lagged => {
+                if let Some(row) = find(client, id).await? {
+                    return Ok(row);
+                }
+                return Err(gone(id));
+            }
+            Event::FileRemoved { id: removed } if removed == id => return Err(gone(id)),
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn gone(id: u64) -> Failure {
+    Failure::failed(format!("file {id} was cancelled, or its contact removed"))
+        .hint("`files` lists what there is")
+}
+
+pub(super) fn text_of(path: PathBuf) -> Result<String, Failure> {
+    path.into_os_string().into_string().map_err(|path| {
+        Failure::failed(format!("the path {} is no UTF-8", path.display())).hint("rename the file")
+    })
+}
+
+/// Saves a file that the node has.
+async fn save_inline(client: &Client, row: &FileRow, target: &Path, mode: u32) -> Result<PathBuf, Failure> {
+    let (folder, names) = Names::of(target, &row.file.name)?;
+    let mut file = temporary(&folder, mode).map_err(|error| cannot(&folder, &error))?;
+    let mut answer = client.download("file", &FileRequest { id: row.id }).await?;
+    let broken = |error| Failure::failed(format!("the node broke off: {error}")).hint("try again");
+    while let Some(piece) = answer.chunk().await.map_err(broken)? {
+        file.write_all(&piece).map_err(|error| cannot(&folder, &error))?;
+    }
+    file.as_file().sync_all().map_err(|error| cannot(&folder, &error))?;
+    put(file, &folder, names).map_err(|error| cannot(&folder, &error))
 }
 
 /// What a saved file may be called, in turn.

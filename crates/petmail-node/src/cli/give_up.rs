@@ -3,9 +3,11 @@
 use clap::Args;
 use petmail_net::program::Failure;
 
-use super::{block_on, client::Client, terminal::note};
+use serde_json::Value;
+
+use super::{block_on, client::Client, files, terminal::note};
 use crate::{
-    api::types::{MessageRequest, MessageView},
+    api::types::{FileRow, FileState, MessageRequest, MessageView},
     basedir::Basedir,
 };
 
@@ -18,11 +20,13 @@ pub(super) struct Retry {
     id: u64,
 }
 
-/// Cancel a message that no mailbox has taken
+/// Cancel a message that no mailbox has taken, or a file on its way
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  petmail-node -d n1 cancel 17")]
+#[command(
+    after_help = "What there is of a file goes; `pause` stops it for now.\n\nExamples:\n  petmail-node -d n1 cancel 17"
+)]
 pub(super) struct Cancel {
-    /// The message's number; `messages` lists them
+    /// The message's, or the file's, number; `messages` and `files` list them
     id: u64,
 }
 
@@ -45,7 +49,21 @@ impl Retry {
 
 impl Cancel {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
-        let message = ask(basedir, "cancel", self.id)?;
+        let id = self.id;
+        let is_on_its_way = |row: &FileRow| {
+            matches!(
+                row.file.state,
+                FileState::Uploading | FileState::Fetching | FileState::Paused | FileState::Failed
+            )
+        };
+        let file = block_on(async { files::find(&Client::find(basedir)?, id).await })?;
+        if file.as_ref().is_some_and(is_on_its_way) {
+            let _: Value =
+                block_on(async { Client::find(basedir)?.call("cancel-file", &MessageRequest { id }).await })?;
+            note(&format!("file {id} is cancelled"));
+            return Ok(());
+        }
+        let message = ask(basedir, "cancel", id)?;
         note(&format!(
             "message {} is cancelled; if a server had it already, it may still arrive",
             message.id

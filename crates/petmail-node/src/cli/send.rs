@@ -8,13 +8,15 @@ use petmail_net::program::Failure;
 use super::{
     block_on,
     client::{Client, Events},
+    files,
     messages::Listed,
+    progress::Progress,
     terminal::{one_line, print},
 };
 use crate::{
     api::{
         MAX_TEXT_BYTES, check_text,
-        types::{Direction, Event, MessageQuery, MessageState, MessageView, SendRequest},
+        types::{Direction, Event, FileRow, FileState, MessageQuery, MessageState, MessageView, SendRequest},
     },
     basedir::Basedir,
 };
@@ -62,7 +64,8 @@ impl SendBasic {
             // First the stream, then the message: no change can be missed.
             let mut events = client.events().await?;
             let message = send(&client, &request).await?;
-            wait_until(wait, &client, &mut events, vec![message]).await
+            let waiting = vec![Waiting { cid: message.cid, id: message.id }];
+            wait_until(wait, &client, &mut events, waiting).await
         })
     }
 }
@@ -73,38 +76,77 @@ async fn send(client: &Client, request: &SendRequest) -> Result<MessageView, Fai
     Ok(message)
 }
 
+/// A message that is waited for; it may have to be stored first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) cid: u32,
+    pub(super) id: u64,
+}
+
 /// Waits until messages are so far.
 pub(super) async fn wait_until(
     wait: WaitFor,
     client: &Client,
     events: &mut Events,
-    mut messages: Vec<MessageView>,
+    mut waiting: Vec<Waiting>,
 ) -> Result<(), Failure> {
-    loop {
-        if let Some(message) = messages.iter().find(|message| message.state == MessageState::Failed) {
-            return Err(failed(message));
-        }
-        messages.retain(|message| !is_so_far(message, wait));
-        if messages.is_empty() {
-            return Ok(());
-        }
+    let mut progress = Progress::default();
+    for one in waiting.clone() {
+        look(wait, client, one, &mut waiting).await?;
+    }
+    while !waiting.is_empty() {
         match events.next().await? {
-            Event::Message(changed) => {
-                for message in messages.iter_mut().filter(|message| message.id == changed.id) {
-                    *message = changed.clone();
-                }
+            Event::Message(message) => note_state(wait, &message, &mut waiting)?,
+            Event::File(row) if waiting.iter().any(|one| one.id == row.id) => {
+                progress.show(&row);
+                check_file(&row)?;
             }
             Event::Lagged => {
-                for message in &mut messages {
-                    *message = look_up(client, message).await?;
+                for one in waiting.clone() {
+                    look(wait, client, one, &mut waiting).await?;
                 }
             }
-            Event::ContactRemoved { cid } if messages.iter().any(|message| message.cid == cid) => {
+            Event::FileRemoved { id } if waiting.iter().any(|one| one.id == id) => {
+                return Err(files::gone(id));
+            }
+            Event::ContactRemoved { cid } if waiting.iter().any(|one| one.cid == cid) => {
                 return Err(gone());
             }
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Looks how far a message is.
+async fn look(
+    wait: WaitFor,
+    client: &Client,
+    one: Waiting,
+    waiting: &mut Vec<Waiting>,
+) -> Result<(), Failure> {
+    if let Some(message) = look_up(client, one).await? {
+        return note_state(wait, &message, waiting);
+    }
+    check_file(&files::find(client, one.id).await?.ok_or_else(gone)?)
+}
+
+fn check_file(row: &FileRow) -> Result<(), Failure> {
+    if row.file.state != FileState::Failed {
+        return Ok(());
+    }
+    let reason = row.file.reason.as_deref().unwrap_or("it was given up");
+    Err(Failure::failed(format!("{} is not sent: {}", one_line(&row.file.name), one_line(reason)))
+        .hint(format!("`resume {}` goes on", row.id)))
+}
+
+fn note_state(wait: WaitFor, message: &MessageView, waiting: &mut Vec<Waiting>) -> Result<(), Failure> {
+    let is_awaited = waiting.iter().any(|one| one.id == message.id);
+    if is_awaited && message.state == MessageState::Failed {
+        return Err(failed(message));
+    }
+    waiting.retain(|one| one.id != message.id || !is_so_far(message, wait));
+    Ok(())
 }
 
 fn is_so_far(message: &MessageView, wait: WaitFor) -> bool {
@@ -121,15 +163,15 @@ fn failed(message: &MessageView) -> Failure {
         .hint(format!("`retry {}` sends it anew", message.id))
 }
 
-async fn look_up(client: &Client, message: &MessageView) -> Result<MessageView, Failure> {
+async fn look_up(client: &Client, one: Waiting) -> Result<Option<MessageView>, Failure> {
     let query = MessageQuery {
-        cid: Some(message.cid),
-        since: Some(message.id.saturating_sub(1)),
+        cid: Some(one.cid),
+        since: Some(one.id.saturating_sub(1)),
         direction: Some(Direction::Out),
         ..MessageQuery::default()
     };
     let Listed { messages } = client.call("messages", &query).await?;
-    messages.into_iter().find(|found| found.id == message.id).ok_or_else(gone)
+    Ok(messages.into_iter().find(|found| found.id == one.id))
 }
 
 fn gone() -> Failure {

@@ -31,6 +31,9 @@ copies_everywhere = {everywhere}
 # Whether mailbox addresses learnt from contacts may lead into this machine's own networks (for trials and LANs).
 allow_private_transports = {private}
 
+# Where fetched files go unless you say otherwise: an absolute path. Without it, your folder for downloads.
+{downloads}
+
 # The SOCKS5 proxy, for instance Tor's, that every connection goes through.
 {socks5}
 "#,
@@ -44,6 +47,10 @@ allow_private_transports = {private}
         receipts = config.read_receipts,
         everywhere = config.copies_everywhere,
         private = config.allow_private_transports,
+        downloads = match &config.download_folder {
+            Some(folder) => format!("download_folder = {}", quoted(folder)),
+            None => "# download_folder = \"/home/me/Downloads\"".to_owned(),
+        },
         socks5 = match &config.socks5 {
             Some(proxy) => format!("socks5 = {}", quoted(proxy)),
             None => "# socks5 = \"127.0.0.1:9050\"".to_owned(),

@@ -1,9 +1,16 @@
-//! The `file` packet: a file within a message. Specification: `docs/protocol/delivery.md`, "Packets".
+//! The `file` packet: a file within a message, or the way to one, or to a folder, that a storage server keeps; and the
+//! `fetched` packet, which says that it was fetched. Specification: `docs/protocol/delivery.md`, "Packets".
 
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::{
+    content::{EntryKind, Manifest, Reference},
+    keys::MessageId,
+    time::UnixMillis,
+};
 
 /// The largest file within a message, in bytes: in base64, with what else a message carries, it fits the largest bucket.
 pub const MAX_INLINE_BYTES: usize = 180 * 1024;
@@ -11,13 +18,69 @@ pub const MAX_INLINE_BYTES: usize = 180 * 1024;
 /// The longest name of a file, in bytes of UTF-8.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
 
-/// A file that a message brings.
+/// A file, or a folder, that a message brings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePacket {
     /// What the sender calls it: a hint, to be made safe before it is shown or used.
     pub name: String,
-    /// What is in it.
-    pub inline: InlineFile,
+    /// What is in it, or where that is: one field, `inline` or `stored`.
+    #[serde(flatten)]
+    pub content: FileContent,
+}
+
+/// What is in a file, or where that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileContent {
+    /// The content itself.
+    Inline(InlineFile),
+    /// It is with a storage server.
+    Stored(StoredFile),
+}
+
+/// A file or folder that a storage server keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// Whether it is one file or a folder.
+    pub kind: StoredKind,
+    /// How long all files together are, in bytes.
+    pub size: u64,
+    /// How many files there are.
+    pub count: u32,
+    /// Until when the sender means to keep it.
+    pub until: UnixMillis,
+    /// Where it is, and what opens it.
+    pub reference: Reference,
+}
+
+/// What is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoredKind {
+    /// One file; the path in its manifest is no more than a name.
+    File,
+    /// A folder; the paths in its manifest begin below it.
+    Folder,
+}
+
+impl StoredFile {
+    /// Tells whether the manifest lists what the message has announced: nobody gets more than they agreed to fetch.
+    #[must_use]
+    pub fn is_listed_in(&self, manifest: &Manifest) -> bool {
+        let files = manifest.entries().iter().filter(|entry| entry.kind != EntryKind::Folder).count();
+        let is_of_its_kind = match self.kind {
+            StoredKind::File => manifest.entries().len() == 1 && files == 1,
+            StoredKind::Folder => true,
+        };
+        is_of_its_kind && manifest.total_bytes() == self.size && u32::try_from(files) == Ok(self.count)
+    }
+}
+
+/// Says that the file of a message has been fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedPacket {
+    /// The name of the message.
+    pub mid: MessageId,
 }
 
 impl FilePacket {
@@ -87,11 +150,12 @@ mod tests {
             attempt::bucket_for,
             payload::{FILE, Payload},
         },
-        keys::MessageId,
+        content::{ChunkEntry, ContentSecret, Entry, ManifestChunk, PackEntry, PackWriter, StoragePlace},
     };
 
     fn payload(name: &str, content: Vec<u8>) -> Payload {
-        let packet = FilePacket { name: name.to_owned(), inline: InlineFile::new(content).unwrap() };
+        let content = FileContent::Inline(InlineFile::new(content).unwrap());
+        let packet = FilePacket { name: name.to_owned(), content };
         Payload::new(MessageId::from_bytes([0; 16])).with(FILE, &packet)
     }
 
@@ -107,8 +171,9 @@ mod tests {
         for content in [Vec::new(), vec![0, 1, 255], vec![7; 5_000]] {
             let read = Payload::decode(&payload("ä.png", content.clone()).encode()).unwrap();
             let packet = read.packet::<FilePacket>(FILE).unwrap();
-            assert_eq!((packet.name.as_str(), packet.inline.content()), ("ä.png", content.as_slice()));
             assert!(packet.is_bounded());
+            let expected = FileContent::Inline(InlineFile::new(content).unwrap());
+            assert_eq!((packet.name.as_str(), packet.content), ("ä.png", expected));
         }
     }
 
@@ -121,12 +186,67 @@ mod tests {
             r#"{"name":"a","inline":"A"}"#.to_owned(),
             r#"{"name":"a","inline":"AA=="}"#.to_owned(),
             r#"{"name":1,"inline":""}"#.to_owned(),
+            r#"{"name":"a","stored":{}}"#.to_owned(),
             format!(r#"{{"name":"a","inline":"{long}"}}"#),
         ] {
             assert!(serde_json::from_str::<FilePacket>(&bad).is_err(), "{:.60}", bad);
         }
         for name in [String::new(), "x".repeat(256)] {
-            assert!(!FilePacket { name, inline: InlineFile::new(Vec::new()).unwrap() }.is_bounded());
+            let content = FileContent::Inline(InlineFile::new(Vec::new()).unwrap());
+            assert!(!FilePacket { name, content }.is_bounded());
         }
+    }
+
+    /// An upload of one file, as it is announced and as it is listed.
+    fn stored(kind: StoredKind) -> (StoredFile, Manifest) {
+        let secret = ContentSecret::from_bytes([1; 32]);
+        let mut writer = PackWriter::new();
+        let chunk = secret.seal(b"content");
+        let (place, _) = writer.add(&chunk);
+        let pack = writer.take().unwrap();
+        let bytes = u32::try_from(pack.bytes.len()).unwrap();
+        let listed = ChunkEntry {
+            pack: 0,
+            offset: place.offset,
+            length: chunk.length,
+            hash: chunk.hash,
+            key: chunk.key.clone(),
+        };
+        let kind_of_entry = EntryKind::File { size: 7, modified: UnixMillis(1), chunks: vec![listed] };
+        let entries = vec![Entry { path: "a".to_owned(), kind: kind_of_entry }];
+        let manifest = Manifest::new(vec![PackEntry { id: pack.id, bytes }], entries).unwrap();
+        let manifest_chunk = ManifestChunk {
+            pack: pack.id,
+            offset: place.offset,
+            length: chunk.length,
+            hash: chunk.hash,
+            key: chunk.key,
+        };
+        let place = StoragePlace { url: "https://store.example".parse().unwrap(), pin: None };
+        let reference = Reference { places: vec![place], manifest: vec![manifest_chunk; 256] };
+        (StoredFile { kind, size: 7, count: 1, until: UnixMillis(2), reference }, manifest)
+    }
+
+    #[test]
+    fn a_reference_comes_back_and_the_longest_fits_a_message() {
+        let (stored, _) = stored(StoredKind::Folder);
+        let packet = FilePacket { name: "photos".to_owned(), content: FileContent::Stored(stored) };
+        let payload = Payload::new(MessageId::from_bytes([0; 16])).with(FILE, &packet).encode();
+        assert!(bucket_for(payload.len() + 12 * 1024).is_some());
+        assert_eq!(Payload::decode(&payload).unwrap().packet::<FilePacket>(FILE), Some(packet));
+    }
+
+    #[test]
+    fn only_what_was_announced_is_accepted() {
+        let (file, manifest) = stored(StoredKind::File);
+        assert!(file.is_listed_in(&manifest));
+        assert!(!StoredFile { size: 8, ..file.clone() }.is_listed_in(&manifest));
+        assert!(!StoredFile { count: 2, ..file.clone() }.is_listed_in(&manifest));
+        let empty = Manifest::new(Vec::new(), Vec::new()).unwrap();
+        assert!(!file.is_listed_in(&empty));
+        assert!(!StoredFile { size: 0, count: 0, ..file }.is_listed_in(&empty));
+        let (folder, manifest) = stored(StoredKind::Folder);
+        assert!(folder.is_listed_in(&manifest));
+        assert!(StoredFile { size: 0, count: 0, ..folder }.is_listed_in(&empty));
     }
 }

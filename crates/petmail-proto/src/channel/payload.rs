@@ -15,6 +15,8 @@ pub const MAX_TEXT_BYTES: usize = 65_536;
 pub const BASIC: &str = "basic";
 /// A file.
 pub const FILE: &str = "file";
+/// Says that the file of a message was fetched.
+pub const FETCHED: &str = "fetched";
 /// The message that a text answers.
 pub const REPLY: &str = "reply";
 /// The sender's introduction, carried until the contact is confirmed.

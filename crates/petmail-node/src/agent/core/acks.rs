@@ -24,7 +24,7 @@ use crate::{
     agent::{
         error::CommandError,
         records::{Message, MessageKey, Owed, Progress, Stage, Way},
-        view,
+        view::{self, file::packet},
     },
     api::types::Event,
     config::Privacy,
@@ -353,6 +353,7 @@ impl Core {
         let id = self.next_message_id();
         let message = Message { id, when: now, state: Stage::Received, mid };
         log_message(step, key, &message, &packets)?;
+        self.fetch_by_itself(step, key, &message, packet(&packets))?;
         let view = view::message(self.peer(key.cid)?, key, &message, packets, now);
         step.events.push(Event::Message(view));
         Ok(())

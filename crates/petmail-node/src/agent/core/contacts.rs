@@ -11,7 +11,7 @@ use crate::{
         error::{CommandError, Fault},
         records::{
             BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, FILES, HEARD, KEYS, MESSAGE_IDS, MESSAGES, OFFERS,
-            OUTBOX, PICTURES, PROFILES, PROGRESS, Progress, Trust,
+            OUTBOX, PICTURES, PROFILES, PROGRESS, Progress, Trust, transfers::FETCH_LIMITS,
         },
         view,
     },
@@ -162,7 +162,7 @@ impl Core {
         step.delete(KEYS, cid.to_be_bytes());
         step.delete(PROGRESS, cid.to_be_bytes());
         step.delete(DRAFTS, cid.to_be_bytes());
-        for keyspace in [HEARD, OFFERS, PICTURES, PROFILES] {
+        for keyspace in [FETCH_LIMITS, HEARD, OFFERS, PICTURES, PROFILES] {
             step.delete(keyspace, cid.to_be_bytes());
         }
         step.events.push(Event::ContactRemoved { cid });

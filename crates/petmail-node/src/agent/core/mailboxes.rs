@@ -446,7 +446,7 @@ impl Core {
             self.note_told(step, cid)?;
         }
         if transports || profile {
-            self.enqueue_own(step, cid, News { transports, profile }, now, rng)?;
+            self.enqueue_own(step, cid, News { transports, profile, ..News::NONE }, now, rng)?;
         }
         Ok(())
     }

@@ -11,9 +11,10 @@ use petmail_proto::{
         ack::{AckPacket, ContentDigest},
         channel_reset::ChannelReset,
         cid::{CidSubkeys, Envelope},
+        file::FetchedPacket,
         key_ring::{Holding, KeyPacket},
         message::MsgC,
-        payload::{ACK, CHANNEL_RESET, INTRODUCTION, KEY, PROFILE, Payload, RECEIPT, TRANSPORTS},
+        payload::{ACK, CHANNEL_RESET, FETCHED, INTRODUCTION, KEY, PROFILE, Payload, RECEIPT, TRANSPORTS},
         profile::ProfilePacket,
         record::Transports,
     },
@@ -71,7 +72,7 @@ const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MAX_QUARANTINE_BYTES: usize = 16 << 20;
 
 /// Packets that the agent acts on and a person does not need to see.
-const OWN_PACKETS: [&str; 7] = [ACK, CHANNEL_RESET, INTRODUCTION, KEY, PROFILE, RECEIPT, TRANSPORTS];
+const OWN_PACKETS: [&str; 8] = [ACK, CHANNEL_RESET, FETCHED, INTRODUCTION, KEY, PROFILE, RECEIPT, TRANSPORTS];
 
 impl Core {
     /// Takes in one message from a mailbox.
@@ -235,6 +236,9 @@ impl Core {
         }
         if let Some(receipt) = payload.packet::<Receipt>(RECEIPT) {
             self.hear_receipt(step, cid, receipt)?;
+        }
+        if let Some(fetched) = payload.packet::<FetchedPacket>(FETCHED) {
+            self.hear_fetched(step, cid, fetched, now)?;
         }
         self.confirm(step, cid, now, rng)?;
         if acks.only {

@@ -5,10 +5,10 @@ use petmail_proto::{
         MessageNumber,
         ack::{ContentDigest, Previous},
         attempt::bucket_for,
-        file::FilePacket,
+        file::{FetchedPacket, FilePacket},
         payload::{
-            ACK, BASIC, CHANNEL_RESET, FILE, INTRODUCTION, KEY, MAX_TEXT_BYTES, PROFILE, Payload, RECEIPT,
-            REPLY, TRANSPORTS,
+            ACK, BASIC, CHANNEL_RESET, FETCHED, FILE, INTRODUCTION, KEY, MAX_TEXT_BYTES, PROFILE, Payload,
+            RECEIPT, REPLY, TRANSPORTS,
         },
     },
     keys::{MessageId, SealSeed, ServerIdentityKey},
@@ -54,11 +54,13 @@ pub(super) struct News {
     pub(super) transports: bool,
     /// What the person tells of themselves.
     pub(super) profile: bool,
+    /// That the file of this message was fetched.
+    pub(super) fetched: Option<MessageId>,
 }
 
 impl News {
-    pub(super) const NONE: Self = Self { transports: false, profile: false };
-    pub(super) const TRANSPORTS: Self = Self { transports: true, profile: false };
+    pub(super) const NONE: Self = Self { transports: false, profile: false, fetched: None };
+    pub(super) const TRANSPORTS: Self = Self { transports: true, ..Self::NONE };
 }
 
 impl Core {
@@ -208,6 +210,9 @@ impl Core {
         }
         if draft.news.profile {
             payload = payload.with(PROFILE, &self.profile_packet());
+        }
+        if let Some(mid) = draft.news.fetched {
+            payload = payload.with(FETCHED, &FetchedPacket { mid });
         }
         Ok(payload.packets)
     }

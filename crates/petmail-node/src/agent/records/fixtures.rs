@@ -380,3 +380,43 @@ fn profiles() {
 fn quarantined() {
     check("quarantined", &Quarantined { received: UnixMillis(1), msg_c: vec![2, 3] });
 }
+
+#[test]
+fn transfers() {
+    use petmail_proto::{channel::file::StoredKind, content::ChunkHash};
+
+    use super::transfers::{Download, Phase, Saved, Share, Source, StoredChunk, StoredPack, Target, Upload};
+    let mid = MessageId::from_bytes([3; 16]);
+    let upload = Upload {
+        id: 1,
+        cid: 2,
+        mid,
+        name: "a.iso".to_owned(),
+        source: Source::Path("/home/a.iso".to_owned()),
+        kind: StoredKind::File,
+        size: 4,
+        count: 5,
+        keep_days: 6,
+        phase: Phase::Active,
+    };
+    check("upload", &upload);
+    let (source, kind, phase) = (Source::Spool, StoredKind::Folder, Phase::Failed("full".to_owned()));
+    check("upload-failed", &Upload { source, kind, phase, ..upload });
+    let share = Share { cid: 1, mid, mailbox: 2, until: UnixMillis(4), fetched: Some(UnixMillis(5)) };
+    check("share", &share);
+    let download = Download {
+        id: 1,
+        cid: 2,
+        mid,
+        target: Target::Folder("/home".to_owned()),
+        mode: 0o600,
+        renaming: Some("/home/a".to_owned()),
+        phase: Phase::Paused,
+        saved: None,
+    };
+    check("download", &download);
+    let saved = Some(Saved { path: "/home/a".to_owned(), picture: Some("image/png".to_owned()) });
+    check("download-saved", &Download { target: Target::Exactly("/home/a".to_owned()), saved, ..download });
+    let chunk = StoredChunk { hash: ChunkHash::from_bytes([7; 32]), offset: 8, length: 9 };
+    check("pack", &StoredPack { bytes: 10, chunks: vec![chunk] });
+}

@@ -1,12 +1,16 @@
 //! What is shown of a file that a message brings.
 
 use imagesize::ImageType;
-use petmail_proto::channel::{file::FilePacket, payload::FILE};
+use petmail_proto::channel::{
+    file::{FileContent, FilePacket, StoredFile, StoredKind},
+    payload::FILE,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::timestamp;
 use crate::{
-    api::types::{FileState, FileView},
+    api::types::{FileKind, FileState, FileView},
     file_name::safe_name,
 };
 
@@ -18,25 +22,57 @@ pub(crate) fn packet(packets: &Map<String, Value>) -> Option<FilePacket> {
     FilePacket::deserialize(packets.get(FILE)?).ok().filter(FilePacket::is_bounded)
 }
 
-/// Takes the content out of a message's packets, and says what the file is.
+/// Takes the content, or what opens it, out of a message's packets, and says what the file is.
 pub(super) fn shown(packets: &mut Map<String, Value>) -> Option<FileView> {
     let packet = packet(packets);
     match packets.get_mut(FILE) {
-        Some(Value::Object(fields)) => drop(fields.remove("inline")),
+        Some(Value::Object(fields)) => fields.retain(|name, _| name == "name"),
         Some(other) => *other = Value::Null,
         None => {}
     }
-    let FilePacket { name, inline } = packet?;
-    Some(FileView {
-        name: safe_name(&name),
-        size: inline.content().len() as u64,
-        state: FileState::Here,
-        picture: picture(inline.content()).map(str::to_owned),
+    let FilePacket { name, content } = packet?;
+    Some(match content {
+        FileContent::Inline(inline) => {
+            let view = stored(&name, StoredKind::File, inline.content().len() as u64, 1, None);
+            let picture = picture(inline.content()).map(str::to_owned);
+            FileView { state: FileState::Here, picture, ..view }
+        }
+        FileContent::Stored(StoredFile { kind, size, count, until, .. }) => {
+            stored(&name, kind, size, count, Some(timestamp(until)))
+        }
     })
 }
 
+/// Shows a file or folder that a storage server keeps, as it is before anything is done about it.
+pub(crate) fn stored(
+    name: &str,
+    kind: StoredKind,
+    size: u64,
+    count: u32,
+    until: Option<jiff::Timestamp>,
+) -> FileView {
+    let kind = match kind {
+        StoredKind::File => FileKind::File,
+        StoredKind::Folder => FileKind::Folder,
+    };
+    FileView {
+        name: safe_name(name),
+        size,
+        state: FileState::Offered,
+        picture: None,
+        kind,
+        count,
+        until,
+        done: None,
+        rate: None,
+        seconds_left: None,
+        reason: None,
+        path: None,
+    }
+}
+
 /// The media type of a picture that can be shown, by what is in it; its pixels are not decoded.
-fn picture(content: &[u8]) -> Option<&'static str> {
+pub(crate) fn picture(content: &[u8]) -> Option<&'static str> {
     let media_type = match imagesize::image_type(content).ok()? {
         ImageType::Png => "image/png",
         ImageType::Jpeg => "image/jpeg",
@@ -65,9 +101,9 @@ mod tests {
     }
 
     fn packets(name: &str, content: &[u8]) -> Map<String, Value> {
-        let inline = InlineFile::new(content.to_vec()).unwrap();
+        let content = FileContent::Inline(InlineFile::new(content.to_vec()).unwrap());
         Payload::new(MessageId::from_bytes([0; 16]))
-            .with(FILE, &FilePacket { name: name.to_owned(), inline })
+            .with(FILE, &FilePacket { name: name.to_owned(), content })
             .packets
     }
 
@@ -101,6 +137,7 @@ mod tests {
             json!([1]),
             json!({"name": "a"}),
             json!({"name": "", "inline": "AAAA"}),
+            json!({"name": "a", "stored": {"size": 1, "reference": "AAAA"}}),
             json!({"inline": "A"}),
         ] {
             let mut packets = Map::from_iter([(FILE.to_owned(), nonsense)]);

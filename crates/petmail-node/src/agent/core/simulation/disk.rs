@@ -14,6 +14,7 @@ use crate::{
             AGENT, BODIES, CONTACTS, HEARD, INVITATIONS, KEYS, MAILBOXES, MESSAGE_IDS, MESSAGES, MIDS,
             Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS, QUARANTINE, RESTORED_KEY,
             SETTINGS_KEY, Way,
+            transfers::{DOWNLOADS, FETCH_LIMITS, SHARES, UPLOADS},
         },
         stored::{Rows, Table},
     },
@@ -27,6 +28,7 @@ pub(super) fn profile(name: &str) -> Profile {
         privacy: Privacy::Normal,
         read_receipts: true,
         copies_everywhere: name == "bob",
+        download_folder: "/downloads".to_owned(),
     }
 }
 
@@ -86,6 +88,10 @@ impl Disk {
             heard: self.scan(HEARD, &[]),
             profiles: self.scan(PROFILES, &[]),
             offers: self.scan(OFFERS, &[]),
+            uploads: self.scan(UPLOADS, &[]),
+            shares: self.scan(SHARES, &[]),
+            downloads: self.scan(DOWNLOADS, &[]),
+            fetch_limits: self.scan(FETCH_LIMITS, &[]),
             own_profile: self.get(AGENT, PROFILE_KEY).cloned(),
             last_message_id: self.scan(MESSAGE_IDS, &[]).pop().map(|(key, _)| key),
         };

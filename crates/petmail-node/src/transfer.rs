@@ -1,0 +1,64 @@
+//! Files on their way to and from storage servers: reading and sealing what is sent, fetching and opening what came.
+//!
+//! Knows nothing of who may send what to whom: [`crate::agent`] decides that, keeps the records, and is told how things go.
+//! Specification: `docs/protocol/content.md`, `docs/protocol/storage.md`.
+
+mod depot;
+mod download;
+mod pack_table;
+mod part;
+mod plan;
+pub(crate) mod source;
+pub(crate) mod spool;
+mod upload;
+
+use std::time::Duration;
+
+use petmail_proto::outbox::backoff;
+use rand_core::OsRng;
+
+pub(crate) use self::{
+    depot::Depot,
+    download::{discard_download, fetch},
+    part::part_path,
+    upload::store,
+};
+use crate::{agent::Agent, network::storage::StorageError};
+
+/// The longest pause between attempts: people watch.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a transfer cannot go on until a person has done something: what is wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Stopped(pub(crate) String);
+
+impl Stopped {
+    fn because(reason: impl std::fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+/// Waits for what waiting may mend, a while longer each time. What is wrong meanwhile is shown.
+struct Patience<'a> {
+    agent: &'a Agent,
+    id: u64,
+    failures: u32,
+}
+
+impl<'a> Patience<'a> {
+    fn of(agent: &'a Agent, id: u64) -> Self {
+        Self { agent, id, failures: 0 }
+    }
+
+    /// Waits, or returns the error if that would not help.
+    async fn wait(&mut self, error: StorageError) -> Result<(), StorageError> {
+        let StorageError::Unavailable { reason, retry_after } = error else { return Err(error) };
+        tracing::debug!(id = self.id, reason, "a transfer has to wait");
+        self.agent.transfer_waits(self.id, reason);
+        let pause = backoff(self.failures, &mut OsRng).min(MAX_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        tokio::time::sleep(retry_after.map_or(pause, |asked| asked.max(pause))).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! Fetching a file or folder: each pack once, several at a time, each checked before anything of it is written.
+//!
+//! What an interrupted run has written is found by reading it again: nothing is believed but content of the right hash.
+
+use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use petmail_proto::{
+    channel::file::{StoredFile, StoredKind},
+    content::{Manifest, Pack, PackId, StoragePlace},
+};
+use tokio::task::spawn_blocking;
+
+use super::{
+    Patience, Stopped,
+    part::{Part, WriteError, discard},
+    part_path,
+    plan::{Plan, PlannedPack},
+};
+use crate::{
+    agent::{
+        Agent,
+        records::transfers::{Download, Saved},
+        view::file::picture,
+    },
+    network::storage::StorageError,
+};
+
+/// How many packs are fetched at a time.
+const FETCHING_AT_ONCE: usize = 3;
+
+/// How much of a file tells what kind of picture it is, in bytes.
+const PICTURE_HEAD_BYTES: u64 = 256 * 1024;
+
+/// The largest picture that is shown, in bytes.
+pub(crate) const MAX_PICTURE_BYTES: u64 = 20 << 20;
+
+/// Fetches what a message refers to, and puts it in its place.
+pub(crate) async fn fetch(agent: Agent, download: Download) -> Result<(), Stopped> {
+    let (name, stored) = agent.stored_file(download.id).await.map_err(Stopped::because)?;
+    let path = match renamed_before(&download) {
+        Some(path) => path,
+        None => fetch_to_place(&agent, &download, &name, &stored).await?,
+    };
+    let is_picture = stored.kind == StoredKind::File && stored.size <= MAX_PICTURE_BYTES;
+    let (looked_at, shown) = (path.clone(), path.clone());
+    let picture =
+        if is_picture { spawn_blocking(move || look_at(looked_at)).await.ok().flatten() } else { None };
+    let saved = Saved { path: shown.to_string_lossy().into_owned(), picture };
+    agent.finish_download(download.id, saved).await.map_err(Stopped::because)
+}
+
+/// Removes what there is of a download that was given up.
+pub(crate) async fn discard_download(download: Download) {
+    let path = part_path(&download);
+    match spawn_blocking(move || discard(&download)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(path = %path.display(), %error, "a part of a file stays"),
+        Err(error) => tracing::error!(%error, "a part of a file stays"),
+    }
+}
+
+/// Finds a file that was renamed just before the node was stopped.
+fn renamed_before(download: &Download) -> Option<PathBuf> {
+    let path = PathBuf::from(download.renaming.as_ref()?);
+    let exists = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
+    (!exists(&part_path(download)) && exists(&path)).then_some(path)
+}
+
+async fn fetch_to_place(
+    agent: &Agent,
+    download: &Download,
+    name: &str,
+    stored: &StoredFile,
+) -> Result<PathBuf, Stopped> {
+    agent.transfer_begins(download.id, stored.size);
+    let places = stored.reference.places.clone();
+    let reader = Reader { agent: agent.clone(), id: download.id, cid: download.cid, places };
+    let manifest = read_manifest(&reader, stored).await?;
+    let (opened, kind) = (download.clone(), stored.kind);
+    let opening = spawn_blocking(move || {
+        let plan = Plan::of(kind, &manifest);
+        Part::open(&opened, &plan).map(|(part, needed)| (plan, part, needed))
+    });
+    let (plan, part, needed) = opening.await.map_err(Stopped::because)??;
+    let part = Arc::new(part);
+    let (wanted, there): (Vec<_>, Vec<_>) =
+        plan.packs.iter().cloned().zip(needed).partition(|(_, is_needed)| *is_needed);
+    agent.transfer_advances(download.id, there.iter().map(|(pack, _)| pack.content_bytes()).sum());
+    let fetched = stream::iter(wanted).map(|(planned, _)| {
+        let (reader, part) = (reader.clone(), Arc::clone(&part));
+        // A task of its own: several cores take part.
+        let task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(fetch_pack(reader, part, planned)));
+        async move { task.await.map_err(Stopped::because)? }
+    });
+    fetched.buffer_unordered(FETCHING_AT_ONCE).try_collect::<()>().await?;
+    let completed = Arc::clone(&part);
+    let completing = spawn_blocking(move || completed.complete(&plan));
+    completing.await.map_err(Stopped::because)?.map_err(|error| disk_trouble(&error))?;
+    for number in 1.. {
+        let path = part.candidate(&download.target, name, number)?;
+        // Stopped in between, the node finds it under this name.
+        let text = path.to_string_lossy().into_owned();
+        agent.note_renaming(download.id, &text).await.map_err(Stopped::because)?;
+        if part.rename(&path)? {
+            return Ok(path);
+        }
+    }
+    unreachable!("there is an end to candidates")
+}
+
+async fn fetch_pack(reader: Reader, part: Arc<Part>, planned: PlannedPack) -> Result<(), Stopped> {
+    let pack = reader.read(planned.pack.id).await?;
+    let bytes = planned.content_bytes();
+    let written = spawn_blocking(move || part.write(&planned, &pack)).await.map_err(Stopped::because)?;
+    written.map_err(|error| match error {
+        WriteError::Damaged => Stopped::because(DAMAGED),
+        WriteError::Disk(error) => disk_trouble(&error),
+    })?;
+    reader.agent.transfer_advances(reader.id, bytes);
+    Ok(())
+}
+
+/// Reads packs from where the sender has stored them.
+#[derive(Clone, Debug)]
+struct Reader {
+    agent: Agent,
+    id: u64,
+    cid: u32,
+    places: Vec<StoragePlace>,
+}
+
+impl Reader {
+    /// Reads a pack from the first place that has it, however long they are away.
+    async fn read(&self, id: PackId) -> Result<Pack, Stopped> {
+        let mut patience = Patience::of(&self.agent, self.id);
+        loop {
+            let error = match self.read_once(&id).await {
+                Ok(pack) => return Ok(pack),
+                Err(error) => error,
+            };
+            patience.wait(error).await.map_err(|error| match error {
+                StorageError::Gone | StorageError::NoStorage => Stopped::because(GONE),
+                StorageError::Damaged => Stopped::because(DAMAGED),
+                other => Stopped::because(other),
+            })?;
+        }
+    }
+
+    async fn read_once(&self, id: &PackId) -> Result<Pack, StorageError> {
+        let mut worst = StorageError::Gone;
+        for place in &self.places {
+            let bytes = match self.agent.network().read_pack(self.cid, place, id).await {
+                Ok(bytes) => bytes,
+                // Who is away may still have it.
+                Err(error @ StorageError::Unavailable { .. }) => {
+                    worst = error;
+                    continue;
+                }
+                Err(StorageError::Damaged) if worst == StorageError::Gone => {
+                    worst = StorageError::Damaged;
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            let id = *id;
+            let checked = spawn_blocking(move || Pack::check(id, bytes.into())).await;
+            match checked {
+                Ok(Ok(pack)) => return Ok(pack),
+                _ if worst == StorageError::Gone => worst = StorageError::Damaged,
+                _ => {}
+            }
+        }
+        Err(worst)
+    }
+}
+
+/// Reads the list of files, and checks that it is the one that was announced.
+async fn read_manifest(reader: &Reader, stored: &StoredFile) -> Result<Manifest, Stopped> {
+    let mut packs: BTreeMap<PackId, Pack> = BTreeMap::new();
+    let mut chunks = Vec::new();
+    for chunk in &stored.reference.manifest {
+        if !packs.contains_key(&chunk.pack) {
+            // They are in order: those before are not needed again.
+            packs.clear();
+            packs.insert(chunk.pack, reader.read(chunk.pack).await?);
+        }
+        let opened = packs.get(&chunk.pack).map(|pack| chunk.open(pack));
+        chunks.push(opened.and_then(Result::ok).ok_or_else(|| Stopped::because(DAMAGED))?);
+    }
+    let manifest = stored.reference.read_manifest(&chunks).map_err(Stopped::because)?;
+    if stored.is_listed_in(&manifest) {
+        return Ok(manifest);
+    }
+    Err(Stopped::because(
+        "what is stored is not what the message has announced: nothing was saved; ask the sender",
+    ))
+}
+
+fn look_at(path: PathBuf) -> Option<String> {
+    let mut head = Vec::new();
+    File::open(path).ok()?.take(PICTURE_HEAD_BYTES).read_to_end(&mut head).ok()?;
+    picture(&head).map(str::to_owned)
+}
+
+const GONE: &str = "the file is not on its storage server any more: its sender has taken it back, or its time is over; ask them to send it again";
+
+const DAMAGED: &str = "the storage server returned something else than was stored there: nothing of that was saved; retry, or ask \
+     the sender to send it again";
+
+fn disk_trouble(error: &std::io::Error) -> Stopped {
+    let hint = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "make room on the disk, then retry"
+        }
+        std::io::ErrorKind::NotFound => "what had come was taken away; retry begins anew",
+        _ => "mend that, then retry",
+    };
+    Stopped(format!("cannot write the file: {error}; {hint}"))
+}
