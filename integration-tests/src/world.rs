@@ -1,6 +1,7 @@
 //! What most tests begin with: a rendezvous server, a mailbox server, and nodes that know each other or do not yet.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -109,6 +110,22 @@ impl World {
     #[must_use]
     pub fn node(&self, name: &str, start: Start) -> Node {
         let node = self.node_without_mailbox(name, start);
+        node.accept_mailbox(&self.mailbox.offer());
+        node
+    }
+
+    /// Makes and starts a node with a mailbox, which saves fetched files in `folder` unless told otherwise.
+    ///
+    /// # Panics
+    /// If any of it fails.
+    #[must_use]
+    pub fn node_saving_into(&self, name: &str, folder: &Path) -> Node {
+        let mut node = self.new_node(name);
+        let config = self.path(name).join("config.toml");
+        let text = fs::read_to_string(&config).expect("a new node has a configuration");
+        let chosen = format!("download_folder = {:?}\n{text}", folder.display().to_string());
+        fs::write(&config, chosen).expect("there is room");
+        node.start();
         node.accept_mailbox(&self.mailbox.offer());
         node
     }

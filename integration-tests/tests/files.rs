@@ -170,18 +170,13 @@ fn what_cannot_be_sent_is_refused_and_leaves_nothing() {
     let world = World::new();
     let (alice, bob) = world.two_who_met(Start::Background);
     let dir = folder(&world, "hers");
-    let large = write(&dir, "large", &vec![0; LARGEST + 1]);
     let secret = write(&dir, "unreadable", b"x");
     let pipe = dir.join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    for (path, problem) in [
-        (large.to_str().unwrap(), "180 KiB"),
-        (dir.to_str().unwrap(), "no file"),
-        (pipe.to_str().unwrap(), "no file"),
-        ("/no/such/file", "cannot read"),
-        ("/dev/zero", "no file"),
-    ] {
+    for (path, problem) in
+        [(pipe.to_str().unwrap(), "no file"), ("/no/such/file", "cannot read"), ("/dev/zero", "no file")]
+    {
         let refusal = alice.run(&["send-file", "1", path]).refusal();
         assert!(refusal.contains(problem), "{path}: {refusal}");
     }
@@ -194,7 +189,7 @@ fn what_cannot_be_sent_is_refused_and_leaves_nothing() {
         (json!({"cid": 1, "name": "", "content": ""}), "0 bytes"),
         (json!({"cid": 1, "name": "x".repeat(256), "content": ""}), "256 bytes"),
         (json!({"cid": 1, "name": "a", "content": "%"}), "base64"),
-        (json!({"cid": 1, "name": "a", "content": BASE64.encode(&vec![0; LARGEST + 1])}), "180 KiB"),
+        (json!({"cid": 1, "name": "a", "content": BASE64.encode(&vec![0; LARGEST + 1])}), "184320 bytes"),
     ] {
         let refused = alice.api().call("send-file", &arguments).unwrap_err();
         assert!(refused["problem"].as_str().unwrap().contains(problem), "{refused}");

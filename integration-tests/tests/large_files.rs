@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use petmail_integration_tests::node::Node;
 use petmail_integration_tests::wait::eventually;
-use petmail_integration_tests::world::{Start, World};
+use petmail_integration_tests::world::{Start, World, meet};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};
@@ -23,12 +23,6 @@ fn folder(world: &World, name: &str) -> PathBuf {
     let path = world.path(name);
     fs::create_dir(&path).unwrap();
     path
-}
-
-fn two_with_storage(world: &World, start: Start) -> (Node, Node) {
-    let nodes = world.two_who_met(start);
-    world.mailbox.give_storage("200MB");
-    nodes
 }
 
 /// Returns the file of this number, once it is in this state.
@@ -90,7 +84,7 @@ fn stored_bytes(node: &Node) -> u64 {
 #[test]
 fn a_large_file_arrives_whole_and_both_sides_see_it() {
     let world = World::new();
-    let (alice, bob) = two_with_storage(&world, Start::Background);
+    let (alice, bob) = world.two_who_met(Start::Background);
     let (hers, his) = (folder(&world, "hers"), folder(&world, "his"));
     let content = noise(20_000_000, 1);
     let path = hers.join("film.mkv");
@@ -127,7 +121,7 @@ fn a_large_file_arrives_whole_and_both_sides_see_it() {
 #[test]
 fn a_folder_arrives_with_everything_in_it() {
     let world = World::new();
-    let (alice, bob) = two_with_storage(&world, Start::Background);
+    let (alice, bob) = world.two_who_met(Start::Background);
     let (hers, his) = (folder(&world, "hers"), folder(&world, "his"));
     let sent = hers.join("holiday");
     fs::create_dir_all(sent.join("deep/er")).unwrap();
@@ -153,7 +147,7 @@ fn a_folder_arrives_with_everything_in_it() {
 #[test]
 fn what_is_stored_is_not_sent_again_and_revoking_takes_it_away() {
     let world = World::new();
-    let (alice, bob) = two_with_storage(&world, Start::Background);
+    let (alice, bob) = world.two_who_met(Start::Background);
     let (hers, his) = (folder(&world, "hers"), folder(&world, "his"));
     let (path, mut content) = (hers.join("disk.img"), noise(24 << 20, 2));
     fs::write(&path, &content).unwrap();
@@ -189,7 +183,8 @@ fn what_goes_wrong_is_said_on_the_right_side_and_can_go_on() {
     let path = hers.join("a.bin");
     fs::write(&path, &content).unwrap();
     let text = path.to_str().unwrap();
-    // Nobody has given her storage; then too little.
+    // She has no storage; then too little.
+    world.mailbox.give_storage("0B");
     assert!(alice.run(&["send-file", "1", text]).refusal().contains("no storage"));
     world.mailbox.give_storage("3MB");
     let refused = alice.run(&["send-file", "1", text, "--wait", "sent"]);
@@ -248,15 +243,8 @@ fn files_of_trusted_contacts_come_by_themselves() {
     let world = World::new();
     let downloads = folder(&world, "downloads");
     let alice = world.node("Alice", Start::Background);
-    let mut bob = world.new_node("Bob");
-    let config = world.path("Bob").join("config.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    let chosen = format!("download_folder = {:?}\n{text}", downloads.to_str().unwrap());
-    fs::write(&config, chosen).unwrap();
-    bob.start();
-    bob.accept_mailbox(&world.mailbox.offer());
-    petmail_integration_tests::world::meet(&alice, &bob);
-    world.mailbox.give_storage("200MB");
+    let bob = world.node_saving_into("Bob", &downloads);
+    meet(&alice, &bob);
     assert!(bob.run(&["contact", "fetch-limit", "1", "2MB"]).succeeded());
     let hers = folder(&world, "hers");
     let (small, large) = (noise(1_000_000, 5), noise(3_000_000, 6));

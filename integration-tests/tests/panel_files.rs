@@ -5,7 +5,7 @@ use std::fs;
 use data_encoding::BASE64;
 use petmail_integration_tests::browser::{Browser, id};
 use petmail_integration_tests::wait::eventually;
-use petmail_integration_tests::world::{Start, World};
+use petmail_integration_tests::world::{Start, World, meet};
 use serde_json::json;
 
 /// A red pixel.
@@ -35,20 +35,7 @@ fn files_are_dropped_pasted_and_chosen_and_saved_on_the_other_side() {
     };
     give("drop", &id("conversation"), "notes.txt", &BASE64.encode(b"some notes"), "text/plain");
     give("paste", &id("composer"), "image.png", PNG, "image/png");
-    let path = world.path("large.bin");
-    fs::write(&path, vec![7; 200_000]).expect("there is room");
-    browser.choose_file("choose-files", &path);
-    browser.see_where(&format!("{}.bad", id("to-send")), |text| {
-        text.contains("large.bin") && text.contains("Too large")
-    });
     browser.is_accessible();
-    // Nothing is sent before the person has seen to what cannot be.
-    assert_eq!(
-        browser.script("return document.querySelector('[data-testid=send]').disabled", &[]),
-        json!(true)
-    );
-    browser.script("document.querySelector('[data-testid=to-send].bad button').click()", &[]);
-    browser.see_no(&format!("{}.bad", id("to-send")));
     browser.fill("composer", "with two files");
     browser.click("send");
     browser.see_no(&id("to-send"));
@@ -73,6 +60,63 @@ fn files_are_dropped_pasted_and_chosen_and_saved_on_the_other_side() {
     eventually("the file is saved", || {
         fs::read(folder.join("notes.txt")).is_ok_and(|content| content == b"some notes").then_some(())
     });
+}
+
+#[test]
+fn a_large_file_is_dropped_fetched_paused_and_saved() {
+    let mut world = World::new();
+    let downloads = world.path("downloads");
+    fs::create_dir(&downloads).expect("a folder can be made");
+    let alice = world.node("Alice", Start::Background);
+    let bob = world.node_saving_into("Bob", &downloads);
+    meet(&alice, &bob);
+    let (browser, his) = (Browser::at(&alice), Browser::at(&bob));
+    let content: Vec<u8> =
+        (0..3_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let path = world.path("film.mkv");
+    fs::write(&path, &content).expect("there is room");
+
+    // On its way, while its server is away.
+    browser.page("#/rooms/1");
+    browser.see("composer");
+    world.mailbox.kill();
+    browser.choose_file("choose-files", &path);
+    browser.see("to-send");
+    browser.click("send");
+    browser.see_no(&id("to-send"));
+    browser.see_where(&id("upload"), |text| text.contains("film.mkv") && text.contains("cannot reach"));
+    browser.is_accessible();
+    browser.click("pause-file");
+    browser.see_where(&format!("{}[data-state=paused]", id("moving")), |text| text.contains("paused"));
+    browser.click("resume-file");
+    world.mailbox.restart();
+    browser.see_no(&id("upload"));
+    browser.see_where(&id("file"), |text| text.contains("film.mkv") && text.contains("not fetched yet"));
+    browser.is_accessible();
+
+    his.page("#/rooms/1");
+    his.see_where(&id("file"), |text| text.contains("film.mkv") && text.contains("3 MB"));
+    his.is_accessible();
+    world.mailbox.kill();
+    his.click("fetch-file");
+    his.see_where(&format!("{}[data-state=fetching]", id("moving")), |text| text.contains("cannot reach"));
+    his.is_accessible();
+    his.click("pause-file");
+    his.see("resume-file");
+    world.mailbox.restart();
+    his.click("resume-file");
+    his.see_where(&id("saved"), |text| text.contains("film.mkv"));
+    assert!(fs::read(downloads.join("film.mkv")).expect("it is saved") == content);
+    browser.see_where(&id("file-state"), |text| text.contains("fetched") && !text.contains("not"));
+    browser.click("revoke-file");
+    browser.see_where(&id("file-state"), |text| text.contains("no longer"));
+
+    his.page("#/people/1");
+    his.see_where(&id("contact-page"), |text| text.contains("Files from them"));
+    his.is_accessible();
+    browser.page("#/mailboxes");
+    browser.see_where(&id("storage"), |text| text.contains("1 GB"));
+    browser.is_accessible();
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub const MAX_OFFERS: u32 = 500;
 /// The longest notice to an owner, in bytes.
 pub const MAX_NOTICE_BYTES: usize = 500;
 
+/// How much an offer lets its taker store unless it is said, on a server that keeps files: enough for a film, and for a
+/// hundred people on a small disk, since few will use it all.
+const DEFAULT_STORAGE: ByteSize = ByteSize(1_000_000_000);
+
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What offers are asked for.
@@ -252,8 +256,9 @@ impl<Q: QueueStore> Admin<Q> {
     /// # Errors
     /// [`AdminError`].
     pub async fn mint_offers(&self, request: &OfferRequest, now: UnixMillis) -> Result<Offers, AdminError> {
-        let terms = terms(request, now)?;
         self.check_storage(request.storage_quota)?;
+        let usual = if self.identity.get().is_storage() { DEFAULT_STORAGE } else { ByteSize(0) };
+        let terms = terms(request, request.storage_quota.unwrap_or(usual), now)?;
         let tokens: Vec<_> = (0..request.count).map(|_| RedeemToken::generate(&mut OsRng)).collect();
         let hashes: Vec<_> = tokens.iter().map(RedeemToken::hash).collect();
         self.queue.add_offers(&hashes, terms).await?;
@@ -343,7 +348,7 @@ impl<Q: QueueStore> Admin<Q> {
     }
 }
 
-fn terms(request: &OfferRequest, now: UnixMillis) -> Result<OfferTerms, AdminError> {
+fn terms(request: &OfferRequest, storage: ByteSize, now: UnixMillis) -> Result<OfferTerms, AdminError> {
     if !(1..=MAX_OFFERS).contains(&request.count) {
         return Err(AdminError::OutOfBounds("the number of offers is between 1 and 500"));
     }
@@ -362,7 +367,7 @@ fn terms(request: &OfferRequest, now: UnixMillis) -> Result<OfferTerms, AdminErr
         expires: now.plus(DAY.saturating_mul(request.expires_days)),
         provider_total: request.provider_total.map(|total| total.0),
         given_by: None,
-        storage_bytes: request.storage_quota.map_or(0, |quota| quota.0),
+        storage_bytes: storage.0,
     })
 }
 

@@ -253,7 +253,7 @@ struct OfferArgs {
     /// How much the mailbox may hold
     #[arg(long, value_name = "SIZE", default_value_t = OfferRequest::default().mailbox_quota)]
     mailbox_quota: ByteSize,
-    /// How much may be stored beside the mailbox, in encrypted files and folders [default: nothing]
+    /// How much may be stored beside the mailbox, in encrypted files and folders; 0B for nothing [default: 1 GB if the server keeps files]
     #[arg(long, value_name = "SIZE")]
     storage_quota: Option<ByteSize>,
     /// How many days messages are kept

@@ -33,8 +33,30 @@ export interface Message extends Reason {
 export interface FileView {
   name: string;
   size: number;
-  state: "here";
+  state: "here" | "uploading" | "stored" | "fetched" | "offered" | "fetching" | "paused" | "failed" | "saved" | "gone";
+  kind: "file" | "folder";
+  count: number;
+  until: string | null;
+  done: number | null;
+  rate: number | null;
+  seconds_left: number | null;
+  reason: string | null;
+  path: string | null;
   picture: string | null;
+}
+
+export interface FileRow extends FileView {
+  id: number;
+  cid: number;
+  direction: Direction;
+}
+
+export interface Storage {
+  mailbox: number;
+  url: string;
+  quota_bytes: number;
+  used_bytes: number;
+  reason: string | null;
 }
 
 export interface Room {
@@ -51,6 +73,7 @@ export interface Contact extends Reason {
   petname: string;
   display_name: string;
   picture: string | null;
+  fetch_limit_bytes: number;
   offered_mailbox: string | null;
   state: ContactState;
   can_send: boolean;

@@ -139,8 +139,20 @@ async fn without_a_right_nothing_is_stored() {
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{bad}");
     }
 
-    // An account without a storage quota, and a suspended one.
+    // What an account may store by itself, one without a storage quota, and a suspended one.
     let none = server.redeemed().await;
+    assert_eq!(grant(&none).await.quota_bytes, 1_000_000_000);
+    let nothing = ChangeRequest {
+        account: none.record.account,
+        mailbox_quota: None,
+        storage_quota: Some(ByteSize(0)),
+        retention_days: None,
+        state: None,
+        notice: None,
+        provider_total: None,
+        clear_notices: false,
+    };
+    server.services.admin().change(&nothing).await.unwrap();
     let granted = grant(&none).await;
     assert_eq!(granted.quota_bytes, 0);
     let refused = put(&base, &small, &granted.ticket).send().await.unwrap();
@@ -148,13 +160,9 @@ async fn without_a_right_nothing_is_stored() {
     assert_eq!(put(&base, &small, &ticket).send().await.unwrap().status(), StatusCode::CREATED);
     let change = |state| ChangeRequest {
         account: owner.record.account,
-        mailbox_quota: None,
         storage_quota: None,
-        retention_days: None,
         state: Some(state),
-        notice: None,
-        provider_total: None,
-        clear_notices: false,
+        ..nothing.clone()
     };
     server.services.admin().change(&change(AccountState::Suspended)).await.unwrap();
     let refused = put(&base, &pack(3, 1_000), &ticket).send().await.unwrap();

@@ -78,11 +78,12 @@ export async function download(command, body) {
 
 /**
  * Sends a file.
- * @param {string} command @param {Blob} file
+ * @param {string} command @param {Blob} file @param {object} [about] what it is, if the command wants to know
  * @returns {Promise<any>}
  */
-export async function upload(command, file) {
-  return (await request(`/api/v1/${command}`, file, "application/octet-stream", token())).json();
+export async function upload(command, file, about) {
+  const headers = about && { "Petmail-File": encodeURIComponent(JSON.stringify(about)) };
+  return (await request(`/api/v1/${command}`, file, "application/octet-stream", token(), { headers })).json();
 }
 
 /**
@@ -104,7 +105,7 @@ async function post(path, body, bearer) {
 /** @param {string} path @param {BodyInit} body @param {string} type @param {string|null} bearer @param {RequestInit} [how] */
 async function request(path, body, type, bearer, how = {}) {
   /** @type {Record<string, string>} */
-  const headers = { "Content-Type": type };
+  const headers = { "Content-Type": type, .../** @type {Record<string, string>|undefined} */ (how.headers) };
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
   let response;
   try {

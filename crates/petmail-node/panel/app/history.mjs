@@ -78,6 +78,16 @@ export function withMessage(history, message) {
 }
 
 /**
+ * Takes in how far the file of a message is.
+ * @param {History} history @param {import("../types").FileRow} row @returns {History}
+ */
+export function withFile(history, row) {
+  const index = history.messages.findIndex((other) => other.id === row.id);
+  if (index < 0) return history;
+  return { ...history, messages: history.messages.with(index, { ...history.messages[index], file: row }) };
+}
+
+/**
  * Takes in that everything up to a number was read.
  * @param {History} history @param {{direction: string, epoch: number, seqnum: number}} read @returns {History}
  */

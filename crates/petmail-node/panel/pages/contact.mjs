@@ -5,7 +5,7 @@ import { go, link } from "../app/router.mjs";
 import { listContacts } from "../app/store.mjs";
 import { reasonOf, t } from "../app/strings.mjs";
 import { safeName } from "../app/text.mjs";
-import { Avatar, Confirm, Field, Name, Page, Trouble, fromNow, fullTime, timeIn, useCommand } from "../ui/base.mjs";
+import { Avatar, Confirm, Field, Name, Page, Trouble, fromNow, fullTime, size, timeIn, useCommand } from "../ui/base.mjs";
 import { html, useState } from "../ui/view.mjs";
 
 /** @typedef {import("../types").Contact} Contact */
@@ -38,6 +38,7 @@ export function ContactPage({ contact }) {
         ? html`<ul>${contact.transports.map((one) => html`<li><bdi>${one.url}</bdi> <span class="hint">${t("keepsDays", { count: one.retention_days })}</span></li>`)}</ul>`
         : html`<p>${t(contact.can_send ? "reachable" : "notReachable")}</p>`}
     </section>
+    <${FetchLimit} contact=${contact} />
     <section aria-labelledby="careful"><h2 id="careful">${t("careful")}</h2>
       <div class="row wrap">
         ${state === "blocked"
@@ -66,6 +67,21 @@ function Petname({ contact }) {
     <button type="submit" disabled=${!isChanged || command.busy}>${t("save")}</button>
     <${Trouble} problem=${command.problem} />
   </form>`;
+}
+
+/** Up to which sizes files can be fetched by themselves, in bytes. */
+const LIMITS = [0, 1_000_000, 20_000_000, 200_000_000, 2_000_000_000];
+
+/** @param {{contact: Contact}} props */
+function FetchLimit({ contact }) {
+  const { cid, fetch_limit_bytes: limit } = contact;
+  const command = useCommand();
+  const choose = (/** @type {number} */ bytes) => command.run(() => call("contact/fetch-limit", { cid, bytes }).then(listContacts));
+  const choices = LIMITS.includes(limit) ? LIMITS : [...LIMITS, limit];
+  return html`<section class="field"><label for="fetch-limit">${t("fetchLimit")}</label>
+    <select id="fetch-limit" data-testid="fetch-limit" disabled=${command.busy} value=${limit} onChange=${(/** @type {any} */ event) => choose(Number(event.target.value))}>
+      ${choices.map((bytes) => html`<option key=${bytes} value=${bytes}>${bytes ? t("upTo", { size: size(bytes) }) : t("onlyWhenAsked")}</option>`)}</select>
+    <p class="hint">${t("fetchLimitHint")}</p><${Trouble} problem=${command.problem} /></section>`;
 }
 
 /** @param {{contact: Contact}} props */

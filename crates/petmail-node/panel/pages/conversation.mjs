@@ -2,7 +2,7 @@
 
 import { call } from "../app/api.mjs";
 import { connection } from "../app/events.mjs";
-import { blocks, readAgain, readHistory, readNewer, readOlder, withMessage, withNewer, withOlder, withRead } from "../app/history.mjs";
+import { blocks, readAgain, readHistory, readNewer, readOlder, withFile, withMessage, withNewer, withOlder, withRead } from "../app/history.mjs";
 import { go, link } from "../app/router.mjs";
 import { contacts, listen, report, rooms } from "../app/store.mjs";
 import { reasonOf, said, t } from "../app/strings.mjs";
@@ -11,6 +11,7 @@ import { Avatar, Name, clock, day, fullTime, isSameDay } from "../ui/base.mjs";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../ui/view.mjs";
 import { Composer } from "./composer.mjs";
 import { FileCard, chosen } from "./files.mjs";
+import { Uploads } from "./transfers.mjs";
 
 /** @typedef {import("../types").Message} Message */
 /** @typedef {import("../app/history.mjs").History} History */
@@ -47,6 +48,7 @@ export default function Conversation({ cid, at }) {
       if (event.event === "lagged") void read();
       else if (event.cid !== cid) return;
       else if (event.event === "message") setHistory((old) => old && withMessage(old, event));
+      else if (event.event === "file") setHistory((old) => old && withFile(old, event));
       else if (event.event === "read") setHistory((old) => old && withRead(old, event));
     });
     void read();
@@ -82,6 +84,7 @@ export default function Conversation({ cid, at }) {
     ${history
       ? html`<${Messages} cid=${cid} at=${at} history=${history} setHistory=${setHistory} answer=${setAnswered} unread=${room?.unread ?? 0} end=${toEnd} />`
       : html`<p class="loading scroll" role="status">${t("loading")}</p>`}
+    <${Uploads} cid=${cid} />
     ${contact && room && html`<${Composer} key=${cid} contact=${contact} draft=${room.draft} answered=${answered} setAnswered=${setAnswered} files=${files} setFiles=${setFiles} sent=${() => toEnd.current()} />`}
   </section>`;
 }

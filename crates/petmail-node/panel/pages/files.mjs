@@ -1,17 +1,18 @@
 // Files in a conversation: those that are to be sent, and those that messages bring.
 
-import { call, download } from "../app/api.mjs";
+import { call, download, upload } from "../app/api.mjs";
 import { report } from "../app/store.mjs";
 import { t } from "../app/strings.mjs";
-import { safeName } from "../app/text.mjs";
-import { size } from "../ui/base.mjs";
+import { safeName, safeText } from "../app/text.mjs";
+import { size, timeIn } from "../ui/base.mjs";
 import { html, useEffect, useState } from "../ui/view.mjs";
+import { Moving } from "./transfers.mjs";
 
 /** @typedef {import("../types").Message} Message */
 /** @typedef {{key: number, file: File, problem: string|null}} Chosen a file that is to be sent, or why it cannot be */
 
-/** The largest file that a message carries, in bytes. */
-const MAX_BYTES = 180 * 1024;
+/** The largest file that a message carries, in bytes; larger ones go by way of a storage server. */
+const MAX_INLINE_BYTES = 180 * 1024;
 
 /** How many pictures are kept for blocks that come back into sight. */
 const MOST_PICTURES = 100;
@@ -26,22 +27,22 @@ let keys = 0;
 export function chosen(data, files) {
   const entries = [...(data?.items ?? [])].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry());
   return [...files].map((file, index) => {
-    let problem = null;
-    if (entries[index]?.isDirectory) problem = t("noFolders");
-    else if (file.size > MAX_BYTES) problem = t("fileTooLarge", { size: size(MAX_BYTES) });
+    const problem = entries[index]?.isDirectory ? t("noFolders") : null;
     return { key: ++keys, file, problem };
   });
 }
 
 /** Sends a file. @param {number} cid @param {File} file */
 export async function sendFile(cid, file) {
+  const name = file.name || "file";
+  if (file.size > MAX_INLINE_BYTES) return upload("upload", file, { cid, name });
   const address = await new Promise((/** @type {(address: string) => void} */ resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));
     reader.onerror = () => reject(reader.error);
     reader.readAsDataURL(file);
   });
-  return call("send-file", { cid, name: file.name || "file", content: address.split(",")[1] ?? "" });
+  return call("send-file", { cid, name, content: address.split(",")[1] ?? "" });
 }
 
 /** The files that are to be sent. @param {{files: Chosen[], remove: (file: Chosen) => void}} props */
@@ -76,11 +77,16 @@ export function FileCard({ message }) {
   const [busy, setBusy] = useState(false);
   const [picture, setPicture] = useState(pictures.get(id));
   useEffect(() => {
-    if (!file?.picture || picture) return;
+    if (!file?.picture || picture || (file.state !== "here" && file.state !== "saved")) return;
     const type = file.picture;
     download("file", { id }).then(async (content) => setPicture(keep(id, new Blob([await content.arrayBuffer()], { type }))), () => {});
-  }, []);
+  }, [file?.picture, file?.state]);
   if (!file) return null;
+  const act = async (/** @type {string} */ name) => {
+    setBusy(true);
+    await call(name, { id }).catch(report);
+    setBusy(false);
+  };
   const save = async () => {
     setBusy(true);
     try {
@@ -98,8 +104,13 @@ export function FileCard({ message }) {
   };
   return html`<div class="file" data-testid="file">
     ${picture && html`<img src=${picture} alt=${t("pictureNamed", { name: safeName(file.name) })} onError=${() => setPicture(undefined)} />`}
-    <div class="line"><span><span aria-hidden="true">${icon(file)}</span> <bdi>${safeName(file.name)}</bdi> <span class="hint">${size(file.size)}</span></span>
-      <button type="button" data-testid="save-file" aria-label=${t("saveFile", { name: safeName(file.name) })} disabled=${busy} onClick=${save}>${t("save")}</button></div>
+    <div class="line"><span><span aria-hidden="true">${icon(file)}</span> <bdi>${safeName(file.name)}</bdi> <span class="hint">${size(file.size)}${file.kind === "folder" && ` · ${t("filesIn", { count: file.count })}`}</span></span>
+      ${file.state === "here" && html`<button type="button" data-testid="save-file" aria-label=${t("saveFile", { name: safeName(file.name) })} disabled=${busy} onClick=${save}>${t("save")}</button>`}
+      ${(file.state === "offered" || file.state === "gone") && message.direction === "in" && html`<button type="button" data-testid="fetch-file" aria-label=${t("fetchNamed", { name: safeName(file.name) })} disabled=${busy} onClick=${() => act("fetch-file")}>${t("fetch")}</button>`}
+      ${(file.state === "stored" || file.state === "fetched") && html`<button type="button" class="quiet" data-testid="revoke-file" aria-label=${t("revokeNamed", { name: safeName(file.name) })} disabled=${busy} onClick=${() => act("revoke-file")}>${t("revoke")}</button>`}</div>
+    ${file.state === "saved" && html`<p class="hint" data-testid="saved">${t("savedAt")} <bdi>${safeText(file.path ?? "")}</bdi></p>`}
+    ${(file.state === "stored" || file.state === "fetched" || file.state === "offered" || file.state === "gone") && html`<p class="hint" data-testid="file-state" data-state=${file.state}>${t(/** @type {any} */ (`file.${file.state}`))}${file.until && file.state !== "gone" && ` · ${t("keptUntil", { when: timeIn(file.until, { dateStyle: "medium" }) })}`}</p>`}
+    <${Moving} id=${id} file=${file} />
   </div>`;
 }
 
@@ -114,4 +125,4 @@ const ICONS = [
 ];
 
 /** @param {import("../types").FileView} file */
-const icon = ({ name, picture }) => (picture ? "🖼️" : ICONS.find(([end]) => end.test(name))?.[1] ?? "📎");
+const icon = ({ name, picture, kind }) => (kind === "folder" ? "📁" : picture ? "🖼️" : ICONS.find(([end]) => end.test(name))?.[1] ?? "📎");

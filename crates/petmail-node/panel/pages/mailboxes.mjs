@@ -21,6 +21,7 @@ export default function Mailboxes() {
     ${list && !works.length && html`<div class="note" role="status"><p><strong>${t("noMailbox")}</strong></p><p>${t("noMailboxHow")}</p></div>`}
     ${works.length > 0 && works.every((one) => one.local) && html`<div class="note"><p><strong>${t("onlyLocal")}</strong></p><p>${t("onlyLocalHow")}</p></div>`}
     <ul class="cards">${list?.map((one) => html`<${Entry} key=${one.id} mailbox=${one} />`)}</ul>
+    <${Stored} />
     <${Add} />
     ${giver && html`<${Give} mailbox=${giver} />`}
     <${Given} />
@@ -44,6 +45,17 @@ function Entry({ mailbox }) {
     ${!mailbox.local && !leaving && html`<button type="button" class="quiet" data-testid="remove-mailbox" onClick=${() => setAsks(true)}>${t("remove")}</button>`}
     ${asks && html`<${Confirm} title=${t("removeMailbox")} text=${t("removeMailboxText")} yes=${t("remove")} close=${() => setAsks(false)} act=${() => call("mailbox/remove", { id }).then(() => listMailboxes())} />`}
   </li>`;
+}
+
+/** What storage servers keep. */
+function Stored() {
+  const [places, setPlaces] = useState(/** @type {import("../types").Storage[]} */ ([]));
+  useEffect(() => void call("storage").then(({ storage }) => setPlaces(storage), () => {}), []);
+  if (!places.length) return null;
+  return html`<section aria-labelledby="storage" data-testid="storage"><h2 id="storage">${t("storage")}</h2><p class="hint">${t("storageWhat")}</p>
+    <ul class="cards">${places.map((place) => html`<li key=${place.mailbox} class="card"><h3><bdi class="url">${place.url}</bdi></h3>
+      ${place.reason ? html`<p class="bad">${safeText(place.reason)}</p>`
+        : html`<p>${t("usedOf", { used: size(place.used_bytes), quota: size(place.quota_bytes) })} <meter min="0" max=${Math.max(place.quota_bytes, 1)} high=${place.quota_bytes * 0.9} value=${place.used_bytes} aria-label=${t("used")}></meter></p>`}</li>`)}</ul></section>`;
 }
 
 function Add() {

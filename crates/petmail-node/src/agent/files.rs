@@ -9,7 +9,7 @@ impl Agent {
     /// # Errors
     /// If there is no such contact, or the database fails.
     pub(crate) async fn files(&self, query: FilesQuery) -> Result<Vec<FileRow>, CommandError> {
-        let FilesQuery { cid, id } = query;
+        let FilesQuery { cid, id, unsent } = query;
         let mut files = {
             let core = self.0.core.lock().await;
             if let Some(cid) = cid {
@@ -19,6 +19,9 @@ impl Agent {
         };
         files.reverse();
         files.retain(|row| cid.is_none_or(|cid| cid == row.cid) && id.is_none_or(|id| id == row.id));
+        if unsent {
+            return Ok(files);
+        }
         for found in stored::file_ids(&self.0.db).await.map_err(|error| internal(&error))?.into_iter().rev() {
             if id.is_some_and(|id| id != found) {
                 continue;

@@ -62,7 +62,7 @@ struct Listed {
 
 impl Files {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
-        let query = FilesQuery { cid: self.cid, id: None };
+        let query = FilesQuery { cid: self.cid, ..FilesQuery::default() };
         let Listed { files } = block_on(async { Client::find(basedir)?.call("files", &query).await })?;
         if self.json {
             return print_json_lines(&files);
@@ -146,7 +146,8 @@ impl SaveFile {
 
 /// Asks for one file.
 pub(super) async fn find(client: &Client, id: u64) -> Result<Option<FileRow>, Failure> {
-    let Listed { files } = client.call("files", &FilesQuery { cid: None, id: Some(id) }).await?;
+    let Listed { files } =
+        client.call("files", &FilesQuery { id: Some(id), ..FilesQuery::default() }).await?;
     Ok(files.into_iter().next())
 }
 

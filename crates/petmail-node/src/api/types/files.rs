@@ -96,6 +96,9 @@ pub struct FilesQuery {
     /// Only the one that the message with this number brings.
     #[serde(default)]
     pub id: Option<u64>,
+    /// Only what is being stored, and has no message yet.
+    #[serde(default)]
+    pub unsent: bool,
 }
 
 /// Which file is meant.
