@@ -61,7 +61,16 @@ impl Soak {
     fn kill_programs(&self) -> Result<()> {
         let tests = ["test", "--release", "--locked", "--package", "petmail-integration-tests"];
         let mut tests = cargo(tests);
-        tests.args(["--test", "message_kills", "--test", "storage_kills", "--", "--nocapture"]);
+        tests.args([
+            "--test",
+            "message_kills",
+            "--test",
+            "storage_kills",
+            "--test",
+            "file_kills",
+            "--",
+            "--nocapture",
+        ]);
         tests.env("PETMAIL_KILL_ROUNDS", self.rounds.to_string());
         run(&mut tests)
     }

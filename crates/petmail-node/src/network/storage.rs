@@ -236,14 +236,16 @@ fn granted(answer: &Answer, opened: Result<StorageAnswer, ()>) -> Result<Storage
         (200, Ok(StorageAnswer::Granted(grant))) => Ok(grant),
         (200, _) => Err(StorageError::because("the storage server's answer makes no sense")),
         (409, _) => Err(StorageError::because("the clock of this computer is wrong; set it right")),
+        // It does not know the account.
+        (403, _) => Err(StorageError::NoStorage),
         (status, _) => Err(refused(status, answer.retry_after)),
     }
 }
 
 fn refused(status: u16, retry_after: Option<Duration>) -> StorageError {
     match status {
-        401 => StorageError::Ticket,
-        403 | 404 => StorageError::NoStorage,
+        401 | 403 => StorageError::Ticket,
+        404 => StorageError::NoStorage,
         507 => StorageError::Full,
         status => StorageError::Unavailable {
             reason: refusal_text(status).replace("mailbox server", "storage server"),

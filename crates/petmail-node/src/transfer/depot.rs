@@ -23,6 +23,9 @@ const MIN_PART_BYTES: usize = 64 << 10;
 /// How often a server may ask for a pack anew.
 const MAX_REPEATS: u32 = 2;
 
+/// How often another ticket is asked for until a server counts as one that refuses.
+const MAX_RENEWALS: u32 = 8;
+
 /// The most answered requests for one pack: all of it in the shortest parts, and again.
 const MAX_REQUESTS: u32 = 400;
 
@@ -206,24 +209,26 @@ impl Depot {
 struct Attempts<'a> {
     depot: &'a Depot,
     patience: Patience<'a>,
-    /// Whether another ticket was asked for.
-    is_renewed: bool,
+    /// How often another ticket was asked for.
+    renewals: u32,
 }
 
 impl<'a> Attempts<'a> {
     fn of(depot: &'a Depot) -> Self {
-        Self { depot, patience: Patience::of(&depot.agent, depot.id), is_renewed: false }
+        Self { depot, patience: Patience::of(&depot.agent, depot.id), renewals: 0 }
     }
 
     /// Does what may help before the next attempt, or returns the error.
     async fn mend(&mut self, error: StorageError) -> Result<(), StorageError> {
         match error {
-            StorageError::Ticket if self.is_renewed => Err(StorageError::NoStorage),
-            StorageError::Ticket => {
-                self.is_renewed = true;
+            StorageError::Ticket if self.renewals < MAX_RENEWALS => {
                 *self.depot.grant.lock().await = None;
-                Ok(())
+                self.renewals += 1;
+                // A server that was restarted knows none of its tickets; one that restarts again needs time.
+                let again = StorageError::Unavailable { reason: error.to_string(), retry_after: None };
+                if self.renewals == 1 { Ok(()) } else { self.patience.wait(again).await }
             }
+            StorageError::Ticket => Err(StorageError::NoStorage),
             other => self.patience.wait(other).await,
         }
     }
