@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use petmail_integration_tests::chance::Chance;
+use petmail_integration_tests::lossy::CuttingWay;
 use petmail_integration_tests::node::Node;
 use petmail_integration_tests::wait::eventually;
 use petmail_integration_tests::world::{Start, World, meet};
@@ -236,6 +238,29 @@ fn what_goes_wrong_is_said_on_the_right_side_and_can_go_on() {
     // Taken back: said, too.
     assert!(alice.run(&["revoke", &id.to_string()]).succeeded());
     assert!(alice.run(&["send-file", "1", "/no/such/file"]).refusal().contains("cannot read"));
+}
+
+#[test]
+fn a_way_that_cuts_connections_costs_time_and_nothing_else() {
+    let world = World::new();
+    let chance = Chance::from_env(0);
+    println!("PETMAIL_KILL_SEED={}", chance.seed);
+    let way = CuttingWay::to(world.mailbox.address(), chance);
+    let alice = world.node_without_mailbox("Alice", Start::Background);
+    alice.accept_mailbox(&world.mailbox.offer_by(way.address()));
+    let bob = world.node("Bob", Start::Background);
+    meet(&alice, &bob);
+    let (hers, his) = (folder(&world, "hers"), folder(&world, "his"));
+    let content = noise(9_000_000, 7);
+    fs::write(hers.join("a.bin"), &content).unwrap();
+    way.cut(4);
+    let sent = send(&alice, &hers.join("a.bin"));
+    assert!(!way.is_cutting());
+    let id = incoming(&bob, 1)[0];
+    way.cut(4);
+    assert!(fs::read(save(&bob, id, &his)).unwrap() == content);
+    assert!(!way.is_cutting());
+    becomes(&alice, sent, "fetched");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use reqwest::{RequestBuilder, Response, header};
 pub use self::{
     error::ClientError,
     events::{EventStream, ServerEvent},
-    storage::{PartOf, PartReceipt, StorageClient},
+    storage::{PartOf, PartReceipt, Read, StorageClient},
     target::{MAX_URL_BYTES, Target, TargetUrl, UrlError, UrlPolicy},
 };
 pub(crate) use self::{error::reason_of, tls::client_config};

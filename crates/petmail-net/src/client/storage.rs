@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use headers::{ContentRange, HeaderMapExt};
-use reqwest::{Method, RequestBuilder, Response, header};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use tokio::time::timeout;
 
 use super::{Answer, ClientError, ClientSettings, Owner, Pools, Target, octets, read_answer, retry_after};
@@ -30,6 +30,15 @@ pub struct PartReceipt {
     pub retry_after: Option<Duration>,
     /// Where the next part begins, in bytes.
     pub offset: Option<u64>,
+}
+
+/// What a server says when it is asked for a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The status code; 200 if all of it is there.
+    pub status: u16,
+    /// How long the server asks to wait, at most a day.
+    pub retry_after: Option<Duration>,
 }
 
 /// Speaks with storage servers. Packs are large and networks may be slow: what counts is that bytes keep coming.
@@ -111,7 +120,9 @@ impl StorageClient {
         Ok(read_answer(target, response, MAX_ANSWER_BYTES).await?.status)
     }
 
-    /// Gets what belongs to `path`, as long as bytes keep coming.
+    /// Gets what belongs to `path`, as long as bytes keep coming. `kept` is what an earlier attempt has brought of it: only the rest
+    /// is asked for, and whatever comes is added, so that the next attempt can go on after an error. Returns the status: with 200
+    /// all of it is there.
     ///
     /// # Errors
     /// No answer came, it is longer than `max_bytes`, bytes stopped coming, or the target is not allowed. Every status is `Ok`.
@@ -120,15 +131,28 @@ impl StorageClient {
         reader: Owner,
         target: &Target,
         path: &str,
+        kept: &mut BytesMut,
         max_bytes: usize,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<Read, ClientError> {
         let idle = self.pools.settings().request_timeout;
         let late = |_| ClientError::timed_out(target.host());
-        let request = self.request(Method::GET, reader, target, path, None)?;
+        let mut request = self.request(Method::GET, reader, target, path, None)?;
+        if !kept.is_empty() {
+            request = request.header(header::RANGE, format!("bytes={}-", kept.len()));
+        }
         let response = timeout(idle, self.pools.send(target, request)).await.map_err(late)??;
-        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
-        let body = read_patiently(target, response, max_bytes, idle).await?;
-        Ok(Answer { status, retry_after, body })
+        let (status, retry_after) = (response.status(), retry_after(&response));
+        match status {
+            StatusCode::PARTIAL_CONTENT if begins_at(&response, kept.len()) => {}
+            StatusCode::OK => kept.clear(),
+            // Nothing of it is of use: the next attempt begins anew.
+            _ => {
+                kept.clear();
+                return Ok(Read { status: status.as_u16(), retry_after });
+            }
+        }
+        read_on(target, response, kept, max_bytes, idle).await?;
+        Ok(Read { status: StatusCode::OK.as_u16(), retry_after })
     }
 
     fn request(
@@ -147,25 +171,32 @@ impl StorageClient {
     }
 }
 
-async fn read_patiently(
+/// Tells whether an answer goes on where what is kept ends.
+fn begins_at(response: &Response, kept: usize) -> bool {
+    let range: Option<ContentRange> = response.headers().typed_get();
+    range.and_then(|range| range.bytes_range()).is_some_and(|(first, _)| first == kept as u64)
+}
+
+async fn read_on(
     target: &Target,
     mut response: Response,
+    kept: &mut BytesMut,
     max_bytes: usize,
     idle: Duration,
-) -> Result<Bytes, ClientError> {
+) -> Result<(), ClientError> {
     let too_large = || ClientError::TooLarge { host: target.host().to_owned(), max_bytes };
     let declared = response.content_length().unwrap_or_default();
-    let declared = usize::try_from(declared).ok().filter(|length| *length <= max_bytes);
-    let mut body = BytesMut::with_capacity(declared.ok_or_else(too_large)?);
+    let room = max_bytes.saturating_sub(kept.len());
+    kept.reserve(usize::try_from(declared).ok().filter(|length| *length <= room).ok_or_else(too_large)?);
     loop {
         let read =
             timeout(idle, response.chunk()).await.map_err(|_| ClientError::timed_out(target.host()))?;
         let Some(chunk) = read.map_err(|error| ClientError::from_http(target.host(), &error))? else {
-            return Ok(body.freeze());
+            return Ok(());
         };
-        if body.len() + chunk.len() > max_bytes {
+        if kept.len() + chunk.len() > max_bytes {
             return Err(too_large());
         }
-        body.extend_from_slice(&chunk);
+        kept.extend_from_slice(&chunk);
     }
 }

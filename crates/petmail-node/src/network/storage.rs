@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use petmail_net::client::{Answer, ClientError, Owner, PartOf, Target, TargetUrl};
 use petmail_proto::{
     content::{MAX_PACK_BYTES, PackId, StoragePlace},
@@ -194,20 +194,22 @@ impl Network {
         }
     }
 
-    /// Fetches a pack that a contact has named. Whether its bytes are the right ones is not known yet.
+    /// Fetches a pack that a contact has named, or the rest of it if some of it is kept. Whether its bytes are the right ones is not
+    /// known yet.
     pub(crate) async fn read_pack(
         &self,
         cid: u32,
         place: &StoragePlace,
         id: &PackId,
-    ) -> Result<Bytes, StorageError> {
+        kept: &mut BytesMut,
+    ) -> Result<(), StorageError> {
         let target = self.reading_target(place)?;
         let most = usize::try_from(MAX_PACK_BYTES).unwrap_or(usize::MAX);
-        let answer = self.readings.read(Owner(u64::from(cid)), &target, &pack_path(id), most).await?;
-        match answer.status {
-            200 => Ok(answer.body),
+        let read = self.readings.read(Owner(u64::from(cid)), &target, &pack_path(id), kept, most).await?;
+        match read.status {
+            200 => Ok(()),
             404 | 410 => Err(StorageError::Gone),
-            status => Err(refused(status, answer.retry_after)),
+            status => Err(refused(status, read.retry_after)),
         }
     }
 

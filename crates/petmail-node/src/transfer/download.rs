@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, sync::Arc};
 
+use bytes::BytesMut;
 use futures::{StreamExt, TryStreamExt, stream};
 use petmail_proto::{
     channel::file::{StoredFile, StoredKind},
@@ -134,11 +135,17 @@ impl Reader {
     /// Reads a pack from the first place that has it, however long they are away.
     async fn read(&self, id: PackId) -> Result<Pack, Stopped> {
         let mut patience = Patience::of(&self.agent, self.id);
+        // What has come before a connection broke is not fetched again.
+        let mut kept = BytesMut::new();
         loop {
-            let error = match self.read_once(&id).await {
+            let before = kept.len();
+            let error = match self.read_once(&id, &mut kept).await {
                 Ok(pack) => return Ok(pack),
                 Err(error) => error,
             };
+            if kept.len() > before {
+                patience = Patience::of(&self.agent, self.id);
+            }
             patience.wait(error).await.map_err(|error| match error {
                 StorageError::Gone | StorageError::NoStorage => Stopped::because(GONE),
                 StorageError::Damaged => Stopped::because(DAMAGED),
@@ -147,23 +154,24 @@ impl Reader {
         }
     }
 
-    async fn read_once(&self, id: &PackId) -> Result<Pack, StorageError> {
+    async fn read_once(&self, id: &PackId, kept: &mut BytesMut) -> Result<Pack, StorageError> {
         let mut worst = StorageError::Gone;
         for place in &self.places {
-            let bytes = match self.agent.network().read_pack(self.cid, place, id).await {
-                Ok(bytes) => bytes,
+            match self.agent.network().read_pack(self.cid, place, id, kept).await {
+                Ok(()) => {}
                 // Who is away may still have it.
                 Err(error @ StorageError::Unavailable { .. }) => {
                     worst = error;
                     continue;
                 }
-                Err(StorageError::Damaged) if worst == StorageError::Gone => {
-                    worst = StorageError::Damaged;
+                Err(StorageError::Damaged) => {
+                    kept.clear();
+                    worst = if worst == StorageError::Gone { StorageError::Damaged } else { worst };
                     continue;
                 }
                 Err(_) => continue,
-            };
-            let id = *id;
+            }
+            let (id, bytes) = (*id, std::mem::take(kept));
             let checked = spawn_blocking(move || Pack::check(id, bytes.into())).await;
             match checked {
                 Ok(Ok(pack)) => return Ok(pack),
