@@ -90,6 +90,8 @@ fn explain(folder: &Path) {
         "alice/petmail open",
         "alice/petmail addressbook",
         "alice/petmail send-basic 1 'how are you?'",
+        "alice/petmail send-file 1 A-FILE-OR-FOLDER",
+        "bob/petmail files",
         "bob/petmail fetch-messages",
         "bob/petmail follow-messages",
         "alice/petmail messages",
