@@ -90,7 +90,7 @@ fn make(path: &Path, round: usize, chance: &mut Chance) {
         noise.fill_bytes(&mut content);
         fs::write(path, content).unwrap();
     };
-    if round % 3 > 0 {
+    if !round.is_multiple_of(3) {
         return write(path, 200_000 + chance.below(LARGEST));
     }
     fs::create_dir(path).unwrap();

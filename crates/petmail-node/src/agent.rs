@@ -118,6 +118,7 @@ impl Agent {
             mailboxes_changed: Notify::new(),
         }));
         agent.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
+        agent.sweep_spool().await;
         while agent.step(|core, step, _| core.move_keys(step)).await? {}
         agent.freeze().await?;
         while agent.step(|core, step, now| core.replace_lost_keys(step, now, &mut OsRng)).await? {}
@@ -230,6 +231,11 @@ impl Agent {
             self.show_file(core, id).await;
         }
         lock(&self.0.trash).extend(step.trash);
+        for id in step.spent {
+            if let Err(error) = self.spool(id).remove() {
+                tracing::warn!(%error, "a file that was sent stays in the spool until the next start");
+            }
+        }
         if step.transfers_changed {
             self.0.transfers_changed.notify_one();
         }

@@ -7,6 +7,7 @@ mod crowd;
 mod deliver;
 mod disk;
 mod figures;
+mod files;
 mod invitation;
 mod machine;
 mod messages;
@@ -59,6 +60,8 @@ enum Part {
     Message,
     /// A thousand messages at once
     Queue,
+    /// A large file, many small ones, and a changed one, beside magic-wormhole, restic and rclone
+    Files,
     /// What programs take that have nothing to do
     Idle,
     /// One message with 10, 1,000 and 10,000 contacts
@@ -98,7 +101,10 @@ impl Bench {
         if self.has(Part::Deliver) {
             deliver::run(&stage, self.deliveries, self.rounds)?;
         }
-        if [Part::Invite, Part::Message, Part::Queue, Part::Idle].iter().any(|part| self.has(*part)) {
+        if [Part::Invite, Part::Message, Part::Queue, Part::Files, Part::Idle]
+            .iter()
+            .any(|part| self.has(*part))
+        {
             self.measure_people(&stage)?;
         }
         if self.has(Part::Contacts) {
@@ -140,6 +146,9 @@ impl Bench {
         }
         if self.has(Part::Queue) {
             messages::all_at_once(&people)?;
+        }
+        if self.has(Part::Files) {
+            files::run(&people, stage, self.rounds)?;
         }
         if self.has(Part::Idle) {
             people.idle()?;

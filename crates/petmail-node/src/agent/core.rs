@@ -90,6 +90,8 @@ pub(crate) struct Step {
     pub(crate) files: Vec<u64>,
     /// Downloads that were given up: what there is of them is to be removed.
     pub(crate) trash: Vec<Download>,
+    /// Uploads that are over, and whose files in the spool are to be removed.
+    pub(crate) spent: Vec<u64>,
 }
 
 impl Step {

@@ -380,8 +380,8 @@ impl Agent {
         SpoolReader::of(&self.0.basedir, id, self.0.db.vault(), UnixMillis::default())
     }
 
-    /// Removes the files that came through the control API and that no upload needs any more.
-    pub(crate) async fn sweep_spool(&self) {
+    /// Removes the files that came through the control API and that no upload needs any more; before any comes.
+    pub(super) async fn sweep_spool(&self) {
         let core = self.0.core.lock().await;
         let swept =
             crate::transfer::spool::sweep(&self.0.basedir, |id| core.transfers.uploads.contains_key(&id));

@@ -27,10 +27,13 @@ struct UnderWay {
     tasks: JoinSet<Ended>,
     uploads: BTreeMap<u64, AbortHandle>,
     downloads: BTreeMap<u64, AbortHandle>,
+    /// Takes away what nothing needs; never while something is being stored.
+    sweep: Option<AbortHandle>,
+    /// Whether there may be something to take away.
+    is_swept: bool,
 }
 
 pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
-    agent.sweep_spool().await;
     let mut under_way = UnderWay::default();
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     loop {
@@ -40,9 +43,11 @@ pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = agent.transfers_changed() => {}
-            _ = sweep.tick() => {}
-            Some(ended) = under_way.tasks.join_next_with_id() => under_way.note(&agent, ended).await,
+            () = agent.transfers_changed() => under_way.is_swept = false,
+            _ = sweep.tick() => under_way.is_swept = false,
+            Some(ended) = under_way.tasks.join_next_with_id() => {
+                under_way.note(&agent, ended).await;
+            }
         }
     }
     // What was under way goes on after the next start.
@@ -64,6 +69,11 @@ impl UnderWay {
         }
         for upload in uploads {
             if self.uploads.len() < AT_ONCE && !self.uploads.contains_key(&upload.id) {
+                // It is repeated once nothing is being stored.
+                if let Some(sweep) = self.sweep.take() {
+                    sweep.abort();
+                    self.is_swept = false;
+                }
                 let id = upload.id;
                 self.uploads.insert(id, self.tasks.spawn(store(agent.clone(), upload)));
             }
@@ -74,23 +84,26 @@ impl UnderWay {
                 self.downloads.insert(id, self.tasks.spawn(fetch(agent.clone(), download)));
             }
         }
-        if self.uploads.is_empty() {
-            agent.sweep_spool().await;
-            if let Err(error) = agent.sweep_packs().await {
-                tracing::warn!(%error, "what is no longer needed stays on its storage servers for now");
-            }
+        if self.uploads.is_empty() && self.sweep.is_none() && !self.is_swept {
+            self.is_swept = true;
+            self.sweep = Some(self.tasks.spawn(sweep_packs(agent.clone())));
         }
     }
 
     async fn note(&mut self, agent: &Agent, ended: Result<(Id, Ended), JoinError>) {
         let (task, ended) = match ended {
             Ok((task, ended)) => (task, ended),
+            // Whoever stopped it has taken it off the list.
             Err(error) if error.is_cancelled() => return,
             Err(error) => (error.id(), Err(Stopped(format!("the node has made a mistake: {error}")))),
         };
         let running = |all: &BTreeMap<u64, AbortHandle>| {
             all.iter().find(|(_, handle)| handle.id() == task).map(|(id, _)| *id)
         };
+        if self.sweep.as_ref().is_some_and(|sweep| sweep.id() == task) {
+            self.sweep = None;
+            return;
+        }
         let Some(id) = running(&self.uploads).or_else(|| running(&self.downloads)) else { return };
         self.uploads.remove(&id);
         self.downloads.remove(&id);
@@ -100,6 +113,13 @@ impl UnderWay {
             tracing::warn!(%error, id, "a failed transfer cannot be noted");
         }
     }
+}
+
+async fn sweep_packs(agent: Agent) -> Ended {
+    if let Err(error) = agent.sweep_packs().await {
+        tracing::warn!(%error, "what is no longer needed stays on its storage servers for now");
+    }
+    Ok(())
 }
 
 fn stop_others(running: &mut BTreeMap<u64, AbortHandle>, wanted: &BTreeSet<u64>) {

@@ -38,7 +38,8 @@ pub(crate) fn part_path(download: &Download) -> PathBuf {
         Target::Exactly(_) => Path::new(folder).parent().unwrap_or(Path::new("/")),
     };
     let id = download.mid.as_bytes().first_chunk::<8>().map(|id| HEXLOWER.encode(id)).unwrap_or_default();
-    folder.join(format!(".petmail-{id}.part"))
+    // Another node may save into this folder, and another message of this one bear the same name.
+    folder.join(format!(".petmail-{id}-{}.part", download.id))
 }
 
 /// What is being written.

@@ -42,6 +42,13 @@ pub(super) fn ended_children_cpu_time() -> Result<Duration> {
     own_cpu_time(std::process::id(), Of::Ended)
 }
 
+/// Returns the most memory that a process has held so far, in bytes.
+pub(super) fn peak_bytes(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+    Ok(peak.context("Linux tells the peak")?.parse::<u64>()? * 1_024)
+}
+
 /// Returns the memory that a process holds, in bytes.
 pub(super) fn resident_bytes(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

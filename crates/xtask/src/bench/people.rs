@@ -109,6 +109,11 @@ impl People {
         self.service(name)?.resident_bytes()
     }
 
+    /// Returns the most memory that each program has held so far, in bytes.
+    pub(super) fn peaks(&self) -> Result<Vec<(String, u64)>> {
+        self.services.iter().map(|service| Ok((service.name.clone(), service.peak_bytes()?))).collect()
+    }
+
     fn service(&self, name: &str) -> Result<&Service> {
         let service = self.services.iter().find(|service| service.name == name);
         service.with_context(|| format!("{name} does not run"))
@@ -208,8 +213,10 @@ fn start_node(stage: &Stage, name: &str, rendezvous: &str) -> Result<(Service, N
     ask(create.args(["--name", name, "--allow-private-transports"]))?;
     let mut node = Node { basedir, url: String::new() };
     let service = node.start(name)?;
-    let printed =
-        ask(stage.program("petmail-mailbox").arg("offer").arg("-d").arg(stage.dir.join("mailbox")))?;
+    let printed = ask(stage
+        .program("petmail-mailbox")
+        .args(["offer", "--storage-quota", "50GB", "-d"])
+        .arg(stage.dir.join("mailbox")))?;
     let offer = printed.lines().last().context("no offer was printed")?;
     ask(node.petmail().args(["accept-mailbox", offer]))?;
     Ok((service, node))

@@ -64,6 +64,10 @@ impl Service {
         machine::cpu_time(self.child.id())
     }
 
+    pub(super) fn peak_bytes(&self) -> Result<u64> {
+        machine::peak_bytes(self.child.id())
+    }
+
     pub(super) fn resident_bytes(&self) -> Result<u64> {
         machine::resident_bytes(self.child.id())
     }

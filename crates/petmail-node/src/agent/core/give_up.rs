@@ -50,6 +50,7 @@ impl Core {
             ));
         };
         let failed = self.give_up(step, key.cid, &entry, Failure::Cancelled, now)?;
+        self.drop_share(step, message.id);
         Ok(view::message(self.peer(key.cid)?, key, failed.as_ref().unwrap_or(message), packets, now))
     }
 
@@ -70,6 +71,7 @@ impl Core {
                 Ok(view::message(self.peer(key.cid)?, key, message, packets, now))
             }
             Stage::Failed(_) => {
+                self.check_still_stored(message.id, &packets)?;
                 step.delete(MESSAGES, key.encode());
                 step.delete(BODIES, key.encode());
                 let mid = message.mid.unwrap_or_else(|| MessageId::generate(rng));

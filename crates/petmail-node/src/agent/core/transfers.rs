@@ -12,6 +12,7 @@ use petmail_proto::{
     time::UnixMillis,
 };
 use rand_core::CryptoRngCore;
+use serde_json::{Map, Value};
 
 use super::{Core, Step, send::News};
 use crate::{
@@ -20,9 +21,11 @@ use crate::{
         records::{
             Message, MessageKey,
             transfers::{
-                DOWNLOADS, Download, FETCH_LIMITS, Phase, SHARES, Saved, Share, Target, UPLOADS, Upload,
+                DOWNLOADS, Download, FETCH_LIMITS, Phase, SHARES, Saved, Share, Source, Target, UPLOADS,
+                Upload,
             },
         },
+        view::file::packet,
     },
     api::types::ContactView,
 };
@@ -95,8 +98,7 @@ impl Core {
         let content = FileContent::Stored(StoredFile { kind, size, count, until, reference });
         let content = Payload::new(mid).with(FILE, &FilePacket { name, content }).packets;
         self.queue_message(step, cid, (id, mid), content, now, rng)?;
-        self.transfers.uploads.remove(&id);
-        step.delete(UPLOADS, id.to_be_bytes());
+        self.end_upload(step, id);
         let share = Share { cid, mid, mailbox, until, fetched: None };
         step.put(SHARES, id.to_be_bytes(), &share)?;
         self.transfers.shares.insert(id, share);
@@ -237,9 +239,10 @@ impl Core {
 
     /// Gives a transfer up.
     pub(crate) fn cancel_transfer(&mut self, step: &mut Step, id: u64) -> Result<(), CommandError> {
+        let is_upload = self.end_upload(step, id);
         let downloads = &mut self.transfers.downloads;
-        if self.transfers.uploads.remove(&id).is_some() {
-            step.delete(UPLOADS, id.to_be_bytes());
+        if is_upload {
+            // That was it.
         } else if downloads.get(&id).is_some_and(|download| download.saved.is_none()) {
             step.trash.extend(downloads.remove(&id));
             step.delete(DOWNLOADS, id.to_be_bytes());
@@ -280,10 +283,6 @@ impl Core {
     pub(crate) fn forget_transfers_of(&mut self, step: &mut Step, cid: u32) -> bool {
         let Transfers { uploads, shares, downloads } = &mut self.transfers;
         let of_uploads = ids_of(uploads, |upload| upload.cid == cid);
-        for id in &of_uploads {
-            uploads.remove(id);
-            step.delete(UPLOADS, id.to_be_bytes());
-        }
         let of_shares = ids_of(shares, |share| share.cid == cid);
         for id in &of_shares {
             shares.remove(id);
@@ -293,6 +292,9 @@ impl Core {
         for id in &of_downloads {
             step.trash.extend(downloads.remove(id).filter(|download| download.saved.is_none()));
             step.delete(DOWNLOADS, id.to_be_bytes());
+        }
+        for id in &of_uploads {
+            self.end_upload(step, *id);
         }
         step.transfers_changed = true;
         [of_uploads, of_shares, of_downloads].iter().any(|ids| ids.len() == AT_ONCE)
@@ -308,6 +310,43 @@ impl Core {
         self.peer_mut(cid)?.fetch_limit = bytes;
         step.put_bytes(FETCH_LIMITS, cid.to_be_bytes(), bytes.to_be_bytes().to_vec());
         self.changed(step, cid)
+    }
+
+    /// Forgets an upload; tells whether there was one.
+    fn end_upload(&mut self, step: &mut Step, id: u64) -> bool {
+        let Some(upload) = self.transfers.uploads.remove(&id) else { return false };
+        step.delete(UPLOADS, id.to_be_bytes());
+        if upload.source == Source::Spool {
+            step.spent.push(id);
+        }
+        true
+    }
+
+    /// Refuses to send a message anew whose file no server keeps any more.
+    pub(super) fn check_still_stored(
+        &self,
+        id: u64,
+        packets: &Map<String, Value>,
+    ) -> Result<(), CommandError> {
+        let is_stored = |file: FilePacket| {
+            matches!(file.content, FileContent::Stored(_)) && !self.transfers.shares.contains_key(&id)
+        };
+        if !packet(packets).is_some_and(is_stored) {
+            return Ok(());
+        }
+        Err(CommandError::new(
+            Fault::Conflict,
+            format!("the file of message {id} is not stored any more"),
+            "send the file again",
+        ))
+    }
+
+    /// Takes the file of a message that was called off away from its storage server.
+    pub(super) fn drop_share(&mut self, step: &mut Step, id: u64) {
+        if self.transfers.shares.remove(&id).is_some() {
+            step.delete(SHARES, id.to_be_bytes());
+            self.transfers_changed(step, id);
+        }
     }
 
     fn put_upload(&self, step: &mut Step, id: u64) -> Result<(), CommandError> {
