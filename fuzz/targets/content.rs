@@ -7,14 +7,16 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use petmail_fuzz::edited;
 use petmail_proto::{
+    channel::file::{FileContent, FilePacket, StoredFile, StoredKind},
     content::{
-        ChunkEntry, ContentSecret, Entry, EntryKind, Manifest, Pack, PackEntry, PackId, PackWriter,
-        Reference, SealedChunk, is_path,
+        ChunkEntry, ContentSecret, Entry, EntryKind, Manifest, ManifestChunk, Pack, PackEntry, PackId,
+        PackWriter, Reference, SealedChunk, StoragePlace, is_path,
     },
     time::UnixMillis,
 };
 
 static GOOD: LazyLock<(Pack, Vec<u8>)> = LazyLock::new(good);
+static PACKET: LazyLock<Vec<u8>> = LazyLock::new(packet);
 
 fuzz_target!(|data: &[u8]| {
     let (pack, manifest) = &*GOOD;
@@ -39,7 +41,31 @@ fuzz_target!(|data: &[u8]| {
         let written = serde_json::to_vec(&reference).expect("a reference has a JSON form");
         assert_eq!(serde_json::from_slice::<Reference>(&written).expect("it was bounded before"), reference);
     }
+    for json in [data, &edited(&PACKET, data)] {
+        let Ok(packet) = serde_json::from_slice::<FilePacket>(json) else { continue };
+        let written = serde_json::to_vec(&packet).expect("a packet has a JSON form");
+        assert_eq!(serde_json::from_slice::<FilePacket>(&written).expect("it was bounded before"), packet);
+        if let FileContent::Stored(stored) = packet.content
+            && let Ok(listed) = Manifest::decode(manifest)
+        {
+            assert!(!stored.is_listed_in(&listed) || stored.size == listed.total_bytes());
+        }
+    }
 });
+
+/// A message brings the folder of [`GOOD`].
+fn packet() -> Vec<u8> {
+    let chunk = ContentSecret::from_bytes([1; 32]).seal(b"a chunk");
+    let pack = PackId::of(b"a pack");
+    let SealedChunk { hash, key, length, .. } = chunk;
+    let place = StoragePlace { url: "https://store.example".parse().expect("a URL"), pin: None };
+    let manifest = vec![ManifestChunk { pack, offset: 2, length, hash, key }];
+    let reference = Reference { places: vec![place], manifest };
+    let (kind, until) = (StoredKind::Folder, UnixMillis(1));
+    let stored = StoredFile { kind, size: length.into(), count: 1, until, reference };
+    let packet = FilePacket { name: "folder".to_owned(), content: FileContent::Stored(stored) };
+    serde_json::to_vec(&packet).expect("a packet has a JSON form")
+}
 
 fn good() -> (Pack, Vec<u8>) {
     let mut writer = PackWriter::new();

@@ -195,6 +195,8 @@ fn what_goes_wrong_is_said_on_the_right_side_and_can_go_on() {
     assert!(refusal.contains("is full") && refusal.contains("revoke"), "{refusal}");
     let id = alice.run(&["files", "--json"]).json()[0]["id"].as_u64().unwrap();
     becomes(&alice, id, "failed");
+    let status = alice.run(&["status"]).text();
+    assert!(status.contains("does not go on") && status.contains("is full"), "{status}");
     assert_eq!(bob.run(&["files", "--json"]).json(), Vec::<Value>::new(), "nothing was announced");
     world.mailbox.give_storage("200MB");
     assert!(alice.run(&["resume", &id.to_string()]).succeeded());

@@ -91,7 +91,7 @@ export const en = {
   "issue.no-mailbox": "Nobody can write to you, because you have no mailbox.", "issue.disk-full": "The disk is full, so nothing new can be kept. Make room; Petmail then goes on by itself. ({detail})", "issue.copy": "This Petmail may be a copy of another one: {detail}",
   "issue.mailbox-used-elsewhere": "Another copy of your Petmail has used a mailbox in the last hour; messages that it took are missing here. Stop it.", "issue.mailbox-away": "A mailbox is not connected: {detail}", "issue.mailbox-expiring": "Messages that wait in a mailbox are deleted there, unread, from {detail} on.",
   "issue.mailbox-suspended": "A mailbox is suspended and takes nothing more. Ask who runs it.", "issue.operator-notice": "Who runs a mailbox says: {detail}", "issue.contact-disputed": "Two parties claim to be {name}. Nothing is sent to them until you have compared the safety digits.",
-  "issue.messages-waiting": { one: "{count} message to {name} waits. {detail}", other: "{count} messages to {name} wait. {detail}" }, "issue.rendezvous-away": "Invitations wait for the rendezvous server: {detail}",
+  "issue.file-stopped": "A file with {name} does not go on. {detail}", "issue.messages-waiting": { one: "{count} message to {name} waits. {detail}", other: "{count} messages to {name} wait. {detail}" }, "issue.rendezvous-away": "Invitations wait for the rendezvous server: {detail}",
 };
 
 /** @type {Record<keyof typeof en, Text>} */
@@ -170,7 +170,7 @@ export const de = {
   "issue.no-mailbox": "Niemand kann dir schreiben, weil du kein Postfach hast.", "issue.disk-full": "Die Platte ist voll, also kann nichts Neues aufbewahrt werden. Schaffe Platz; Petmail macht dann von selbst weiter. ({detail})", "issue.copy": "Dieses Petmail ist vielleicht die Kopie eines anderen: {detail}",
   "issue.mailbox-used-elsewhere": "Eine andere Kopie deines Petmail hat in der letzten Stunde ein Postfach benutzt; was sie abholte, fehlt hier. Halte sie an.", "issue.mailbox-away": "Ein Postfach ist nicht verbunden: {detail}", "issue.mailbox-expiring": "Was in einem Postfach wartet, wird dort ab dem {detail} ungelesen gelöscht.",
   "issue.mailbox-suspended": "Ein Postfach ist angehalten und nimmt nichts mehr an. Frag den Betreiber.", "issue.operator-notice": "Der Betreiber eines Postfachs sagt: {detail}", "issue.contact-disputed": "Zwei geben sich als {name} aus. Es wird nichts gesendet, bis ihr die Sicherheitsziffern verglichen habt.",
-  "issue.messages-waiting": { one: "{count} Nachricht an {name} wartet. {detail}", other: "{count} Nachrichten an {name} warten. {detail}" }, "issue.rendezvous-away": "Einladungen warten auf den Rendezvous-Server: {detail}",
+  "issue.file-stopped": "Eine Datei mit {name} steht still. {detail}", "issue.messages-waiting": { one: "{count} Nachricht an {name} wartet. {detail}", other: "{count} Nachrichten an {name} warten. {detail}" }, "issue.rendezvous-away": "Einladungen warten auf den Rendezvous-Server: {detail}",
 };
 
 /** @type {Record<string, Record<string, Text>>} */

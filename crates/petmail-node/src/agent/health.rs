@@ -61,7 +61,9 @@ impl Agent {
             issue("disk-full", Severity::Problem, format!("{error}; {}", error.hint)).detailed(error.problem)
         });
         let copies = self.copies(mailboxes);
-        full.into_iter().chain(copies).chain(view::issues(core, mailboxes, rendezvous, now())).collect()
+        let files = view::file::stopped(core);
+        let others = view::issues(core, mailboxes, rendezvous, now());
+        full.into_iter().chain(copies).chain(files).chain(others).collect()
     }
 
     /// Says what points to copies of this node; mailboxes that are not connected speak for themselves.

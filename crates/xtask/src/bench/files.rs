@@ -174,10 +174,13 @@ impl Mover for Petmail<'_> {
     }
 }
 
+/// Moves a file or folder into a folder.
+type Carry = Box<dyn FnMut(&Path, &Path) -> Result<()>>;
+
 struct Other {
     name: &'static str,
     service: Option<Service>,
-    carry: Box<dyn FnMut(&Path, &Path) -> Result<()>>,
+    carry: Carry,
 }
 
 impl Mover for Other {

@@ -36,6 +36,9 @@ const MAX_UPLOADS: usize = 1_000;
 /// How many rows of a kind one step changes.
 const AT_ONCE: usize = 128;
 
+/// The most files of a folder that is fetched without anybody asking: empty ones take room, too.
+const MOST_BY_THEMSELVES: u32 = 10_000;
+
 /// The permissions of files that are fetched without anybody asking.
 const PRIVATE: u32 = 0o600;
 
@@ -149,7 +152,7 @@ impl Core {
     ) -> Result<(), CommandError> {
         let Some(FilePacket { content: FileContent::Stored(stored), .. }) = file else { return Ok(()) };
         let limit = self.peer(key.cid)?.fetch_limit;
-        if stored.size > limit || limit == 0 {
+        if stored.size > limit || limit == 0 || stored.count > MOST_BY_THEMSELVES {
             return Ok(());
         }
         let target = Target::Folder(self.profile.download_folder.clone());

@@ -8,9 +8,10 @@ use petmail_proto::channel::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::timestamp;
+use super::{reasons::issue, timestamp};
 use crate::{
-    api::types::{FileKind, FileState, FileView},
+    agent::{core::Core, records::transfers::Phase},
+    api::types::{FileKind, FileState, FileView, IssueView, Severity},
     file_name::safe_name,
 };
 
@@ -69,6 +70,26 @@ pub(crate) fn stored(
         reason: None,
         path: None,
     }
+}
+
+/// Says which files do not go on by themselves, and why.
+pub(crate) fn stopped(core: &Core) -> Vec<IssueView> {
+    let transfers = &core.transfers;
+    let uploads = transfers.uploads.values().filter_map(|upload| match &upload.phase {
+        Phase::Failed(reason) => Some((upload.cid, safe_name(&upload.name), reason)),
+        Phase::Active | Phase::Paused => None,
+    });
+    let downloads = transfers.downloads.values().filter_map(|download| match &download.phase {
+        Phase::Failed(reason) => Some((download.cid, format!("file {}", download.id), reason)),
+        Phase::Active | Phase::Paused => None,
+    });
+    let stopped = uploads.chain(downloads).filter_map(|(cid, file, reason)| {
+        let petname = &core.peers.get(&cid)?.contact.petname;
+        let detail = format!("{file}: {reason}");
+        let text = format!("a file of the conversation with {petname} does not go on: {detail}");
+        Some(issue("file-stopped", Severity::Warning, text).of_contact(cid, petname).detailed(detail))
+    });
+    stopped.collect()
 }
 
 /// The media type of a picture that can be shown, by what is in it; its pixels are not decoded.
