@@ -32,15 +32,18 @@ fn a_code_brings_a_contact_and_a_mailbox() {
     let carol = provider(&world, "150MB");
     assert_eq!(only_mailbox(&carol)["gives"], json!({"total_bytes": 150_000_000, "given_bytes": 0}));
     let dave = world.node_without_mailbox("Dave", Start::Child);
-    let code = code(&carol, &["dave", "--mailbox-quota", "60MB", "--retention", "5"]);
+    let code =
+        code(&carol, &["dave", "--mailbox-quota", "40MB", "--storage-quota", "20MB", "--retention", "5"]);
     let said = dave.run(&["accept-mailbox", &code, "--petname", "carol", "--wait"]).text();
     assert!(said.starts_with("mailbox 1 at "), "{said}");
     for (node, petname) in [(&carol, "dave"), (&dave, "carol")] {
         assert!(has(&node.confirmed_contact(), "petname", petname));
     }
     let mailbox = only_mailbox(&dave);
-    assert_eq!((&mailbox["quota_bytes"], &mailbox["retention_days"]), (&json!(60_000_000), &json!(5)));
+    assert_eq!((&mailbox["quota_bytes"], &mailbox["retention_days"]), (&json!(40_000_000), &json!(5)));
     assert_eq!((&mailbox["redeemed"], &mailbox["gives"]), (&json!(true), &Value::Null));
+    let storage = dave.run(&["storage", "list", "--json"]).json();
+    assert_eq!((storage.len(), &storage[0]["quota_bytes"]), (1, &json!(20_000_000)));
     dave.send(1, "thank you");
     carol.receives(&["thank you"]);
     carol.send(1, "you are welcome");
@@ -57,7 +60,7 @@ fn a_code_brings_a_contact_and_a_mailbox() {
     assert!(refusal.contains("more than you may still give"), "{refusal}");
     let refusal =
         carol.run(&["offer-mailbox", "erin", "--mailbox-quota", "1MB", "--retention", "31"]).refusal();
-    assert!(refusal.contains("for so long"), "{refusal}");
+    assert!(refusal.contains("gives no such mailbox"), "{refusal}");
     let refusal = dave.run(&["offer-mailbox", "erin"]).refusal();
     assert!(refusal.contains("none of your mailboxes lets you give mailboxes"), "{refusal}");
 

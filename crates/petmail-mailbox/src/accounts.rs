@@ -116,6 +116,9 @@ impl<Q: QueueStore> Accounts<Q> {
         let identity = self.identity.get();
         let request = MintRequest::open(body, identity.retrieval_keys(), &identity.public())?;
         check_terms(&request.terms)?;
+        if request.terms.storage_bytes > 0 && !identity.is_storage() {
+            return Err(AccountsError::Terms);
+        }
         let queue = Arc::clone(&self.queue);
         Ok(to_the_end(async move { queue.mint(&request, now).await }).await??)
     }

@@ -114,7 +114,8 @@ impl<Q: QueueStore> Made<Q> {
 }
 
 fn mint(owner: &RedeemRequest, offer: &RedeemToken, mailbox_bytes: u64) -> MintRequest {
-    let terms = MintTerms { mailbox_bytes, retention_seconds: RETENTION_SECONDS, life_seconds: 1 };
+    let terms =
+        MintTerms { mailbox_bytes, storage_bytes: 0, retention_seconds: RETENTION_SECONDS, life_seconds: 1 };
     MintRequest { owner: owner.owner, offer: offer.hash(), terms }
 }
 

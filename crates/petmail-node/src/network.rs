@@ -219,8 +219,8 @@ impl Network {
         match self.try_mint(mailbox, offer, terms).await {
             Ok(204) => Ok(()),
             Ok(400) => conflict(
-                "the mailbox server gives no mailbox of this size for so long",
-                "messages cannot be kept for longer than in your own mailbox there; choose less",
+                "the mailbox server gives no such mailbox",
+                "messages cannot be kept for longer than in your own mailbox there, and not every server stores files; choose less",
             ),
             Ok(403 | 404) => conflict(
                 "the operator of the mailbox server lets you give no mailboxes, or no more",

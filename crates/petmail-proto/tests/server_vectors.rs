@@ -218,7 +218,7 @@ fn accounts() {
     vectors.check_refused("rekey_refused", |bytes| RekeyRequest::open(bytes, &keys, &server));
 
     let rng = &mut Recorded::new(&[&vectors.bytes("mint_ephemeral")]);
-    let terms = MintTerms { mailbox_bytes: 60, retention_seconds: 70, life_seconds: 80 };
+    let terms = MintTerms { mailbox_bytes: 60, storage_bytes: 65, retention_seconds: 70, life_seconds: 80 };
     let bytes = owner.seal_mint(token.hash(), terms, &server, &public, rng).unwrap();
     assert_eq!(bytes, vectors.bytes("mint_request"));
     let request = MintRequest::open(&bytes, &keys, &server).unwrap();

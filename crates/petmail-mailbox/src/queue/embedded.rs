@@ -105,15 +105,23 @@ impl Index {
     /// Notes an open offer, if a provider has made it.
     fn note_open(&mut self, offer: RedeemTokenHash, terms: &OfferTerms) {
         if let Some(provider) = terms.given_by {
-            self.gifts.entry(provider).or_default().open(offer, terms.quota.bytes, terms.expires);
+            self.gifts.entry(provider).or_default().open(offer, given(terms), terms.expires);
         }
     }
 
-    /// Bytes of quota that an account has given away.
+    /// Bytes of quota and storage that an account has given away.
     fn given_bytes(&self, provider: &AccountId, now: UnixMillis) -> u64 {
-        let quota = |id: &AccountId| self.by_id.get(id).map_or(0, |entry| entry.terms().quota.bytes);
+        let quota = |id: &AccountId| {
+            let terms = self.by_id.get(id).map(|entry| entry.terms());
+            terms.map_or(0, |terms| terms.quota.bytes.saturating_add(terms.storage_bytes))
+        };
         self.gifts.get(provider).map_or(0, |gifts| gifts.bytes(now, quota))
     }
+}
+
+/// How much an offer gives away, in bytes.
+const fn given(terms: &OfferTerms) -> u64 {
+    terms.quota.bytes.saturating_add(terms.storage_bytes)
 }
 
 /// Why a queue cannot be opened.
@@ -406,7 +414,7 @@ impl QueueStore for EmbeddedQueue {
             expires: now.plus(std::time::Duration::from_secs(asked.life_seconds)),
             provider_total: None,
             given_by: Some(provider.id),
-            storage_bytes: 0,
+            storage_bytes: asked.storage_bytes,
         };
         if let Some(row) = self.get(OFFERS, offer.as_bytes()).await? {
             let known = OfferRow::decode_record(&row).map_err(QueueError::new)?.terms;
@@ -418,10 +426,10 @@ impl QueueStore for EmbeddedQueue {
         }
         {
             let mut index = self.index_mut();
-            let given = index.given_bytes(&provider.id, now);
+            let given_already = index.given_bytes(&provider.id, now);
             let gifts = index.gifts.entry(provider.id).or_default();
             gifts.expire(now);
-            if gifts.is_crowded() || given.saturating_add(asked.mailbox_bytes) > total {
+            if gifts.is_crowded() || given_already.saturating_add(given(&terms)) > total {
                 return Err(MintError::Exhausted);
             }
         }
@@ -429,7 +437,7 @@ impl QueueStore for EmbeddedQueue {
         let row = OfferRow { terms, redeemed: None }.encode_record().map_err(QueueError::new)?;
         self.commit(Batch::new().put(OFFERS, *offer.as_bytes(), row)).await?;
         let mut index = self.index_mut();
-        index.gifts.entry(provider.id).or_default().open(*offer, asked.mailbox_bytes, terms.expires);
+        index.gifts.entry(provider.id).or_default().open(*offer, given(&terms), terms.expires);
         Ok(())
     }
 

@@ -159,7 +159,8 @@ async fn a_provider_makes_offers_that_others_redeem() {
     assert_eq!(allowance, Some(Allowance { total_bytes: 1_000, given_bytes: 0 }));
     let token = RedeemToken::generate(&mut OsRng);
     let day = 24 * 3_600;
-    let good = MintTerms { mailbox_bytes: 600, retention_seconds: 3 * day, life_seconds: day };
+    let good =
+        MintTerms { mailbox_bytes: 500, storage_bytes: 100, retention_seconds: 3 * day, life_seconds: day };
     let mint = async |keys: &AccountKeys, token: &RedeemToken, terms: MintTerms| {
         let Owner { offer, descriptor, .. } = &provider;
         let key = &descriptor.retrieval_key;
@@ -171,7 +172,8 @@ async fn a_provider_makes_offers_that_others_redeem() {
     assert_eq!(mint(&provider.keys, &token, good).await, StatusCode::NO_CONTENT);
     let other = RedeemToken::generate(&mut OsRng);
     let bad = [
-        (MintTerms { mailbox_bytes: 401, ..good }, StatusCode::CONFLICT),
+        (MintTerms { mailbox_bytes: 301, ..good }, StatusCode::CONFLICT),
+        (MintTerms { storage_bytes: u64::MAX, ..good }, StatusCode::CONFLICT),
         (MintTerms { mailbox_bytes: 0, ..good }, StatusCode::BAD_REQUEST),
         (MintTerms { retention_seconds: 4 * day, ..good }, StatusCode::BAD_REQUEST),
         (MintTerms { retention_seconds: day - 1, ..good }, StatusCode::BAD_REQUEST),
@@ -185,7 +187,7 @@ async fn a_provider_makes_offers_that_others_redeem() {
     assert_eq!(mint(&stranger, &other, good).await, StatusCode::FORBIDDEN);
     let given = Offer { token, ..provider.offer.clone() };
     let customer = Owner::redeem(&server.base, &given).await;
-    assert_eq!((customer.record.quota.bytes, customer.record.allowance), (600, None));
+    assert_eq!((customer.record.quota.bytes, customer.record.allowance), (500, None));
     let small = MintTerms { mailbox_bytes: 1, ..good };
     assert_eq!(mint(&customer.keys, &other, small).await, StatusCode::FORBIDDEN);
     server.stop().await;

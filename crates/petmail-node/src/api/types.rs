@@ -486,6 +486,9 @@ pub struct OfferMailboxRequest {
     /// How many bytes the mailbox may hold; 100 MB if nothing is said.
     #[serde(default)]
     pub mailbox_quota: Option<u64>,
+    /// How many bytes may be stored beside it, in files and folders; none if nothing is said.
+    #[serde(default)]
+    pub storage_quota: Option<u64>,
     /// How many days messages are kept there; as long as in one's own mailbox if nothing is said.
     #[serde(default)]
     pub retention_days: Option<u32>,

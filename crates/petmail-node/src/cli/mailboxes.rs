@@ -49,7 +49,7 @@ pub(super) struct AcceptMailbox {
     after_help = "Whoever uses the code first gets the mailbox, and becomes a contact. It works if the operator of your mailbox \
     server lets you give mailboxes, or if the server is inside your node.\n\n\
     Examples:\n  petmail-node -d n1 offer-mailbox dave\n  \
-    petmail-node -d n1 offer-mailbox dave --mailbox-quota 500MB --retention 14"
+    petmail-node -d n1 offer-mailbox dave --mailbox-quota 500MB --storage-quota 2GB --retention 14"
 )]
 pub(super) struct OfferMailbox {
     /// The name that the contact will get here; it is never sent to anyone
@@ -57,6 +57,9 @@ pub(super) struct OfferMailbox {
     /// How much the mailbox may hold [default: 100 MB]
     #[arg(long, value_name = "SIZE")]
     mailbox_quota: Option<ByteSize>,
+    /// How much may be stored beside it, in files and folders [default: nothing]
+    #[arg(long, value_name = "SIZE")]
+    storage_quota: Option<ByteSize>,
     /// How many days messages are kept there [default: as many as in your own mailbox]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     retention: Option<u32>,
@@ -187,6 +190,7 @@ impl OfferMailbox {
         let request = OfferMailboxRequest {
             petname: self.petname,
             mailbox_quota: self.mailbox_quota.map(|quota| quota.0),
+            storage_quota: self.storage_quota.map(|quota| quota.0),
             retention_days: self.retention,
         };
         block_on(async {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The length of a mint request, in bytes.
-pub const MINT_REQUEST_BYTES: usize = 2 + 32 + 32 + 8 + 8 + 8 + 64 + 48;
+pub const MINT_REQUEST_BYTES: usize = 2 + 32 + 32 + 8 + 8 + 8 + 8 + 64 + 48;
 
 const PREFIX: &[u8; 2] = b"o1";
 
@@ -24,6 +24,8 @@ const PREFIX: &[u8; 2] = b"o1";
 pub struct MintTerms {
     /// How much the account may hold, in bytes.
     pub mailbox_bytes: u64,
+    /// How much it may store beside its mailbox, in bytes.
+    pub storage_bytes: u64,
     /// How long its messages are kept, in seconds.
     pub retention_seconds: u64,
     /// For how long the offer can be redeemed, in seconds.
@@ -83,6 +85,7 @@ impl MintRequest {
             offer: RedeemTokenHash::from_bytes(reader.array()?),
             terms: MintTerms {
                 mailbox_bytes: reader.u64()?,
+                storage_bytes: reader.u64()?,
                 retention_seconds: reader.u64()?,
                 life_seconds: reader.u64()?,
             },
@@ -104,6 +107,7 @@ impl MintRequest {
         Writer::new()
             .fixed(self.offer.as_bytes())
             .u64(self.terms.mailbox_bytes)
+            .u64(self.terms.storage_bytes)
             .u64(self.terms.retention_seconds)
             .u64(self.terms.life_seconds)
             .finish()
@@ -129,7 +133,7 @@ mod tests {
         let keys = [RetrievalSecretKey::generate(rng)];
         let public = keys[0].public_key();
         let token = RedeemToken::generate(rng);
-        let terms = MintTerms { mailbox_bytes: 5, retention_seconds: 6, life_seconds: 7 };
+        let terms = MintTerms { mailbox_bytes: 5, storage_bytes: 8, retention_seconds: 6, life_seconds: 7 };
         let sealed = owner.seal_mint(token.hash(), terms, &server, &public, rng).unwrap();
         assert_eq!(sealed.len(), MINT_REQUEST_BYTES);
         let request = MintRequest::open(&sealed, &keys, &server).unwrap();

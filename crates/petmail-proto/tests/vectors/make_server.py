@@ -411,7 +411,7 @@ def rekey(generation, slot=b"\1", signer=signing_seed, prefix=b"k2", tail=b"", s
     return seal(retrieval_public, plain, rekey_ephemeral)
 
 
-def mint(terms=(60, 70, 80), signer=signing_seed, server=identity, prefix=b"o1", tail=b"", signed_terms=None):
+def mint(terms=(60, 65, 70, 80), signer=signing_seed, server=identity, prefix=b"o1", tail=b"", signed_terms=None):
     def asks_for(terms):
         return hashlib.sha256(redeem_token).digest() + b"".join(u64(term) for term in terms)
 
@@ -499,7 +499,7 @@ write(
         "mint_request": mint().hex(),
         "mint_refused": [
             refused("signed for another server", mint(server=bytes(32)), "BadSignature"),
-            refused("signed for other terms", mint(signed_terms=(60, 70, 81)), "BadSignature"),
+            refused("signed for other terms", mint(signed_terms=(60, 65, 70, 81)), "BadSignature"),
             refused("signed by another key", mint(signer=new_signing_seed), "BadSignature"),
             refused("later version o2", mint(prefix=b"o2"), "Malformed"),
             refused("a byte follows", mint(tail=b"\0"), "Malformed"),

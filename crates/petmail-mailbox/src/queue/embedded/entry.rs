@@ -32,14 +32,15 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub(super) quota: Quota,
+    pub(super) storage_bytes: u64,
     pub(super) retention_seconds: u64,
     pub(super) state: AccountState,
 }
 
 impl Terms {
     fn of(account: &Account) -> Self {
-        let Account { quota, retention_seconds, state, .. } = *account;
-        Self { quota, retention_seconds, state }
+        let Account { quota, storage_bytes, retention_seconds, state, .. } = *account;
+        Self { quota, storage_bytes, retention_seconds, state }
     }
 }
 

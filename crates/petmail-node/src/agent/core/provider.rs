@@ -54,6 +54,7 @@ impl Core {
         let asked = request.retention_days.map(|days| u64::from(days).saturating_mul(24 * 3_600));
         let terms = MintTerms {
             mailbox_bytes,
+            storage_bytes: request.storage_quota.unwrap_or_default(),
             retention_seconds: asked.unwrap_or(own),
             life_seconds: OFFER_LIFE.as_secs(),
         };
