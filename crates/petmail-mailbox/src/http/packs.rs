@@ -26,6 +26,9 @@ pub(super) const MAX_PART_BYTES: usize = 2 << 20;
 /// The longest question about packs, in bytes.
 pub(super) const MAX_LOOK_UP_BYTES: usize = 6 + 32 * MAX_LOOK_UPS;
 
+/// How much of a pack is read from the disk at a time, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
 /// Where the next part of a pack begins.
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 
@@ -80,10 +83,11 @@ pub(super) async fn read<Q: QueueStore>(
 ) -> Result<Response, Problem> {
     let packs = packs_of(&services)?;
     let file = packs.find(&pack_id(&id)?).await?.ok_or(Problem::NotFound)?;
-    let mut response = match ServeFile::new(file.path()).oneshot(request).await {
-        Ok(response) => response.into_response(),
-        Err(never) => match never {},
-    };
+    let mut response =
+        match ServeFile::new(file.path()).with_buf_chunk_size(READ_BYTES).oneshot(request).await {
+            Ok(response) => response.into_response(),
+            Err(never) => match never {},
+        };
     // When it came is nobody's business, and a name never stands for other bytes.
     response.headers_mut().remove(header::LAST_MODIFIED);
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));

@@ -11,11 +11,7 @@ use std::{
 
 use data_encoding::HEXLOWER;
 use petmail_net::program::create_private_dir;
-use petmail_proto::{
-    content::{Pack, PackId},
-    server::account::AccountId,
-    time::UnixMillis,
-};
+use petmail_proto::{content::PackId, server::account::AccountId, time::UnixMillis};
 
 use super::{PackError, Part};
 
@@ -129,8 +125,8 @@ pub(super) fn append(path: &Path, part: &Part) -> Result<Arrived, PackError> {
     if end < part.total.into() {
         return Ok(Arrived::Part(u32::try_from(end).unwrap_or_default()));
     }
-    let bytes = fs::read(path).map_err(PackError::new)?;
-    if Pack::check(part.id, bytes).is_err() {
+    file.seek(SeekFrom::Start(0)).map_err(PackError::new)?;
+    if !part.id.names(&file).map_err(PackError::new)? {
         remove(path).map_err(PackError::new)?;
         return Err(PackError::WrongBytes);
     }

@@ -1,6 +1,8 @@
 //! Packs: what a storage server keeps. A pack is a prefix and sealed chunks, one after the other; only a manifest tells where
 //! each begins.
 
+use std::io::{self, Read};
+
 use super::{Damaged, SealedChunk};
 use crate::keys::macros::public_bytes;
 
@@ -19,6 +21,19 @@ impl PackId {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self::from_bytes(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Tells whether `source` yields the bytes of a pack of this version that this names; not how many there are. Reads them once,
+    /// and holds little of them.
+    ///
+    /// # Errors
+    /// Those of `source`.
+    pub fn names(&self, mut source: impl Read) -> io::Result<bool> {
+        let mut start = Vec::new();
+        source.by_ref().take(PREFIX.len() as u64).read_to_end(&mut start)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&start).update_reader(source)?;
+        Ok(start == PREFIX && hasher.finalize().as_bytes() == self.as_bytes())
     }
 }
 

@@ -253,6 +253,9 @@ proptest! {
         prop_assert_eq!(download(&packs, &manifest, "a").unwrap(), content);
         let mut bytes = packs[0].bytes.clone();
         bytes[at.index(packs[0].bytes.len())] ^= 1 << bit;
+        prop_assert!(packs[0].id.names(packs[0].bytes.as_slice()).unwrap());
+        prop_assert!(!packs[0].id.names(bytes.as_slice()).unwrap());
+        prop_assert!(!PackId::of(b"").names(std::io::empty()).unwrap(), "it has no prefix");
         prop_assert_eq!(Pack::check(packs[0].id, bytes.clone()), Err(Damaged));
         // A server that also lies about the name is found out by the chunk, unless it changed only the prefix.
         let forged = Pack { id: packs[0].id, bytes };
