@@ -155,8 +155,12 @@ impl Core {
         if stored.size > limit || limit == 0 || stored.count > MOST_BY_THEMSELVES {
             return Ok(());
         }
-        let target = Target::Folder(self.profile.download_folder.clone());
-        self.begin_download(step, (key, message), target, PRIVATE)
+        // Without a place for files, a person has to say where to.
+        let folder = self.profile.download_folder.clone();
+        if folder.is_empty() {
+            return Ok(());
+        }
+        self.begin_download(step, (key, message), Target::Folder(folder), PRIVATE)
     }
 
     /// Notes what a download is being renamed to.
