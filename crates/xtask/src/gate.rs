@@ -4,6 +4,7 @@
 
 mod deny;
 pub(crate) mod panel;
+mod room;
 mod tally;
 mod tools;
 
@@ -19,7 +20,7 @@ use tally::Tally;
 type Step = (&'static str, fn(&mut Tally) -> Result<()>);
 
 const STEPS: [Step; 11] = [
-    ("tools", |_| tools::install()),
+    ("tools", |_| room::check().and_then(|()| tools::install())),
     ("format", |_| format()),
     ("architecture", |_| arrows::check()),
     ("licences and sources", |_| deny::check()),

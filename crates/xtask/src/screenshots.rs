@@ -20,8 +20,8 @@ const PICTURES: [(&str, &str); 5] = [
 /// # Errors
 /// The test fails, or a picture cannot be written.
 pub(crate) fn take() -> Result<()> {
-    let test = ["test", "--locked", "--package", "petmail-integration-tests", "--test", "panel_pages"];
-    run(cargo(test).args(["--", "--exact", "everybody_can_use_every_page"]))?;
+    let test = ["test", "--locked", "--package", "petmail-integration-tests", "--test", "end_to_end"];
+    run(cargo(test).args(["--", "--exact", "panel_pages::everybody_can_use_every_page"]))?;
     let (taken, guide) = (target_dir()?.join("screenshots"), root().join("docs/guide/images"));
     for (from, to) in PICTURES {
         fs::copy(taken.join(from), guide.join(to)).with_context(|| format!("cannot take {from}"))?;

@@ -61,16 +61,8 @@ impl Soak {
     fn kill_programs(&self) -> Result<()> {
         let tests = ["test", "--release", "--locked", "--package", "petmail-integration-tests"];
         let mut tests = cargo(tests);
-        tests.args([
-            "--test",
-            "message_kills",
-            "--test",
-            "storage_kills",
-            "--test",
-            "file_kills",
-            "--",
-            "--nocapture",
-        ]);
+        tests.args(["--test", "end_to_end", "--"]);
+        tests.args(["message_kills::", "storage_kills::", "file_kills::", "--nocapture"]);
         tests.env("PETMAIL_KILL_ROUNDS", self.rounds.to_string());
         run(&mut tests)
     }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::hostile::{CONFIDENTIAL, IMPATIENT, abuse_socket, check_log, dawdle, random};
+use super::hostile::{CONFIDENTIAL, IMPATIENT, abuse_socket, check_log, dawdle, random};
 
 /// Longer than any message may be.
 const TOO_LONG: usize = 1 << 20;

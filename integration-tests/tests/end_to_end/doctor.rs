@@ -48,5 +48,6 @@ fn trouble_is_named_with_what_to_do() {
     bob.stop();
     let (checks, is_well) = doctor(&bob);
     assert!(!is_well && has(found(&checks, "node"), "state", "problem"), "{checks:?}");
-    assert!(has(found(&checks, "disk"), "state", "ok"));
+    // Without a node its disk is looked at all the same; how full that is, is the machine's business.
+    assert!(!has(found(&checks, "disk"), "state", "problem"));
 }

@@ -12,7 +12,7 @@ use petmail_proto::time::UnixMillis;
 use rand_core::OsRng;
 use serde_json::Value;
 
-use crate::hostile::{CONFIDENTIAL, IMPATIENT, abuse_socket, check_log, dawdle, random, raw};
+use super::hostile::{CONFIDENTIAL, IMPATIENT, abuse_socket, check_log, dawdle, random, raw};
 
 const ENDPOINTS: [&str; 6] = ["redeem", "rekey", "deliver", "list", "fetch", "delete"];
 

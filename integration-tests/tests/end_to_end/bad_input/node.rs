@@ -3,7 +3,7 @@
 use petmail_integration_tests::node::Node;
 use serde_json::Value;
 
-use crate::hostile::{CONFIDENTIAL, abuse_socket, check_log, raw};
+use super::hostile::{CONFIDENTIAL, abuse_socket, check_log, raw};
 
 #[test]
 fn a_control_api_under_fire() {
