@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::Once;
 
 /// What the programs log: everything of their own, so that contents would show in any line.
 const LOG: &str = "info,petmail_mailbox=debug,petmail_net=debug,petmail_node=debug,petmail_rendezvous=debug,petmail_store=debug";
 
-/// What has been built by this process.
-static BUILT: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
+/// Whether this process has built the programs.
+static BUILT: Once = Once::new();
 
 /// Returns the path of one of the workspace's programs, built from the sources as they are now, with the profile of the
 /// running test.
@@ -18,11 +18,7 @@ static BUILT: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
 #[must_use]
 pub fn bin(name: &str) -> PathBuf {
     let profile_dir = profile_dir();
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if !built.iter().any(|known| known == name) {
-        build(name, &profile_dir);
-        built.push(name.to_owned());
-    }
+    BUILT.call_once(|| build(&profile_dir));
     profile_dir.join(name)
 }
 
@@ -62,17 +58,18 @@ fn profile_dir() -> PathBuf {
     deps.expect("cargo builds tests into target/PROFILE/deps").to_owned()
 }
 
-fn build(name: &str, profile_dir: &Path) {
+/// Builds all programs, as the gate does: one by one, they would have other features, and everything would be built again.
+fn build(profile_dir: &Path) {
     let profile = match profile_dir.file_name().and_then(std::ffi::OsStr::to_str) {
         Some("debug") | None => "dev",
         Some(profile) => profile,
     };
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--locked", "--package", name, "--bin", name, "--profile", profile])
+        .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo runs");
-    assert!(status.success(), "{name} does not build");
+    assert!(status.success(), "the programs do not build");
 }
