@@ -75,7 +75,9 @@ impl Outcome {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
-    fn printed(&self) -> String {
+    /// Returns what stands on standard output, whether the command failed or not.
+    #[must_use]
+    pub fn printed(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     basedir::Basedir,
     identity::Identity,
+    packs::check_packs,
     queue::{
         Account,
         embedded::{Checked, check_queue},
@@ -64,6 +65,20 @@ pub enum ProblemKind {
     DigestForgotten,
     /// A message that would be remembered for ever.
     DigestForever,
+    /// The list of packs does not open.
+    PacksUnreadable,
+    /// A row about packs is nothing that this program wrote.
+    PackRowDamaged,
+    /// The file of a pack cannot be read.
+    PackMissing,
+    /// The file of a pack has other bytes than its name stands for.
+    PackDamaged,
+    /// A pack has other owners than it is said to have.
+    PackOwners,
+    /// An account that is not there holds a pack.
+    PackOfNobody,
+    /// A file belongs to no pack.
+    PackOrphan,
 }
 
 impl ProblemKind {
@@ -92,6 +107,17 @@ impl ProblemKind {
                 "nothing: a repeated delivery would be stored twice, and shown once by the node"
             }
             Self::DigestForever => "nothing: it takes a few bytes",
+            Self::PacksUnreadable | Self::PackRowDamaged => {
+                "is the disk failing? put the folder `packs` back from a backup, or remove it: nodes store again what they still have"
+            }
+            Self::PackMissing | Self::PackDamaged => {
+                "is the disk failing? put that file below `packs` back from a backup; whoever fetches it is told that it is damaged or gone"
+            }
+            Self::PackOwners => {
+                "it may go too early or never; put the folder `packs` back from a backup of the same time as `queue`"
+            }
+            Self::PackOfNobody => "it takes room, and nothing else",
+            Self::PackOrphan => "nothing: the next start removes it",
         }
     }
 }
@@ -121,6 +147,10 @@ pub struct Report {
     pub message_bytes: u64,
     /// Digests that were read.
     pub digests: u64,
+    /// Packs that were read.
+    pub packs: u64,
+    /// Bytes in them.
+    pub pack_bytes: u64,
 }
 
 /// Why nothing is verified.
@@ -145,6 +175,10 @@ pub async fn check(basedir: &Basedir) -> Result<Report, CheckError> {
     }
     let _lock = DirLock::acquire(basedir.path())?;
     let Checked { mut report, accounts } = check_queue(&basedir.queue_dir()).await;
+    let owners = accounts.iter().map(|account| account.id).collect();
+    let packs = check_packs(&basedir.packs_dir(), &owners).await;
+    (report.packs, report.pack_bytes) = (packs.packs, packs.bytes);
+    report.problems.extend(packs.problems);
     match Identity::load(&basedir.identity_file()) {
         Ok(identity) => {
             for account in &accounts {

@@ -1,6 +1,7 @@
 //! Storage: what owners of accounts store, look up and delete, and anybody who knows a pack's name reads. Knows tickets and
 //! the packs on disk, not HTTP, and nothing of what a pack holds. Specification: Storage.
 
+mod check;
 mod disk;
 mod folder;
 mod memory;
@@ -14,6 +15,7 @@ use std::{
 use petmail_proto::{content::PackId, server::account::AccountId, time::UnixMillis};
 use petmail_store::DiskFull;
 
+pub(crate) use self::check::check_packs;
 pub use self::disk::{MAX_OPEN_UPLOADS, Packs, UPLOAD_LIFE};
 
 /// For how long a pack that was stored or looked up outlives its deletion: another computer of its owner may count on it.

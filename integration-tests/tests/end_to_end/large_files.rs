@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use petmail_integration_tests::chance::Chance;
+use petmail_integration_tests::commodity::files_below;
 use petmail_integration_tests::lossy::CuttingWay;
 use petmail_integration_tests::node::Node;
 use petmail_integration_tests::wait::eventually;
@@ -295,4 +296,27 @@ fn files_of_trusted_contacts_come_by_themselves() {
     });
     assert!(bob.run(&["contact", "remove", "1"]).succeeded());
     assert_eq!(bob.run(&["files", "--json"]).json(), Vec::<Value>::new());
+}
+
+#[test]
+fn the_operator_finds_damaged_packs() {
+    let mut world = World::new();
+    let (alice, _bob) = world.two_who_met(Start::Background);
+    let path = world.path("film.mkv");
+    fs::write(&path, noise(3_000_000, 7)).unwrap();
+    let sent = send(&alice, &path);
+    becomes(&alice, sent, "stored");
+    world.mailbox.kill();
+    let well = world.mailbox.run(&["check"]).text();
+    assert!(well.starts_with("all is well") && well.contains(" packs ("), "{well}");
+
+    let packs = files_below(&world.mailbox.basedir().join("packs/files"));
+    let mut bytes = fs::read(&packs[0]).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&packs[0], bytes).unwrap();
+    let found = world.mailbox.run(&["check"]);
+    assert!(!found.succeeded() && found.remarks().contains("there is a problem"), "{found:?}");
+    assert!(found.printed().contains("is not what was stored"), "{found:?}");
+    fs::remove_file(&packs[0]).unwrap();
+    assert!(world.mailbox.run(&["check"]).printed().contains("No such file"));
 }

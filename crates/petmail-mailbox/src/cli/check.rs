@@ -35,7 +35,7 @@ pub(super) async fn run(basedir: &Basedir, json: bool) -> Result<(), Failure> {
 }
 
 fn summary(report: &Report) -> String {
-    let Report { accounts, offers, messages, message_bytes, digests, behind, .. } = report;
+    let Report { accounts, offers, messages, message_bytes, digests, behind, packs, pack_bytes, .. } = report;
     let behind = match behind {
         0 => String::new(),
         behind => format!(
@@ -43,6 +43,6 @@ fn summary(report: &Report) -> String {
         ),
     };
     format!(
-        "all is well: {accounts} accounts, {offers} offers, {messages} messages ({message_bytes} bytes), {digests} remembered{behind}\n"
+        "all is well: {accounts} accounts, {offers} offers, {messages} messages ({message_bytes} bytes), {digests} remembered, {packs} packs ({pack_bytes} bytes){behind}\n"
     )
 }

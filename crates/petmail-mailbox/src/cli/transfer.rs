@@ -77,12 +77,20 @@ async fn write_file(basedir: &Basedir, path: &Path, unfinished: &Path) -> Result
 /// What an export does not have: packs may be a thousand times as much as messages.
 fn left_behind(basedir: &Basedir) -> String {
     let dir = basedir.packs_dir();
-    let has_packs = std::fs::read_dir(dir.join("files")).is_ok_and(|mut files| files.next().is_some());
-    if has_packs {
+    if holds_packs(&dir).unwrap_or(false) {
         format!("stored packs are not in it: copy the folder {} as well\n", dir.display())
     } else {
         String::new()
     }
+}
+
+fn holds_packs(dir: &Path) -> io::Result<bool> {
+    for folder in std::fs::read_dir(dir.join("files"))? {
+        if std::fs::read_dir(folder?.path())?.next().is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The name of the file until it is whole.

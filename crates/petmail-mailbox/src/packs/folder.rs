@@ -35,6 +35,11 @@ impl Folder {
         for dir in [dir.to_owned(), folder.complete(), folder.incomplete()] {
             create_private_dir(&dir)?;
         }
+        // All at once: a pack that comes waits for its own folder only.
+        for first in 0..=u8::MAX {
+            create_private_dir(&folder.complete().join(HEXLOWER.encode(&[first])))?;
+        }
+        File::open(folder.complete())?.sync_all()?;
         Ok(folder)
     }
 
@@ -142,14 +147,8 @@ pub(super) fn shorten(path: &Path) -> io::Result<()> {
 
 /// Gives a complete file its place, durably.
 pub(super) fn move_into(from: &Path, to: &Path) -> io::Result<()> {
-    let folder = to.parent().unwrap_or(to);
-    create_private_dir(folder)?;
     fs::rename(from, to)?;
-    File::open(folder)?.sync_all()?;
-    match folder.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
+    File::open(to.parent().unwrap_or(to))?.sync_all()
 }
 
 /// Removes a file, if it is there.
