@@ -9,13 +9,14 @@ use petmail_fuzz::edited;
 use petmail_proto::{
     channel::file::{FileContent, FilePacket, StoredFile, StoredKind},
     content::{
-        ChunkEntry, ContentSecret, Entry, EntryKind, Manifest, ManifestChunk, Pack, PackEntry, PackId,
-        PackWriter, Reference, SealedChunk, StoragePlace, is_path,
+        ChunkEntry, ContentSecret, Entry, EntryKind, Link, LinkedPlace, Manifest, ManifestChunk, Pack,
+        PackEntry, PackId, PackLinks, PackWriter, Reference, SealedChunk, StoragePlace, is_path,
     },
     time::UnixMillis,
 };
 
 static GOOD: LazyLock<(Pack, Vec<u8>)> = LazyLock::new(good);
+static LINKS: LazyLock<Vec<u8>> = LazyLock::new(links);
 static PACKET: LazyLock<Vec<u8>> = LazyLock::new(packet);
 
 fuzz_target!(|data: &[u8]| {
@@ -28,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
             let EntryKind::File { chunks, .. } = &entry.kind else { continue };
             for chunk in chunks {
                 if let Ok(sealed) = pack.sealed(chunk.place()) {
-                    let opened = chunk.key.open(sealed.to_vec(), chunk.length, &chunk.hash);
+                    let opened = chunk.key.open(sealed, chunk.length, &chunk.hash);
                     assert!(opened.is_err() || opened.is_ok_and(|content| content == b"a chunk"));
                 }
             }
@@ -40,6 +41,10 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(reference) = serde_json::from_slice::<Reference>(data) {
         let written = serde_json::to_vec(&reference).expect("a reference has a JSON form");
         assert_eq!(serde_json::from_slice::<Reference>(&written).expect("it was bounded before"), reference);
+    }
+    for bytes in [data, &edited(&LINKS, data)] {
+        let Ok(links) = PackLinks::decode(bytes) else { continue };
+        assert_eq!(links.encode().expect("it was as long before"), bytes);
     }
     for json in [data, &edited(&PACKET, data)] {
         let Ok(packet) = serde_json::from_slice::<FilePacket>(json) else { continue };
@@ -60,11 +65,22 @@ fn packet() -> Vec<u8> {
     let SealedChunk { hash, key, length, .. } = chunk;
     let place = StoragePlace { url: "https://store.example".parse().expect("a URL"), pin: None };
     let manifest = vec![ManifestChunk { pack, offset: 2, length, hash, key }];
-    let reference = Reference { places: vec![place], manifest };
+    let linked = Some(LinkedPlace { link: link(), list: manifest[0].clone() });
+    let reference = Reference { places: vec![place], linked, manifest };
     let (kind, until) = (StoredKind::Folder, UnixMillis(1));
     let stored = StoredFile { kind, size: length.into(), count: 1, until, reference };
     let packet = FilePacket { name: "folder".to_owned(), content: FileContent::Stored(stored) };
     serde_json::to_vec(&packet).expect("a packet has a JSON form")
+}
+
+fn link() -> Link {
+    Link::new("https://store.example/a-pack?signature=1").expect("a link")
+}
+
+/// The links of two packs.
+fn links() -> Vec<u8> {
+    let packs = [b"one", b"two"].map(|bytes| (PackId::of(bytes), link()));
+    PackLinks::from_iter(packs).encode().expect("a short list")
 }
 
 fn good() -> (Pack, Vec<u8>) {

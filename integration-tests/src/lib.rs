@@ -5,6 +5,7 @@
 pub mod api;
 pub mod browser;
 pub mod chance;
+pub mod commodity;
 pub mod deploy;
 pub mod failing_disk;
 pub mod hostile;

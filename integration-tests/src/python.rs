@@ -11,6 +11,9 @@ use crate::programs::target_dir;
 /// The magic-wormhole client, its transit relay and its mailbox server, every package with its version.
 pub const WORMHOLE: &str = include_str!("../python/wormhole.txt");
 
+/// SeaweedFS, which speaks S3.
+pub const SEAWEEDFS: &str = include_str!("../python/seaweedfs.txt");
+
 /// Returns the `bin` folder of a Python environment with exactly these packages (the text of a requirements file).
 ///
 /// It is made once, below cargo's target folder; whoever comes second waits. Needs `python3` with `venv`, and the

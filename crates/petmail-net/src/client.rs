@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod pool;
 mod resolve;
+mod service;
 mod storage;
 mod target;
 pub(crate) mod tls;
@@ -22,6 +23,7 @@ use reqwest::{RequestBuilder, Response, header};
 pub use self::{
     error::ClientError,
     events::{EventStream, ServerEvent},
+    service::service_client,
     storage::{PartOf, PartReceipt, Read, StorageClient},
     target::{MAX_URL_BYTES, Target, TargetUrl, UrlError, UrlPolicy},
 };

@@ -185,9 +185,12 @@ fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, 
     Ok(config)
 }
 
+/// The name of HTTP/1.1 inside TLS (RFC 7301).
+pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
+
 /// The protocols offered inside TLS, best first.
 pub(crate) fn alpn() -> Vec<Vec<u8>> {
-    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+    vec![b"h2".to_vec(), HTTP_1_1.to_vec()]
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -15,6 +15,7 @@ mod profile;
 pub(crate) mod records;
 #[doc(hidden)]
 pub mod seed;
+mod services;
 mod snapshot;
 mod stored;
 pub(crate) mod transfers;
@@ -87,6 +88,8 @@ struct Inner {
     invitations: StdMutex<HashMap<u32, VecDeque<Effect>>>,
     invitations_changed: Notify,
     mailboxes_changed: Notify,
+    /// Held by who adds a service: each gets a number of its own.
+    services_changing: Mutex<()>,
 }
 
 impl Agent {
@@ -116,6 +119,7 @@ impl Agent {
             invitations: StdMutex::default(),
             invitations_changed: Notify::new(),
             mailboxes_changed: Notify::new(),
+            services_changing: Mutex::default(),
         }));
         agent.step(|core, step, now| Ok(core.start_epoch(step, now)?)).await?;
         agent.sweep_spool().await;

@@ -16,8 +16,8 @@ use std::{
 use futures::StreamExt;
 use petmail_net::{
     client::{
-        ClientError, ClientSettings, DeliveryClient, Opened, Owner, RetrievalClient, SocksProxy,
-        StorageClient, Target, TargetUrl, UrlPolicy,
+        ClientError, ClientSettings, DeliveryClient, Opened, Owner, RetrievalClient, StorageClient, Target,
+        TargetUrl, UrlPolicy,
     },
     ws::{self, WsSettings},
 };
@@ -87,7 +87,7 @@ pub(crate) struct Network {
     retrieval: RetrievalClient,
     deposits: StorageClient,
     readings: StorageClient,
-    socks5: Option<SocksProxy>,
+    settings: ClientSettings,
     policy: UrlPolicy,
     /// Where the mailbox inside this node listens: its public address need not be reachable from here.
     local_mailbox: Option<SocketAddr>,
@@ -153,11 +153,11 @@ impl Network {
         local_mailbox: Option<SocketAddr>,
     ) -> Self {
         Self {
-            socks5: settings.socks5.clone(),
             delivery: DeliveryClient::new(settings.clone()),
             deposits: StorageClient::for_deposits(settings.clone()),
             readings: StorageClient::for_readings(settings.clone()),
-            retrieval: RetrievalClient::new(settings),
+            retrieval: RetrievalClient::new(settings.clone()),
+            settings,
             policy,
             local_mailbox,
             descriptors: Mutex::default(),
@@ -449,7 +449,7 @@ impl Network {
     /// Looks whether the rendezvous server can be reached and says something.
     pub(crate) async fn probe_rendezvous(&self, url: &str, patience: Duration) -> Result<(), NetworkError> {
         let settings = WsSettings {
-            socks5: self.socks5.clone(),
+            socks5: self.settings.socks5.clone(),
             isolation: ("doctor".to_owned(), "0".to_owned()),
             connect_timeout: patience,
             ..WsSettings::default()

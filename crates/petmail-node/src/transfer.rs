@@ -3,11 +3,13 @@
 //! Knows nothing of who may send what to whom: [`crate::agent`] decides that, keeps the records, and is told how things go.
 //! Specification: `docs/protocol/content.md`, `docs/protocol/storage.md`.
 
+mod account;
 mod depot;
 mod download;
 mod pack_table;
 mod part;
 mod plan;
+pub(crate) mod service;
 pub(crate) mod source;
 pub(crate) mod spool;
 mod upload;
@@ -18,6 +20,7 @@ use petmail_proto::outbox::backoff;
 use rand_core::OsRng;
 
 pub(crate) use self::{
+    account::AccountDepot,
     depot::Depot,
     download::{discard_download, fetch},
     part::part_path,

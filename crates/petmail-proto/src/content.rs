@@ -7,6 +7,7 @@
 
 mod chunk;
 mod chunker;
+mod links;
 mod manifest;
 mod pack;
 mod padding;
@@ -14,6 +15,7 @@ mod reference;
 
 pub use chunk::{ChunkHash, ChunkKey, ContentSecret, Damaged, SealedChunk, sealed_bytes};
 pub use chunker::{AVERAGE_CHUNK_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, chunks};
+pub use links::{Link, LinkedPlace, MAX_LINK_BYTES, PackLinks, TooManyLinks};
 pub use manifest::{
     ChunkEntry, Entry, EntryKind, MAX_COMPONENT_BYTES, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_PACKS,
     MAX_PATH_BYTES, Manifest, ManifestError, PackEntry, is_path,

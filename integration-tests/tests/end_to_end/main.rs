@@ -4,6 +4,7 @@ mod acme;
 mod at_rest;
 mod backup;
 mod bad_input;
+mod commodity;
 mod conversation;
 mod demo;
 mod deploy_container;

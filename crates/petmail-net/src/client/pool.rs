@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{ClientError, ClientSettings, Owner, SocksProxy, Target, UrlError, client_config, reason_of};
 use super::{resolve::GuardedResolver, target::AddressRule};
-use crate::tls::alpn;
+use crate::tls::{HTTP_1_1, alpn};
 
 /// Targets kept at once: many more than a person has contacts in a minute, few enough to bound the memory.
 const MAX_POOLS: usize = 256;
@@ -27,6 +27,8 @@ pub(super) struct Pools {
     /// `delivery` or `retrieval`: keeps the two kinds apart at the proxy as well.
     kind: &'static str,
     settings: ClientSettings,
+    /// The protocols offered inside TLS, best first.
+    protocols: Vec<Vec<u8>>,
     clients: Mutex<HashMap<(Owner, Target), Pooled>>,
 }
 
@@ -37,7 +39,13 @@ struct Pooled {
 
 impl Pools {
     pub(super) fn new(kind: &'static str, settings: ClientSettings) -> Self {
-        Self { kind, settings, clients: Mutex::default() }
+        Self { kind, settings, protocols: alpn(), clients: Mutex::default() }
+    }
+
+    /// Clients for large bodies: each request in flight has a connection of its own. Over HTTP/2 they would share one, and so one core's
+    /// encryption, and the pace of the slowest.
+    pub(super) fn for_bulk(kind: &'static str, settings: ClientSettings) -> Self {
+        Self { protocols: vec![HTTP_1_1.to_vec()], ..Self::new(kind, settings) }
     }
 
     pub(super) fn settings(&self) -> &ClientSettings {
@@ -84,7 +92,8 @@ impl Pools {
 
     fn build(&self, owner: Owner, target: &Target) -> Result<Client, ClientError> {
         let unusable = |reason| ClientError::Tls { host: target.host().to_owned(), reason };
-        let tls = client_config(target.pins(), alpn()).map_err(|e| unusable(e.to_string()))?;
+        let tls =
+            client_config(target.pins(), self.protocols.clone()).map_err(|e| unusable(e.to_string()))?;
         let builder = Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use headers::{ContentRange, HeaderMapExt};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use tokio::time::timeout;
+use url::Url;
 
 use super::{Answer, ClientError, ClientSettings, Owner, Pools, Target, octets, read_answer, retry_after};
 
@@ -51,13 +52,13 @@ impl StorageClient {
     /// Makes a client for what own accounts store.
     #[must_use]
     pub fn for_deposits(settings: ClientSettings) -> Self {
-        Self { pools: Pools::new("deposits", settings) }
+        Self { pools: Pools::for_bulk("deposits", settings) }
     }
 
     /// Makes a client for what contacts have stored.
     #[must_use]
     pub fn for_readings(settings: ClientSettings) -> Self {
-        Self { pools: Pools::new("readings", settings) }
+        Self { pools: Pools::for_bulk("readings", settings) }
     }
 
     /// Posts `body` to `path` below the target's base URL, with a ticket if there is one, and returns the whole answer.
@@ -120,7 +121,7 @@ impl StorageClient {
         Ok(read_answer(target, response, MAX_ANSWER_BYTES).await?.status)
     }
 
-    /// Gets what belongs to `path`, as long as bytes keep coming. `kept` is what an earlier attempt has brought of it: only the rest
+    /// Gets what is at `url`, which is on the target's server, as long as bytes keep coming. `kept` is what an earlier attempt has brought of it: only the rest
     /// is asked for, and whatever comes is added, so that the next attempt can go on after an error. Returns the status: with 200
     /// all of it is there.
     ///
@@ -130,13 +131,13 @@ impl StorageClient {
         &self,
         reader: Owner,
         target: &Target,
-        path: &str,
+        url: Url,
         kept: &mut BytesMut,
         max_bytes: usize,
     ) -> Result<Read, ClientError> {
         let idle = self.pools.settings().request_timeout;
         let late = |_| ClientError::timed_out(target.host());
-        let mut request = self.request(Method::GET, reader, target, path, None)?;
+        let mut request = self.pools.client(reader, target)?.get(url);
         if !kept.is_empty() {
             request = request.header(header::RANGE, format!("bytes={}-", kept.len()));
         }

@@ -12,6 +12,9 @@ use crate::{
 /// The longest base URL, in bytes: a host name has at most 253.
 pub const MAX_URL_BYTES: usize = 512;
 
+/// The longest link, in bytes: signed addresses are long.
+const MAX_LINK_BYTES: usize = 2_048;
+
 /// Which base URLs are allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UrlPolicy {
@@ -114,6 +117,24 @@ impl TargetUrl {
             return Err(UrlError::PrivateAddress(host));
         }
         Ok(Self { url, host, rule })
+    }
+
+    /// Checks a link, which may have a query, and returns it with the base URL of its server.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn of_link(text: &str, policy: UrlPolicy) -> Result<(Self, Url), UrlError> {
+        if text.len() > MAX_LINK_BYTES {
+            return Err(UrlError::TooLong);
+        }
+        if text.contains(|c: char| !c.is_ascii_graphic() || c == '\\') {
+            return Err(UrlError::Malformed);
+        }
+        let link = Url::parse(text).map_err(|_| UrlError::Malformed)?;
+        let mut base = link.clone();
+        base.set_path("");
+        base.set_query(None);
+        Ok((Self::parse(base.as_str(), policy)?, link))
     }
 
     /// Returns the URL in its canonical form.
@@ -285,5 +306,29 @@ mod tests {
             assert!(matches!(private(url), Err(UrlError::PrivateAddress(_))), "{url}");
         }
         assert!(matches!(private("http://1.1.1.1/"), Err(UrlError::PrivateAddress(_))));
+    }
+
+    #[test]
+    fn a_link_is_held_against_the_same_rules() {
+        let of = |text: &str| TargetUrl::of_link(text, UrlPolicy::PublicOnly);
+        let (base, link) = of("https://s3.example.org:9000/bucket/pack?X-Signature=a%2Fb").unwrap();
+        assert_eq!(base.as_str(), "https://s3.example.org:9000/");
+        assert_eq!(link.as_str(), "https://s3.example.org:9000/bucket/pack?X-Signature=a%2Fb");
+        for (bad, error) in [
+            ("http://s3.example.org/pack", UrlError::Scheme),
+            ("file:///etc/passwd", UrlError::Scheme),
+            ("https://127.0.0.1/pack?a=b", UrlError::PrivateAddress("127.0.0.1".to_owned())),
+            ("https://user@s3.example.org/pack", UrlError::NotPlain),
+            ("https://s3.example.org/pack#part", UrlError::NotPlain),
+            ("https://s3.example.org/a b", UrlError::Malformed),
+            ("https://s3.example.org\\@127.0.0.1/", UrlError::Malformed),
+            ("pack", UrlError::Malformed),
+        ] {
+            assert_eq!(of(bad).map(drop), Err(error), "{bad}");
+        }
+        assert_eq!(
+            of(&format!("https://s3.example.org/{}", "a".repeat(2_048))).map(drop),
+            Err(UrlError::TooLong)
+        );
     }
 }

@@ -93,6 +93,7 @@ pub(crate) static KEYSPACES: &[Keyspace] = &[
     transfers::PACKS,
     transfers::PACK_USES,
     transfers::FETCH_LIMITS,
+    services::SERVICES,
 ];
 
 /// The keyspaces that no backup has: what must not come back to life. The secrets of a key exchange are used once, and keys
@@ -523,6 +524,7 @@ pub(crate) fn mid_key(cid: u32, mid: MessageId) -> Vec<u8> {
 }
 
 mod migrate;
+pub(crate) mod services;
 pub(crate) mod transfers;
 
 #[cfg(test)]

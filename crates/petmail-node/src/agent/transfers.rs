@@ -29,7 +29,7 @@ use crate::{
     api::types::{ContactView, Direction, Event, FileRow, FileState, FileView, MessageView, StorageView},
     network::storage::StorageError,
     transfer::{
-        Depot,
+        AccountDepot,
         source::{Listing, list},
         spool::SpoolWriter,
     },
@@ -156,19 +156,20 @@ impl Agent {
     async fn check_stores(&self) -> Result<(), CommandError> {
         let mut is_possible = false;
         for mailbox in self.storing_mailboxes().await {
-            let Some(depot) = Depot::of(self, mailbox, 0) else { continue };
+            let Some(depot) = AccountDepot::of(self, mailbox, 0) else { continue };
             is_possible |= match depot.grant().await {
                 Ok(grant) => grant.quota_bytes > 0,
                 Err(error) => error != StorageError::NoStorage,
             };
         }
-        if is_possible {
+        if is_possible || self.service_views().await.iter().any(|service| service.has_links) {
             return Ok(());
         }
         Err(CommandError::new(
             Fault::Conflict,
-            "you have no storage: files of more than 180 KiB, and folders, need some",
-            "ask whoever gave you a mailbox for storage too: its operator gives it with `petmail-mailbox account set --storage-quota`",
+            "you have no storage that contacts can fetch from: files of more than 180 KiB, and folders, need some",
+            "ask whoever gave you a mailbox for storage too (its operator gives it with `petmail-mailbox account set --storage-quota`), \
+             or add a service of your own with `petmail-node storage add s3`",
         ))
     }
 
@@ -177,7 +178,7 @@ impl Agent {
         let mut places = Vec::new();
         for mailbox in self.storing_mailboxes().await {
             let (id, url) = (mailbox.id, mailbox.url.to_string());
-            let Some(depot) = Depot::of(self, mailbox, 0) else { continue };
+            let Some(depot) = AccountDepot::of(self, mailbox, 0) else { continue };
             let view = StorageView { mailbox: id, url, quota_bytes: 0, used_bytes: 0, reason: None };
             match depot.grant().await {
                 Ok(grant) if grant.quota_bytes == 0 && grant.used_bytes == 0 => {}

@@ -22,8 +22,9 @@ use super::{
     arguments::Arguments,
     problem::Refusal,
     types::{
-        ContactView, FetchFileRequest, FetchLimitRequest, FileRequest, FileRow, FilesQuery, MessageRequest,
-        NoArguments, SendFileRequest,
+        AddServiceRequest, ContactView, FetchFileRequest, FetchLimitRequest, FileRequest, FileRow,
+        FilesQuery, MessageRequest, NoArguments, RemoveServiceRequest, SendFileRequest, ServiceRequest,
+        ServiceView,
     },
 };
 use crate::agent::{
@@ -199,7 +200,33 @@ pub(super) async fn revoke(
 
 /// Says what storage servers keep for this node.
 pub(super) async fn storage(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
-    Json(json!({ "storage": shared.agent.storage().await }))
+    let (storage, services) = (shared.agent.storage().await, shared.agent.service_views().await);
+    Json(json!({ "storage": storage, "services": services }))
+}
+
+/// Tries a service out, and keeps it.
+pub(super) async fn add_service(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<AddServiceRequest>,
+) -> Result<Json<ServiceView>, Refusal> {
+    Ok(Json(shared.agent.add_service(request).await?))
+}
+
+/// Tries a service out again.
+pub(super) async fn test_service(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<ServiceRequest>,
+) -> Result<Json<ServiceView>, Refusal> {
+    Ok(Json(shared.agent.test_service(request.id).await?))
+}
+
+/// Forgets a service.
+pub(super) async fn remove_service(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<RemoveServiceRequest>,
+) -> Result<Json<Value>, Refusal> {
+    shared.agent.remove_service(request.id, request.force).await?;
+    Ok(Json(json!({ "id": request.id })))
 }
 
 /// Chooses up to which size a contact's files are fetched without asking.

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     files::{
-        FetchFileRequest, FetchLimitRequest, FileKind, FileRequest, FileRow, FileState, FileView, FilesQuery,
-        SendFileRequest, StorageView,
+        AddServiceRequest, FetchFileRequest, FetchLimitRequest, FileKind, FileRequest, FileRow, FileState,
+        FileView, FilesQuery, RemoveServiceRequest, SendFileRequest, ServiceRequest, ServiceView,
+        StorageView,
     },
     panel::{
         CodeRequest, CodeView, OpenView, OpenerRequest, PictureChange, PictureRequest, QrReadRequest,

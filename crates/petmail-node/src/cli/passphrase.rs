@@ -269,7 +269,7 @@ fn read_descriptor(number: u32) -> io::Result<Zeroizing<String>> {
 }
 
 /// Reads a line, byte by byte, so that what follows it in a pipe is left for the next reader.
-fn read_line(source: &mut impl Read) -> io::Result<Zeroizing<String>> {
+pub(super) fn read_line(source: &mut impl Read) -> io::Result<Zeroizing<String>> {
     // Never grows, so that no copy stays behind.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES + 2));
     let mut byte = Zeroizing::new([0]);

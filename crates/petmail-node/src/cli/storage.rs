@@ -1,26 +1,43 @@
-//! `storage list`.
+//! `storage list|add|test|remove`.
 
-use clap::{Args, Subcommand};
+use std::{collections::BTreeMap, env, fs::File, path::PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
 use petmail_mailbox::size::ByteSize;
 use petmail_net::program::Failure;
 use serde::Deserialize;
+use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{
     block_on,
     client::Client,
+    passphrase::{can_ask, read_line},
     terminal::{note, print, print_json_lines, table},
 };
-use crate::{api::types::StorageView, basedir::Basedir};
+use crate::{
+    agent::records::services::ServiceKind,
+    api::types::{
+        AddServiceRequest, RemoveServiceRequest, SecretText, ServiceRequest, ServiceView, StorageView,
+    },
+    basedir::Basedir,
+};
 
-/// See where files are stored
+/// Where a program may find the secret, so that a script need not write it down.
+const SECRET_VARIABLE: &str = "PETMAIL_STORAGE_SECRET";
+
+/// See and choose where files are stored
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  petmail-node -d n1 storage list")]
+#[command(after_help = "Examples:\n  petmail-node -d n1 storage list\n  \
+    petmail-node -d n1 storage add s3 --opt endpoint=https://s3.example.com --opt bucket=petmail --opt access_key_id=AK123")]
 pub(super) enum Storage {
-    /// List the storage that comes with your mailboxes, and how much of it is used
     List(List),
+    Add(Add),
+    Test(Test),
+    Remove(Remove),
 }
 
-/// List the storage that comes with your mailboxes, and how much of it is used
+/// List the storage that comes with your mailboxes, with how much of it is used, and the services that you have added
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  petmail-node -d n1 storage list\n  petmail-node -d n1 storage list --json"
@@ -31,28 +48,201 @@ pub(super) struct List {
     json: bool,
 }
 
+/// Add a service of your own that keeps files; it is tried out first
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Files are encrypted before they go there. Contacts can fetch from S3 only, by links that are good for seven days; \
+    the others are for yourself alone, and files for contacts never go there.\n\n\
+    Options: s3: bucket, access_key_id, endpoint, region, prefix. webdav: url, username. sftp: host (ssh://HOST), user, folder, key, known_hosts. fs: path.\n\
+    The secret access key or password is asked for; scripts give it with --secret-file, or in the variable PETMAIL_STORAGE_SECRET.\n\n\
+    Examples:\n  petmail-node -d n1 storage add s3 --opt endpoint=https://s3.example.com --opt bucket=petmail --opt access_key_id=AK123\n  \
+    petmail-node -d n1 storage add webdav --opt url=https://cloud.example.com/dav/petmail --opt username=ann\n  \
+    petmail-node -d n1 storage add sftp --opt host=ssh://nas.example.com --opt user=ann --opt folder=/srv/petmail\n  \
+    petmail-node -d n1 storage add fs --opt path=/mnt/usb/petmail"
+)]
+pub(super) struct Add {
+    /// How the service is spoken with
+    kind: Kind,
+    /// Where it is, and how it is used; may be given several times
+    #[arg(long = "opt", value_name = "KEY=VALUE", value_parser = parse_option)]
+    options: Vec<(String, String)>,
+    /// Read the secret access key or password from the first line of this file
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+/// Write to a service, read, and delete
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  petmail-node -d n1 storage test 1")]
+pub(super) struct Test {
+    /// The service, as `storage list` shows it
+    id: u32,
+}
+
+/// Forget a service, with its secret; what is stored there stays
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  petmail-node -d n1 storage remove 1")]
+pub(super) struct Remove {
+    /// The service, as `storage list` shows it
+    id: u32,
+    /// Also if files that you have sent are stored there
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// Amazon S3, or one of the many that speak its protocol
+    S3,
+    /// A WebDAV folder
+    Webdav,
+    /// A folder on a machine that you can log in to with ssh
+    Sftp,
+    /// A folder of this machine, or one that is mounted here
+    Fs,
+}
+
+impl From<Kind> for ServiceKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::S3 => Self::S3,
+            Kind::Webdav => Self::Webdav,
+            Kind::Sftp => Self::Sftp,
+            Kind::Fs => Self::Fs,
+        }
+    }
+}
+
 /// The answer to `storage`.
 #[derive(Debug, Deserialize)]
 struct Listed {
     storage: Vec<StorageView>,
+    services: Vec<ServiceView>,
 }
 
 impl Storage {
     pub(super) fn run(self, basedir: &Basedir) -> Result<(), Failure> {
-        let Self::List(List { json }) = self;
-        let Listed { storage } = block_on(async { Client::find(basedir)?.ask("storage").await })?;
-        if json {
-            return print_json_lines(&storage);
+        match self {
+            Self::List(list) => list.run(basedir),
+            Self::Add(add) => add.run(basedir),
+            Self::Test(Test { id }) => {
+                let tested = block_on(async {
+                    Client::find(basedir)?.call("storage/test", &ServiceRequest { id }).await
+                })?;
+                print(&describe("works", &tested))
+            }
+            Self::Remove(Remove { id, force }) => {
+                let request = RemoveServiceRequest { id, force };
+                block_on(async { Client::find(basedir)?.call::<Value>("storage/remove", &request).await })?;
+                print(&format!("service {id} is forgotten; what is stored there stays\n"))
+            }
         }
-        if storage.is_empty() {
+    }
+}
+
+impl List {
+    fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let Listed { storage, services } = block_on(async { Client::find(basedir)?.ask("storage").await })?;
+        if self.json {
+            print_json_lines(&storage)?;
+            return print_json_lines(&services);
+        }
+        if storage.is_empty() && services.is_empty() {
             note(
-                "no storage; the operator of your mailbox server gives it with `petmail-mailbox account set --storage-quota`",
+                "no storage; the operator of your mailbox server gives it with `petmail-mailbox account set --storage-quota`, \
+                 and `storage add` adds a service of your own",
             );
             return Ok(());
         }
-        let rows: Vec<_> = storage.iter().map(row).collect();
-        print(&table(["MAILBOX", "USED", "QUOTA", "URL", "REMARK"], &rows))
+        if !storage.is_empty() {
+            let rows: Vec<_> = storage.iter().map(row).collect();
+            print(&table(["MAILBOX", "USED", "QUOTA", "URL", "REMARK"], &rows))?;
+        }
+        if !services.is_empty() {
+            let rows: Vec<_> = services.iter().map(service_row).collect();
+            print(&table(["SERVICE", "KIND", "FOR", "ADDRESS", "REMARK"], &rows))?;
+        }
+        Ok(())
     }
+}
+
+impl Add {
+    fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let kind = ServiceKind::from(self.kind);
+        let mut options = BTreeMap::new();
+        for (name, value) in self.options {
+            // The node has a working folder of its own.
+            let value = match name.as_str() {
+                "key" | "path" => absolute(&value)?,
+                _ => value,
+            };
+            if options.insert(name.clone(), value).is_some() {
+                return Err(Failure::failed(format!("the option {name} is given twice")).hint("give it once"));
+            }
+        }
+        if let Some(name) = options.keys().find(|name| name.contains("secret") || name.contains("password")) {
+            return Err(Failure::failed(format!("{name} is no option: other users would see it"))
+                .hint("leave it out, and it is asked for; or use --secret-file FILE"));
+        }
+        let client = Client::find(basedir)?;
+        let secret = match kind.secret(&options) {
+            Some(what) => Some(SecretText::new(&read_secret(what, self.secret_file)?)),
+            None => None,
+        };
+        let request = AddServiceRequest { kind, options, secret };
+        let added = block_on(async { client.call("storage/add", &request).await })?;
+        print(&describe("is added", &added))
+    }
+}
+
+fn describe(what: &str, service: &ServiceView) -> String {
+    let whose = if service.has_links {
+        "large files for contacts go there when no server of a mailbox has room; they can fetch them for seven days"
+    } else {
+        "it is for yourself alone: contacts cannot fetch from there, and files for them do not go there"
+    };
+    format!("service {} at {} {what}\n{whose}\n", service.id, service.address)
+}
+
+fn absolute(path: &str) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
+    absolute.ok_or_else(|| Failure::failed(format!("{path} is no usable path")).hint("name it in UTF-8"))
+}
+
+fn parse_option(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+/// Reads a secret: from a file, the environment, or the terminal.
+fn read_secret(what: &str, file: Option<PathBuf>) -> Result<Zeroizing<String>, Failure> {
+    let secret = if let Some(path) = file {
+        let line = File::open(&path).and_then(|mut file| read_line(&mut file));
+        line.map_err(|error| {
+            Failure::failed(format!("cannot read the {what} from {}: {error}", path.display()))
+        })?
+    } else if let Ok(secret) = env::var(SECRET_VARIABLE) {
+        Zeroizing::new(secret)
+    } else if can_ask() {
+        let asked = rpassword::prompt_password(format!("The {what}: "));
+        Zeroizing::new(asked.map_err(|error| Failure::failed(format!("cannot ask for the {what}: {error}")))?)
+    } else {
+        return Err(Failure::failed(format!("a {what} is needed, and there is no terminal to ask for it"))
+            .hint(format!("use --secret-file FILE, or the variable {SECRET_VARIABLE}")));
+    };
+    if secret.is_empty() { Err(Failure::failed(format!("the {what} is empty"))) } else { Ok(secret) }
+}
+
+fn service_row(service: &ServiceView) -> [String; 5] {
+    [
+        service.id.to_string(),
+        service.kind.clone(),
+        if service.has_links { "contacts" } else { "yourself" }.to_owned(),
+        service.address.clone(),
+        service.reason.clone().unwrap_or_default(),
+    ]
 }
 
 fn row(place: &StorageView) -> [String; 5] {

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use petmail_net::client::{Answer, ClientError, Owner, PartOf, Target, TargetUrl};
+use petmail_net::client::{Answer, ClientError, Owner, PartOf, Target, TargetUrl, UrlPolicy, service_client};
 use petmail_proto::{
-    content::{MAX_PACK_BYTES, PackId, StoragePlace},
+    content::{Link, MAX_PACK_BYTES, PackId, StoragePlace},
     keys::SymmetricKey,
     retrieval::{
         MAX_LOOK_UPS, PackState, RequestKey, StorageAnswer, StorageGrant, StorageTicket, decode_found,
@@ -28,6 +28,9 @@ const MAX_GRANT_BYTES: usize = 512;
 /// The longest answer to a question about packs, in bytes.
 const MAX_FOUND_BYTES: usize = 6 + 4 * MAX_LOOK_UPS;
 
+/// The longest answer to a request for a pack, in bytes.
+const MOST: usize = MAX_PACK_BYTES as usize;
+
 /// Why something could not be stored or fetched, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StorageError {
@@ -46,6 +49,9 @@ pub(crate) enum StorageError {
     /// It is not there.
     #[error("it is not there any more")]
     Gone,
+    /// The service does not let this account do that, or is set up in another way.
+    #[error("{0}")]
+    Refused(String),
     /// What came is not what was stored.
     #[error("the storage server returned something else than was stored there")]
     Damaged,
@@ -204,13 +210,41 @@ impl Network {
         kept: &mut BytesMut,
     ) -> Result<(), StorageError> {
         let target = self.reading_target(place)?;
-        let most = usize::try_from(MAX_PACK_BYTES).unwrap_or(usize::MAX);
-        let read = self.readings.read(Owner(u64::from(cid)), &target, &pack_path(id), kept, most).await?;
+        let url = target.url().endpoint(&pack_path(id));
+        let read = self.readings.read(Owner(u64::from(cid)), &target, url, kept, MOST).await?;
         match read.status {
             200 => Ok(()),
             404 | 410 => Err(StorageError::Gone),
             status => Err(refused(status, read.retry_after)),
         }
+    }
+
+    /// Fetches a pack by a link that a contact has named; as [`read_pack`](Self::read_pack).
+    pub(crate) async fn read_link(
+        &self,
+        cid: u32,
+        link: &Link,
+        kept: &mut BytesMut,
+    ) -> Result<(), StorageError> {
+        let (url, link) = TargetUrl::of_link(link.expose(), self.policy).map_err(ClientError::Refused)?;
+        let target = Target::new(url, Vec::new());
+        let read = self.readings.read(Owner(u64::from(cid)), &target, link, kept, MOST).await?;
+        match read.status {
+            200 => Ok(()),
+            // Services refuse links whose time is over.
+            401 | 403 | 404 | 410 => Err(StorageError::Gone),
+            status => Err(refused(status, read.retry_after)),
+        }
+    }
+
+    /// Returns a client for services that this node's owner has chosen.
+    pub(crate) fn service_client(&self) -> Result<reqwest::Client, StorageError> {
+        Ok(service_client(&self.settings)?)
+    }
+
+    /// Whether plain HTTP may be used where nobody else listens.
+    pub(crate) fn may_be_private(&self) -> bool {
+        self.policy == UrlPolicy::AllowPrivate
     }
 
     fn reading_target(&self, place: &StoragePlace) -> Result<Target, StorageError> {

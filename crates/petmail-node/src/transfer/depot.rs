@@ -1,60 +1,48 @@
-//! One account at one storage server, with a ticket that is renewed when its time is over.
+//! Where this node stores packs: an account at a storage server, or a service that its owner has chosen.
 
-use bytes::Bytes;
 use petmail_mailbox::size::ByteSize;
-use petmail_proto::{
-    content::{Pack, PackId, StoragePlace},
-    retrieval::{MAX_LOOK_UPS, PackState, StorageGrant},
-};
-use tokio::sync::Mutex;
+use petmail_proto::content::{Link, Pack, PackId, StoragePlace};
 
-use super::{Patience, Stopped};
+use super::{Patience, Stopped, account::AccountDepot, service::ServiceDepot};
 use crate::{
-    agent::{
-        Agent,
-        records::{Account, Mailbox},
-    },
-    network::storage::{MAX_PART_BYTES, Part, Put, StorageError},
+    agent::{Agent, records::services::service_of},
+    network::storage::StorageError,
 };
 
-/// The shortest part of a pack that is sent by itself, unless it is the last, in bytes: a slow network brings it in time.
-const MIN_PART_BYTES: usize = 64 << 10;
-
-/// How often a server may ask for a pack anew.
-const MAX_REPEATS: u32 = 2;
-
-/// How often another ticket is asked for until a server counts as one that refuses.
-const MAX_RENEWALS: u32 = 8;
-
-/// The most answered requests for one pack: all of it in the shortest parts, and again.
-const MAX_REQUESTS: u32 = 400;
-
-/// What to say when no server keeps files.
+/// What to say when nobody keeps files.
 const NO_STORAGE: &str = "you have no storage for files of this size: ask whoever gave you a mailbox for some (the operator of a server \
-    gives it with `petmail-mailbox account set --storage-quota`), then retry";
+    gives it with `petmail-mailbox account set --storage-quota`), or add a service of your own with `petmail-node storage add s3`; then retry";
 
-/// An account that stores packs.
+/// Somewhere to store packs.
 #[derive(Debug)]
-pub(crate) struct Depot {
-    agent: Agent,
-    mailbox: Mailbox,
-    account: Account,
-    grant: Mutex<Option<StorageGrant>>,
-    /// The transfer that waits if the server is away.
-    id: u64,
+pub(crate) enum Depot {
+    /// With the server of a mailbox.
+    Account(Box<AccountDepot>),
+    /// With a service.
+    Service(ServiceDepot),
 }
 
 impl Depot {
-    /// Opens the account of a mailbox; nobody is asked yet. None if the mailbox has no account.
-    pub(crate) fn of(agent: &Agent, mailbox: Mailbox, id: u64) -> Option<Self> {
-        let account = mailbox.account.clone()?;
-        Some(Self { agent: agent.clone(), mailbox, account, grant: Mutex::default(), id })
+    fn account(depot: AccountDepot) -> Self {
+        Self::Account(Box::new(depot))
     }
 
-    /// Finds the account that has room for so many bytes, or the first that stores anything.
+    /// Opens what has this number; none if it was left.
+    pub(crate) async fn open(agent: &Agent, place: u32, id: u64) -> Option<Self> {
+        match service_of(place) {
+            None => AccountDepot::of(agent, agent.mailbox(place).await.ok()?, id).map(Self::account),
+            Some(service) => {
+                let service = agent.service(service).await.ok()?;
+                ServiceDepot::of(agent, &service, id).ok().map(Self::Service)
+            }
+        }
+    }
+
+    /// Finds where contacts can fetch from and so many bytes fit: at a server, or else at a service with links, or else at the first server
+    /// that stores anything.
     ///
     /// # Errors
-    /// [`Stopped`] if none does.
+    /// [`Stopped`] if there is none.
     pub(super) async fn choose(agent: &Agent, id: u64, bytes: u64) -> Result<Self, Stopped> {
         let mut patience = Patience::of(agent, id);
         loop {
@@ -70,166 +58,96 @@ impl Depot {
     }
 
     async fn find(agent: &Agent, id: u64, bytes: u64) -> Result<Self, StorageError> {
-        let (mut first, mut trouble) = (None, StorageError::NoStorage);
+        let (mut full, mut trouble) = (None, StorageError::NoStorage);
         for mailbox in agent.storing_mailboxes().await {
-            let Some(depot) = Self::of(agent, mailbox, id) else { continue };
+            let Some(depot) = AccountDepot::of(agent, mailbox, id) else { continue };
             match depot.grant().await {
                 Ok(grant) if grant.quota_bytes.saturating_sub(grant.used_bytes) >= bytes && bytes > 0 => {
-                    return Ok(depot);
+                    return Ok(Self::account(depot));
                 }
-                Ok(grant) if grant.quota_bytes > 0 => drop(first.get_or_insert(depot)),
+                Ok(grant) if grant.quota_bytes > 0 => drop(full.get_or_insert(depot)),
                 Ok(_) | Err(StorageError::NoStorage) => {}
                 Err(error) => trouble = error,
             }
         }
-        first.ok_or(trouble)
-    }
-
-    /// The mailbox's number.
-    pub(super) const fn mailbox(&self) -> u32 {
-        self.mailbox.id
-    }
-
-    /// Where readers find what is stored.
-    pub(super) fn place(&self) -> StoragePlace {
-        StoragePlace { url: self.mailbox.url.clone(), pin: self.mailbox.pin }
-    }
-
-    /// Asks how much may be stored.
-    pub(crate) async fn grant(&self) -> Result<StorageGrant, StorageError> {
-        let mut kept = self.grant.lock().await;
-        if let Some(grant) = kept.as_ref() {
-            return Ok(grant.clone());
+        for service in agent.services().await {
+            match ServiceDepot::of(agent, &service, id) {
+                Ok(depot) if depot.objects.has_links() => return Ok(Self::Service(depot)),
+                Ok(_) => {}
+                Err(error) => trouble = error,
+            }
         }
-        let grant = self.agent.network().storage_grant(&self.mailbox, &self.account).await?;
-        *kept = Some(grant.clone());
-        Ok(grant)
+        full.map(Self::account).ok_or(trouble)
     }
 
-    /// Stores a pack, however long its server is away. A part that had arrived is not sent again.
+    /// Its number among mailboxes and services.
+    pub(super) const fn place(&self) -> u32 {
+        match self {
+            Self::Account(depot) => depot.mailbox(),
+            Self::Service(depot) => depot.place(),
+        }
+    }
+
+    /// Where readers find what is stored, if they need no links.
+    pub(super) fn server(&self) -> Option<StoragePlace> {
+        match self {
+            Self::Account(depot) => Some(depot.place()),
+            Self::Service(_) => None,
+        }
+    }
+
+    /// Stores a pack, however long that takes.
     pub(super) async fn store(&self, pack: Pack) -> Result<(), StorageError> {
-        let (id, total) = (pack.id, u32::try_from(pack.bytes.len()).unwrap_or(u32::MAX));
-        let bytes = Bytes::from(pack.bytes);
-        let (mut offset, mut repeats, mut requests) = (0_u32, 0, 0);
-        let (mut longest, mut attempts) = (MAX_PART_BYTES, Attempts::of(self));
-        while requests < MAX_REQUESTS && repeats <= MAX_REPEATS {
-            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-            let end = start.saturating_add(longest).min(bytes.len());
-            let part = Part { id, offset, total, bytes: bytes.slice(start..end) };
-            let put = match self.put_once(part).await {
-                Ok(put) => put,
-                Err(error) => {
-                    attempts.mend(error).await?;
-                    longest = (longest / 2).max(MIN_PART_BYTES);
-                    continue;
-                }
-            };
-            attempts = Attempts::of(self);
-            longest = longest.saturating_mul(2).min(MAX_PART_BYTES);
-            requests += 1;
-            match put {
-                Put::Stored => return Ok(()),
-                Put::Next(next) => offset = next,
-                Put::Wrong => (offset, repeats) = (0, repeats + 1),
-            }
+        match self {
+            Self::Account(depot) => depot.store(pack).await,
+            Self::Service(depot) => depot.patiently(|| depot.objects.store(&pack)).await,
         }
-        Err(StorageError::Damaged)
     }
 
-    async fn put_once(&self, part: Part) -> Result<Put, StorageError> {
-        let ticket = self.grant().await?.ticket;
-        self.agent.network().put_part(&self.mailbox, &ticket, part).await
-    }
-
-    /// Returns those packs that are not stored; the others stay for a while whatever is deleted.
+    /// Returns those packs that are not stored; a server keeps the others for a while whatever is deleted.
     pub(super) async fn missing(&self, packs: &[PackId]) -> Result<Vec<PackId>, StorageError> {
-        let mut missing = Vec::new();
-        for some in packs.chunks(MAX_LOOK_UPS) {
-            let mut attempts = Attempts::of(self);
-            let states = loop {
-                match self.look_up_once(some).await {
-                    Ok(states) => break states,
-                    Err(error) => attempts.mend(error).await?,
-                }
-            };
-            let absent = some.iter().zip(states).filter(|(_, state)| *state != PackState::Stored);
-            missing.extend(absent.map(|(pack, _)| *pack));
+        match self {
+            Self::Account(depot) => depot.missing(packs).await,
+            Self::Service(depot) => depot.patiently(|| depot.objects.missing(packs)).await,
         }
-        Ok(missing)
     }
 
-    async fn look_up_once(&self, packs: &[PackId]) -> Result<Vec<PackState>, StorageError> {
-        let ticket = self.grant().await?.ticket;
-        self.agent.network().look_up_packs(&self.mailbox, &ticket, packs).await
+    /// Signs links to packs; none if readers need none.
+    pub(super) async fn links(&self, packs: &[PackId]) -> Result<Option<Vec<(PackId, Link)>>, StorageError> {
+        match self {
+            Self::Account(_) => Ok(None),
+            Self::Service(depot) => depot.patiently(|| depot.objects.sign_all(packs)).await.map(Some),
+        }
     }
 
-    /// Deletes a pack. It is tried once; with a new ticket if the one at hand was too old.
+    /// Deletes a pack. It is tried once.
     pub(crate) async fn delete(&self, pack: &PackId) -> Result<(), StorageError> {
-        match self.delete_once(pack).await {
-            Err(StorageError::Ticket) => {
-                *self.grant.lock().await = None;
-                self.delete_once(pack).await
-            }
-            done => done,
+        match self {
+            Self::Account(depot) => depot.delete(pack).await,
+            Self::Service(depot) => depot.objects.delete(pack).await,
         }
-    }
-
-    async fn delete_once(&self, pack: &PackId) -> Result<(), StorageError> {
-        let ticket = self.grant().await?.ticket;
-        self.agent.network().delete_pack(&self.mailbox, &ticket, pack).await
     }
 
     /// Says why nothing more can be stored.
     pub(super) async fn explain(&self, error: StorageError) -> Stopped {
-        let host = petmail_mailbox::config::host(&self.mailbox.url);
+        let (address, room) = match self {
+            Self::Account(depot) if error == StorageError::Full => (depot.host(), depot.room().await),
+            Self::Account(depot) => (depot.host(), None),
+            Self::Service(depot) => (depot.objects.address.clone(), None),
+        };
+        let room =
+            room.map(|(used, quota)| format!(" ({} of {} are taken)", ByteSize(used), ByteSize(quota)));
         match error {
-            StorageError::Full => {
-                *self.grant.lock().await = None;
-                let room = match self.grant().await {
-                    Ok(StorageGrant { quota_bytes, used_bytes, .. }) => {
-                        format!(" ({} of {} are taken)", ByteSize(used_bytes), ByteSize(quota_bytes))
-                    }
-                    Err(_) => String::new(),
-                };
-                Stopped(format!(
-                    "the storage at {host} is full{room}: revoke files that are no longer needed, or ask its operator for more; \
-                     then retry"
-                ))
-            }
+            StorageError::Full => Stopped(format!(
+                "the storage at {address} is full{}: revoke files that are no longer needed, or ask its operator for more; \
+                 then retry",
+                room.unwrap_or_default()
+            )),
             StorageError::NoStorage => Stopped::because(NO_STORAGE),
             StorageError::Damaged => Stopped(format!(
-                "what arrives at {host} is not what was sent: something in between changes it; retry over another network"
+                "what arrives at {address} is not what was sent: something in between changes it; retry over another network"
             )),
-            other => Stopped(format!("{host}: {other}")),
-        }
-    }
-}
-
-/// What was done about failures of one request.
-struct Attempts<'a> {
-    depot: &'a Depot,
-    patience: Patience<'a>,
-    /// How often another ticket was asked for.
-    renewals: u32,
-}
-
-impl<'a> Attempts<'a> {
-    fn of(depot: &'a Depot) -> Self {
-        Self { depot, patience: Patience::of(&depot.agent, depot.id), renewals: 0 }
-    }
-
-    /// Does what may help before the next attempt, or returns the error.
-    async fn mend(&mut self, error: StorageError) -> Result<(), StorageError> {
-        match error {
-            StorageError::Ticket if self.renewals < MAX_RENEWALS => {
-                *self.depot.grant.lock().await = None;
-                self.renewals += 1;
-                // A server that was restarted knows none of its tickets; one that restarts again needs time.
-                let again = StorageError::Unavailable { reason: error.to_string(), retry_after: None };
-                if self.renewals == 1 { Ok(()) } else { self.patience.wait(again).await }
-            }
-            StorageError::Ticket => Err(StorageError::NoStorage),
-            other => self.patience.wait(other).await,
+            other => Stopped(format!("{address}: {other}")),
         }
     }
 }

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use futures::{StreamExt, TryStreamExt, stream};
 use petmail_proto::{
     channel::file::{StoredFile, StoredKind},
-    content::{Manifest, Pack, PackId, StoragePlace},
+    content::{Link, LinkedPlace, Manifest, Pack, PackId, PackLinks, StoragePlace},
 };
 use tokio::task::spawn_blocking;
 
@@ -75,8 +75,7 @@ async fn fetch_to_place(
     stored: &StoredFile,
 ) -> Result<PathBuf, Stopped> {
     agent.transfer_begins(download.id, stored.size);
-    let places = stored.reference.places.clone();
-    let reader = Reader { agent: agent.clone(), id: download.id, cid: download.cid, places };
+    let reader = Reader::of(agent, download, stored).await?;
     let manifest = read_manifest(&reader, stored).await?;
     let (opened, kind) = (download.clone(), stored.kind);
     let opening = spawn_blocking(move || {
@@ -122,6 +121,12 @@ async fn fetch_pack(reader: Reader, part: Arc<Part>, planned: PlannedPack) -> Re
     Ok(())
 }
 
+/// Where one pack may be.
+enum Place<'a> {
+    Server(&'a StoragePlace),
+    Link(&'a Link),
+}
+
 /// Reads packs from where the sender has stored them.
 #[derive(Clone, Debug)]
 struct Reader {
@@ -129,9 +134,23 @@ struct Reader {
     id: u64,
     cid: u32,
     places: Vec<StoragePlace>,
+    links: Option<Arc<PackLinks>>,
 }
 
 impl Reader {
+    async fn of(agent: &Agent, download: &Download, stored: &StoredFile) -> Result<Self, Stopped> {
+        let places = stored.reference.places.clone();
+        let mut reader =
+            Self { agent: agent.clone(), id: download.id, cid: download.cid, places, links: None };
+        if let Some(LinkedPlace { link, list }) = &stored.reference.linked {
+            reader.links = Some(Arc::new(PackLinks::from_iter([(list.pack, link.clone())])));
+            let pack = reader.read(list.pack).await?;
+            let links = list.open(&pack).and_then(|list| PackLinks::decode(&list));
+            reader.links = Some(Arc::new(links.map_err(|_| Stopped::because(DAMAGED))?));
+        }
+        Ok(reader)
+    }
+
     /// Reads a pack from the first place that has it, however long they are away.
     async fn read(&self, id: PackId) -> Result<Pack, Stopped> {
         let mut patience = Patience::of(&self.agent, self.id);
@@ -156,8 +175,15 @@ impl Reader {
 
     async fn read_once(&self, id: &PackId, kept: &mut BytesMut) -> Result<Pack, StorageError> {
         let mut worst = StorageError::Gone;
-        for place in &self.places {
-            match self.agent.network().read_pack(self.cid, place, id, kept).await {
+        let servers = self.places.iter().map(Place::Server);
+        let link = self.links.as_ref().and_then(|links| links.get(id));
+        for place in servers.chain(link.map(Place::Link)) {
+            let network = self.agent.network();
+            let read = match place {
+                Place::Server(place) => network.read_pack(self.cid, place, id, kept).await,
+                Place::Link(link) => network.read_link(self.cid, link, kept).await,
+            };
+            match read {
                 Ok(()) => {}
                 // Who is away may still have it.
                 Err(error @ StorageError::Unavailable { .. }) => {

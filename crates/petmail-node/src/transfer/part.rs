@@ -5,6 +5,7 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -26,6 +27,9 @@ use crate::{
 
 /// How many files of one name a folder may have before it is somebody else's turn.
 const MOST_OF_A_NAME: u32 = 1_000;
+
+/// How much is written before the disk is waited for, in bytes: it works while the next packs come, and not at the end only.
+const SYNC_BYTES: u64 = 32 << 20;
 
 /// What is left free on a disk, in bytes.
 const RESERVE_BYTES: u64 = 16 << 20;
@@ -52,6 +56,8 @@ pub(super) struct Part {
     files: Vec<PathBuf>,
     /// The only file, if there is one only.
     only: Option<File>,
+    /// How much was written since all of it was last on the disk, in bytes.
+    unsynced: AtomicU64,
 }
 
 impl Part {
@@ -75,7 +81,14 @@ impl Part {
             StoredKind::Folder => path.join(&file.path),
         });
         let mode = download.mode & 0o666;
-        let mut part = Self { files: files.collect(), path, kind: plan.kind, mode, only: None };
+        let mut part = Self {
+            files: files.collect(),
+            path,
+            kind: plan.kind,
+            mode,
+            only: None,
+            unsynced: AtomicU64::new(0),
+        };
         part.make(plan).map_err(cannot)?;
         if let ([only], StoredKind::File) = (part.files.as_slice(), plan.kind) {
             part.only = Some(writable(only).map_err(cannot)?);
@@ -117,17 +130,33 @@ impl Part {
     /// # Errors
     /// [`WriteError`].
     pub(super) fn write(&self, planned: &PlannedPack, pack: &Pack) -> Result<(), WriteError> {
+        let mut opened = Vec::new();
         for piece in &planned.pieces {
-            let sealed = pack.sealed(piece.chunk.place()).map_err(|_| WriteError::Damaged)?.to_vec();
-            let content = piece.chunk.key.open(sealed, piece.chunk.length, &piece.chunk.hash);
+            let sealed = pack.sealed(piece.chunk.place()).map_err(|_| WriteError::Damaged)?;
+            let content =
+                piece.chunk.key.open_into(sealed, piece.chunk.length, &piece.chunk.hash, &mut opened);
             let content = content.map_err(|_| WriteError::Damaged)?;
             let path = self.files.get(piece.file).ok_or(WriteError::Damaged)?;
             match &self.only {
-                Some(file) => file.write_all_at(&content, piece.at)?,
-                None => writable(path)?.write_all_at(&content, piece.at)?,
+                Some(file) => file.write_all_at(content, piece.at)?,
+                None => writable(path)?.write_all_at(content, piece.at)?,
             }
         }
+        let written = planned.content_bytes();
+        if self.unsynced.fetch_add(written, Ordering::Relaxed).saturating_add(written) >= SYNC_BYTES {
+            self.sync()?;
+        }
         Ok(())
+    }
+
+    /// Waits until what was written is on the disk.
+    fn sync(&self) -> io::Result<()> {
+        self.unsynced.store(0, Ordering::Relaxed);
+        match &self.only {
+            Some(file) => file.sync_all(),
+            // One request for all files, however many there are.
+            None => Ok(syncfs(File::open(&self.path)?)?),
+        }
     }
 
     /// Has all of it on the disk, with its times and permissions.
@@ -143,19 +172,15 @@ impl Part {
             }
             file.set_permissions(Permissions::from_mode(self.mode))?;
         }
-        match self.kind {
-            StoredKind::File => File::open(&self.path)?.sync_all(),
-            StoredKind::Folder => {
-                // Whoever may read a folder may look into it.
-                let mode = 0o700 | self.mode | (self.mode & 0o444) >> 2;
-                for folder in plan.folders.iter().map(|folder| self.path.join(folder)) {
-                    fs::set_permissions(folder, Permissions::from_mode(mode))?;
-                }
-                fs::set_permissions(&self.path, Permissions::from_mode(mode))?;
-                // One request for all files, however many there are.
-                Ok(syncfs(File::open(&self.path)?)?)
+        if self.kind == StoredKind::Folder {
+            // Whoever may read a folder may look into it.
+            let mode = 0o700 | self.mode | (self.mode & 0o444) >> 2;
+            for folder in plan.folders.iter().map(|folder| self.path.join(folder)) {
+                fs::set_permissions(folder, Permissions::from_mode(mode))?;
             }
+            fs::set_permissions(&self.path, Permissions::from_mode(mode))?;
         }
+        self.sync()
     }
 
     /// Returns a name that it may get, the next free one of this number or a greater one; what a person asked for exactly has one

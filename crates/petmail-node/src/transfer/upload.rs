@@ -1,4 +1,4 @@
-//! Storing a file or folder: read and cut in one thread, hashed and sealed on all cores, gathered in packs, two of which are
+//! Storing a file or folder: read and cut in one thread, hashed and sealed on all cores, gathered in packs, three of which are
 //! on their way at a time. Nothing is held but what is between these.
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
 
 use futures::StreamExt;
 use petmail_proto::content::{
-    ChunkEntry, ChunkHash, ContentSecret, Entry, EntryKind, Manifest, ManifestChunk, Pack, PackEntry, PackId,
-    PackWriter, Reference, SealedChunk, chunks,
+    ChunkEntry, ChunkHash, ContentSecret, Entry, EntryKind, LinkedPlace, Manifest, ManifestChunk, Pack,
+    PackEntry, PackId, PackLinks, PackWriter, Reference, SealedChunk, chunks,
 };
 use petmail_proto::time::UnixMillis;
 use tokio::{
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// How many packs are on their way at a time.
-const STORING_AT_ONCE: usize = 2;
+const STORING_AT_ONCE: usize = 3;
 
 /// How many chunks wait to be sealed.
 const READ_AHEAD: usize = 2;
@@ -50,7 +50,7 @@ const MAX_PASSES: usize = 3;
 pub(crate) async fn store(agent: Agent, upload: Upload) -> Result<(), Stopped> {
     let listing = Arc::new(listing(&agent, &upload).await?);
     let depot = Arc::new(Depot::choose(&agent, upload.id, listing.size).await?);
-    let mailbox = depot.mailbox();
+    let mailbox = depot.place();
     for _ in 0..MAX_PASSES {
         let pass = Pass::begin(agent.clone(), upload.id, Arc::clone(&depot)).await?;
         let (reference, packs) = pass.run(&listing).await?;
@@ -113,7 +113,7 @@ struct Pass {
 impl Pass {
     async fn begin(agent: Agent, id: u64, depot: Arc<Depot>) -> Result<Self, Stopped> {
         let mut table = PackTable::default();
-        let stored = agent.stored_packs(depot.mailbox(), id).await.map_err(Stopped::because)?;
+        let stored = agent.stored_packs(depot.place(), id).await.map_err(Stopped::because)?;
         for (pack, row, is_own) in stored {
             table.add_stored(pack, &row, is_own);
         }
@@ -156,11 +156,14 @@ impl Pass {
         drop(items);
         self.close_pack().await?;
         let (manifest, mut packs) = self.manifest(&listing.entries, files)?;
-        let reference = self.store_manifest(&manifest).await?;
-        packs.extend(reference.manifest.iter().map(|chunk| chunk.pack));
+        let manifest = self.store_manifest(&manifest).await?;
+        packs.extend(manifest.iter().map(|chunk| chunk.pack));
         packs.sort_unstable();
         packs.dedup();
-        Ok((reference, packs))
+        let linked = self.store_links(&packs).await?;
+        packs.extend(linked.iter().map(|linked| linked.list.pack));
+        let places = self.depot.server().into_iter().collect();
+        Ok((Reference { places, linked, manifest }, packs))
     }
 
     /// Reads, hashes and seals, in order and ahead of who takes it.
@@ -224,7 +227,7 @@ impl Pass {
             let content = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
             let name = pack.id;
             depot.store(pack).await?;
-            let noted = agent.note_pack(depot.mailbox(), id, &name, &StoredPack { bytes, chunks }).await;
+            let noted = agent.note_pack(depot.place(), id, &name, &StoredPack { bytes, chunks }).await;
             noted.map_err(|error| StorageError::Unavailable {
                 reason: error.to_string(),
                 retry_after: None,
@@ -273,7 +276,7 @@ impl Pass {
     }
 
     /// Stores the manifest, and waits until everything is stored.
-    async fn store_manifest(&mut self, manifest: &Manifest) -> Result<Reference, Stopped> {
+    async fn store_manifest(&mut self, manifest: &Manifest) -> Result<Vec<ManifestChunk>, Stopped> {
         let bytes = manifest.encode().map_err(Stopped::because)?;
         let secret = Arc::clone(&self.secret);
         let sealed = spawn_blocking(move || {
@@ -294,7 +297,32 @@ impl Pass {
             let pack = table.pack(place.pack).ok_or_else(|| Stopped::because("a part was not stored"))?.id;
             Ok(ManifestChunk { pack, offset: place.offset, length, hash, key })
         });
-        Ok(Reference { places: vec![self.depot.place()], manifest: manifest.collect::<Result<_, _>>()? })
+        manifest.collect()
+    }
+
+    /// Stores links to all packs, if readers need them, and returns the link of that list.
+    async fn store_links(&mut self, packs: &[PackId]) -> Result<Option<LinkedPlace>, Stopped> {
+        let links = match self.depot.links(packs).await {
+            Ok(Some(links)) => links,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(self.depot.explain(error).await),
+        };
+        let list = PackLinks::from_iter(links).encode().map_err(Stopped::because)?;
+        let sealed = self.secret.seal(&list);
+        let (hash, length, key) = (sealed.hash, sealed.length, sealed.key.clone());
+        let offset = self.add(sealed).await?.offset;
+        let pack = self.writer.take().ok_or_else(|| Stopped::because("a part was not stored"))?;
+        let id = pack.id;
+        self.send(pack).await?;
+        self.one_is_stored().await?;
+        match self.depot.links(&[id]).await {
+            Ok(links) => {
+                let link = links.and_then(|links| links.into_iter().next());
+                let list = ManifestChunk { pack: id, offset, length, hash, key };
+                Ok(link.map(|(_, link)| LinkedPlace { link, list }))
+            }
+            Err(error) => Err(self.depot.explain(error).await),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, PackTable> {

@@ -223,7 +223,7 @@ mod tests {
             key: chunk.key,
         };
         let place = StoragePlace { url: "https://store.example".parse().unwrap(), pin: None };
-        let reference = Reference { places: vec![place], manifest: vec![manifest_chunk; 256] };
+        let reference = Reference { places: vec![place], linked: None, manifest: vec![manifest_chunk; 256] };
         (StoredFile { kind, size: 7, count: 1, until: UnixMillis(2), reference }, manifest)
     }
 

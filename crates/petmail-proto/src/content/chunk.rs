@@ -121,20 +121,35 @@ impl ChunkKey {
     ///
     /// # Errors
     /// [`Damaged`], whatever is wrong with it.
-    pub fn open(&self, mut sealed: Vec<u8>, length: u32, hash: &ChunkHash) -> Result<Vec<u8>, Damaged> {
+    pub fn open(&self, sealed: &[u8], length: u32, hash: &ChunkHash) -> Result<Vec<u8>, Damaged> {
+        let mut opened = Vec::new();
+        let content = self.open_into(sealed, length, hash, &mut opened)?.len();
+        opened.truncate(content);
+        Ok(opened)
+    }
+
+    /// Does what [`open`](Self::open) does, in a buffer that can be used again.
+    ///
+    /// # Errors
+    /// [`Damaged`], whatever is wrong with it.
+    pub fn open_into<'a>(
+        &self,
+        sealed: &[u8],
+        length: u32,
+        hash: &ChunkHash,
+        opened: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], Damaged> {
         let length_bytes = usize::try_from(length).map_err(|_| Damaged)?;
         if length_bytes > MAX_CHUNK_BYTES || usize::try_from(sealed_bytes(length)) != Ok(sealed.len()) {
             return Err(Damaged);
         }
-        let cipher = self.cipher();
-        let padded = cipher.open_in_place(nonce(), Aad::empty(), &mut sealed).map_err(|_| Damaged)?;
-        let (content, padding) = padded.split_at_checked(length_bytes).ok_or(Damaged)?;
+        let (padded, tag) = sealed.split_last_chunk::<TAG_BYTES>().ok_or(Damaged)?;
+        opened.resize(padded.len(), 0);
+        let opening = self.cipher().open_separate_gather(nonce(), Aad::empty(), padded, tag, opened);
+        opening.map_err(|_| Damaged)?;
+        let (content, padding) = opened.split_at_checked(length_bytes).ok_or(Damaged)?;
         let is_right = ChunkHash::of(content) == *hash && padding.iter().all(|byte| *byte == 0);
-        if !is_right {
-            return Err(Damaged);
-        }
-        sealed.truncate(length_bytes);
-        Ok(sealed)
+        if is_right { Ok(content) } else { Err(Damaged) }
     }
 
     /// AES-256-GCM. One key seals one content, so the nonce need not change.

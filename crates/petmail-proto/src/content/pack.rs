@@ -97,7 +97,7 @@ impl PackWriter {
     /// Begins the first pack.
     #[must_use]
     pub fn new() -> Self {
-        Self { bytes: PREFIX.to_vec() }
+        Self { bytes: begun() }
     }
 
     /// Adds a chunk, and returns its place in the present pack. If it did not fit into the one before, that one is returned
@@ -119,7 +119,14 @@ impl PackWriter {
         if self.bytes.len() == PREFIX.len() {
             return None;
         }
-        let bytes = std::mem::replace(&mut self.bytes, PREFIX.to_vec());
+        let bytes = std::mem::replace(&mut self.bytes, begun());
         Some(Pack { id: PackId::of(&bytes), bytes })
     }
+}
+
+/// The beginning of a pack, with room for all of it: growing would copy it some times.
+fn begun() -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(MAX_PACK_BYTES as usize);
+    bytes.extend_from_slice(PREFIX);
+    bytes
 }

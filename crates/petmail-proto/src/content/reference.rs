@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
-    ChunkHash, ChunkKey, ChunkPlace, Damaged, MAX_CHUNK_BYTES, MAX_MANIFEST_BYTES, MAX_PACK_BYTES, Manifest,
-    ManifestError, Pack, PackId, sealed_bytes,
+    ChunkHash, ChunkKey, ChunkPlace, Damaged, LinkedPlace, MAX_CHUNK_BYTES, MAX_MANIFEST_BYTES,
+    MAX_PACK_BYTES, Manifest, ManifestError, Pack, PackId, sealed_bytes,
 };
 use crate::{
     base_url::BaseUrl,
@@ -27,7 +27,7 @@ pub struct StoragePlace {
     pub pin: Option<CertificatePin>,
 }
 
-/// A chunk of the manifest.
+/// A chunk that a reference names: of the manifest, or with a list of links.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestChunk {
     /// The pack that holds it.
@@ -58,7 +58,7 @@ impl ManifestChunk {
         if pack.id != self.pack {
             return Err(Damaged);
         }
-        self.key.open(pack.sealed(self.place())?.to_vec(), self.length, &self.hash)
+        self.key.open(pack.sealed(self.place())?, self.length, &self.hash)
     }
 
     fn is_bounded(&self) -> bool {
@@ -71,8 +71,11 @@ impl ManifestChunk {
 /// Names an upload: who keeps it, and what opens its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reference {
-    /// The storage servers that have it: 1 to 8.
+    /// The storage servers that have it: at most 8; at least one, unless it is linked.
     pub places: Vec<StoragePlace>,
+    /// A service that has it, and that is read by links.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked: Option<LinkedPlace>,
     /// The manifest's chunks in order: 1 to [`MAX_MANIFEST_CHUNKS`], together at most [`MAX_MANIFEST_BYTES`].
     pub manifest: Vec<ManifestChunk>,
 }
@@ -88,7 +91,9 @@ impl Reference {
 
     fn is_bounded(&self) -> bool {
         let lengths = self.manifest.iter().map(|chunk| usize::try_from(chunk.length).unwrap_or(usize::MAX));
-        (1..=MAX_PLACES).contains(&self.places.len())
+        let fewest = usize::from(self.linked.is_none());
+        (fewest..=MAX_PLACES).contains(&self.places.len())
+            && self.linked.iter().all(|linked| linked.list.is_bounded())
             && (1..=MAX_MANIFEST_CHUNKS).contains(&self.manifest.len())
             && self.manifest.iter().all(ManifestChunk::is_bounded)
             && lengths.fold(0_usize, usize::saturating_add) <= MAX_MANIFEST_BYTES
@@ -99,11 +104,14 @@ impl<'de> Deserialize<'de> for Reference {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Unchecked {
+            #[serde(default)]
             places: Vec<StoragePlace>,
+            #[serde(default)]
+            linked: Option<LinkedPlace>,
             manifest: Vec<ManifestChunk>,
         }
-        let Unchecked { places, manifest } = Unchecked::deserialize(deserializer)?;
-        let reference = Self { places, manifest };
+        let Unchecked { places, linked, manifest } = Unchecked::deserialize(deserializer)?;
+        let reference = Self { places, linked, manifest };
         if reference.is_bounded() {
             Ok(reference)
         } else {

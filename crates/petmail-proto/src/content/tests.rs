@@ -53,7 +53,7 @@ fn download(packs: &[Pack], manifest: &Manifest, path: &str) -> Result<Vec<u8>, 
     let mut content = Vec::new();
     for chunk in chunks {
         let pack = &packs[usize::try_from(chunk.pack).unwrap()];
-        let sealed = pack.sealed(chunk.place())?.to_vec();
+        let sealed = pack.sealed(chunk.place())?;
         content.extend(chunk.key.open(sealed, chunk.length, &chunk.hash)?);
     }
     Ok(content)
@@ -225,10 +225,13 @@ fn references_are_bounded() {
     let pack = PackId::of(b"a pack");
     let part = ManifestChunk { pack, offset: 2, length: chunk.length, hash: chunk.hash, key: chunk.key };
     let place = StoragePlace { url: "https://store.example/".parse::<BaseUrl>().unwrap(), pin: None };
-    let good = Reference { places: vec![place.clone()], manifest: vec![part.clone()] };
+    let good = Reference { places: vec![place.clone()], linked: None, manifest: vec![part.clone()] };
     let read =
         |reference: &Reference| serde_json::from_str::<Reference>(&serde_json::to_string(reference).unwrap());
     assert_eq!(read(&good).unwrap(), good);
+    let linked = |list| LinkedPlace { link: Link::new("https://store.example/p?s=1").unwrap(), list };
+    let only_linked = Reference { places: Vec::new(), linked: Some(linked(part.clone())), ..good.clone() };
+    assert_eq!(read(&only_linked).unwrap(), only_linked);
     let long = ManifestChunk { length: u32::MAX, ..part.clone() };
     let empty = ManifestChunk { length: 0, ..part.clone() };
     let far = ManifestChunk { offset: MAX_PACK_BYTES, ..part.clone() };
@@ -239,7 +242,8 @@ fn references_are_bounded() {
         Reference { manifest: vec![part; MAX_MANIFEST_CHUNKS + 1], ..good.clone() },
         Reference { manifest: vec![long], ..good.clone() },
         Reference { manifest: vec![empty], ..good.clone() },
-        Reference { manifest: vec![far], ..good.clone() },
+        Reference { manifest: vec![far.clone()], ..good.clone() },
+        Reference { linked: Some(linked(far)), ..good.clone() },
     ] {
         assert!(read(&bad).is_err(), "{bad:?}");
     }
@@ -268,10 +272,10 @@ proptest! {
     fn swapped_chunks_are_refused(one in proptest::collection::vec(any::<u8>(), 100), other in proptest::collection::vec(any::<u8>(), 100)) {
         prop_assume!(one != other);
         let (one, other) = (secret(1).seal(&one), secret(1).seal(&other));
-        prop_assert!(one.key.open(other.sealed.clone(), one.length, &one.hash).is_err());
-        prop_assert!(other.key.open(other.sealed.clone(), other.length, &one.hash).is_err());
-        prop_assert!(other.key.open(other.sealed.clone(), 99, &other.hash).is_err());
-        prop_assert!(other.key.open(other.sealed, other.length, &other.hash).is_ok());
+        prop_assert!(one.key.open(&other.sealed, one.length, &one.hash).is_err());
+        prop_assert!(other.key.open(&other.sealed, other.length, &one.hash).is_err());
+        prop_assert!(other.key.open(&other.sealed, 99, &other.hash).is_err());
+        prop_assert!(other.key.open(&other.sealed, other.length, &other.hash).is_ok());
     }
 
     #[test]
@@ -299,7 +303,7 @@ proptest! {
         }
         packs.extend(writer.take());
         for (index, (pack, place, SealedChunk { key, hash, length, .. })) in places {
-            let opened = key.open(packs[pack].sealed(place).unwrap().to_vec(), length, &hash);
+            let opened = key.open(packs[pack].sealed(place).unwrap(), length, &hash);
             prop_assert_eq!(opened.as_deref(), Ok(&contents[index][..]));
         }
     }

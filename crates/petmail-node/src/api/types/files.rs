@@ -1,9 +1,12 @@
 //! Files that messages bring.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Direction;
+use super::{Direction, SecretText};
+use crate::agent::records::services::ServiceKind;
 
 /// A file or folder, as its message shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +155,53 @@ pub struct FetchLimitRequest {
     pub cid: u32,
     /// In bytes; 0 for never.
     pub bytes: u64,
+}
+
+/// A service to be added.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddServiceRequest {
+    /// How it is spoken with.
+    pub(crate) kind: ServiceKind,
+    /// Where it is, and how it is used; which options there are depends on the kind.
+    pub(crate) options: BTreeMap<String, String>,
+    /// The password or secret key, if the kind asks for one.
+    #[serde(default)]
+    pub(crate) secret: Option<SecretText>,
+}
+
+/// Names a service.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceRequest {
+    /// Its number.
+    pub id: u32,
+}
+
+/// Asks for a service to be forgotten.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveServiceRequest {
+    /// Its number.
+    pub id: u32,
+    /// Also if sent files are stored there.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// A service that its owner has chosen to keep files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its number.
+    pub id: u32,
+    /// `s3`, `webdav`, `sftp` or `fs`.
+    pub kind: String,
+    /// Where it is.
+    pub address: String,
+    /// Whether contacts can fetch from there, by links; otherwise it is for its owner alone.
+    pub has_links: bool,
+    /// Why it cannot be used as it is set up, if it cannot.
+    pub reason: Option<String>,
 }
 
 /// What a storage server keeps for this node.

@@ -18,7 +18,7 @@ impl SecretText {
     }
 
     /// Takes the text out, to be wiped by whoever holds it.
-    pub(in crate::api) fn into_text(mut self) -> Zeroizing<String> {
+    pub(crate) fn into_text(mut self) -> Zeroizing<String> {
         Zeroizing::new(std::mem::take(&mut self.0))
     }
 }

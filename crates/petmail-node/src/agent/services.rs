@@ -1,0 +1,143 @@
+//! Services that this node's owner has chosen to keep files.
+
+use petmail_proto::wire::Record;
+
+use super::{
+    Agent,
+    error::{CommandError, Fault},
+    records::services::{SERVICES, Service, StoredSecret},
+};
+use crate::{
+    api::types::{AddServiceRequest, ServiceView},
+    network::storage::StorageError,
+    transfer::service::Objects,
+};
+
+/// The most services of a node.
+const MAX_SERVICES: usize = 32;
+
+impl Agent {
+    /// Returns the services.
+    pub(crate) async fn services(&self) -> Vec<Service> {
+        let rows = self.scan(SERVICES, &[]).await.unwrap_or_default();
+        let services = rows.iter().map(|(_, row)| Service::decode_record(row));
+        services
+            .filter_map(|service| {
+                service.inspect_err(|error| tracing::error!(%error, "a service cannot be read")).ok()
+            })
+            .collect()
+    }
+
+    /// Returns a service.
+    ///
+    /// # Errors
+    /// If there is none of this number.
+    pub(crate) async fn service(&self, id: u32) -> Result<Service, CommandError> {
+        let found = self.services().await.into_iter().find(|service| service.id == id);
+        found.ok_or_else(|| {
+            CommandError::new(
+                Fault::NotFound,
+                format!("there is no service {id}"),
+                "`storage list` shows those that there are",
+            )
+        })
+    }
+
+    /// Lists the services, without what is secret.
+    pub(crate) async fn service_views(&self) -> Vec<ServiceView> {
+        self.services().await.iter().map(|service| self.service_view(service)).collect()
+    }
+
+    fn service_view(&self, service: &Service) -> ServiceView {
+        let (id, kind) = (service.id, service.kind.name().to_owned());
+        match Objects::open(self, service) {
+            Ok(objects) => {
+                let has_links = objects.has_links();
+                ServiceView { id, kind, address: objects.address, has_links, reason: None }
+            }
+            Err(error) => ServiceView {
+                id,
+                kind,
+                address: String::new(),
+                has_links: false,
+                reason: Some(error.to_string()),
+            },
+        }
+    }
+
+    /// Tries a service out, and keeps it if it does everything that is needed.
+    ///
+    /// # Errors
+    /// If it does not; nothing is kept then.
+    pub(crate) async fn add_service(&self, request: AddServiceRequest) -> Result<ServiceView, CommandError> {
+        let _one_at_a_time = self.0.services_changing.lock().await;
+        let known = self.services().await;
+        if known.len() >= MAX_SERVICES {
+            return Err(CommandError::new(
+                Fault::Conflict,
+                format!("there are {MAX_SERVICES} services already"),
+                "remove one first",
+            ));
+        }
+        let AddServiceRequest { kind, options, secret } = request;
+        let id = known.iter().map(|service| service.id).max().unwrap_or_default().saturating_add(1);
+        let secret = secret.map(|secret| StoredSecret::new(std::mem::take(&mut *secret.into_text())));
+        let service = Service { id, kind, options, secret };
+        self.try_out(&service).await?;
+        self.step(|_, step, _| {
+            step.put_bytes(SERVICES, id.to_be_bytes(), service.encode_record()?);
+            Ok(())
+        })
+        .await?;
+        Ok(self.service_view(&service))
+    }
+
+    /// Writes to a service, reads, and deletes.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(crate) async fn test_service(&self, id: u32) -> Result<ServiceView, CommandError> {
+        let service = self.service(id).await?;
+        self.try_out(&service).await?;
+        Ok(self.service_view(&service))
+    }
+
+    async fn try_out(&self, service: &Service) -> Result<(), CommandError> {
+        let objects = Objects::open(self, service).map_err(|error| {
+            let fault = if matches!(error, StorageError::Refused(_)) {
+                Fault::BadRequest
+            } else {
+                Fault::Unavailable
+            };
+            CommandError::new(fault, error.to_string(), "put it right, then try again; nothing was kept")
+        })?;
+        objects.try_out().await.map_err(|problem| {
+            CommandError::new(
+                Fault::Unavailable,
+                format!("the storage at {} cannot be used: {problem}", objects.address),
+                "see that it runs, and that the account may write, read and delete there; then try again",
+            )
+        })
+    }
+
+    /// Forgets a service and its secret. What is stored there stays.
+    ///
+    /// # Errors
+    /// If contacts may still fetch files from there, unless that is accepted.
+    pub(crate) async fn remove_service(&self, id: u32, is_forced: bool) -> Result<(), CommandError> {
+        let place = self.service(id).await?.place();
+        self.step(|core, step, _| {
+            let shares = core.transfers.shares.values().filter(|share| share.mailbox == place).count();
+            if shares > 0 && !is_forced {
+                return Err(CommandError::new(
+                    Fault::Conflict,
+                    format!("{shares} sent files are stored there, and this node could not take them away any more"),
+                    "revoke them first, or add --force: they stay at the service then, and contacts can fetch them for some days yet",
+                ));
+            }
+            step.delete(SERVICES, id.to_be_bytes());
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,162 @@
+//! Files by way of services that know nothing of Petmail: S3 for contacts, WebDAV, SFTP and folders for oneself.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use petmail_integration_tests::commodity::{ACCESS_KEY, SECRET, Service, USER, files_below};
+use petmail_integration_tests::node::Node;
+use petmail_integration_tests::outcome::Outcome;
+use petmail_integration_tests::wait::eventually;
+use petmail_integration_tests::world::{Start, World};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+use serde_json::{Value, json};
+
+/// Adds a service with a secret, as a script would.
+fn add(node: &Node, kind: &str, options: &[&str], secret: &str) -> Outcome {
+    let mut command: Command = node.command();
+    command.args(["storage", "add", kind]).env("PETMAIL_STORAGE_SECRET", secret);
+    for option in options {
+        command.args(["--opt", option]);
+    }
+    Outcome::of(&mut command)
+}
+
+fn services(node: &Node) -> Vec<Value> {
+    node.api().call("storage", &json!({})).unwrap()["services"].as_array().unwrap().clone()
+}
+
+fn file(node: &Node, direction: &str, state: &str) -> Value {
+    eventually(&format!("a file {direction} is {state}"), || {
+        let files = node.run(&["files", "--json"]).json();
+        files.into_iter().find(|file| file["direction"] == direction && file["state"] == state)
+    })
+}
+
+/// No file of the node's, and nothing that it says, has the secret.
+fn shows_nowhere(node: &Node, secret: &str) {
+    for list in [&["storage", "list"][..], &["storage", "list", "--json"]] {
+        assert!(!node.run(list).text().contains(secret));
+    }
+    for path in files_below(node.basedir()) {
+        if path.extension().is_some_and(|extension| extension == "log") {
+            assert!(
+                !fs::read(&path).unwrap().windows(secret.len()).any(|bytes| bytes == secret.as_bytes()),
+                "{}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn contacts_fetch_from_s3_by_links() {
+    let world = World::new();
+    let (alice, bob) = world.two_who_met(Start::Background);
+    world.mailbox.give_storage("0B");
+    let film = world.path("film.mkv");
+    let mut content = vec![0; 20_000_000];
+    ChaCha8Rng::seed_from_u64(1).fill_bytes(&mut content);
+    fs::write(&film, &content).unwrap();
+    let refused = alice.run(&["send-file", "1", film.to_str().unwrap()]).refusal();
+    assert!(refused.contains("storage add s3"), "{refused}");
+
+    let mut s3 = Service::s3();
+    let endpoint = format!("endpoint={}", s3.url);
+    let account = format!("access_key_id={ACCESS_KEY}");
+    let options = [endpoint.as_str(), "bucket=petmail", "prefix=of/alice", &account];
+    let refused = add(&alice, "s3", &options, "another secret").refusal();
+    assert!(refused.contains("refuses the account"), "{refused}");
+    let refused = add(&alice, "s3", &[&endpoint, "bucket=petmail", &account, "bukket=x"], SECRET).refusal();
+    assert!(refused.contains("no option bukket"), "{refused}");
+    assert_eq!(services(&alice), Vec::<Value>::new(), "what does not work is not kept");
+    let added = add(&alice, "s3", &options, SECRET).text();
+    assert!(added.contains("service 1 at") && added.contains("contacts"), "{added}");
+    shows_nowhere(&alice, SECRET);
+
+    assert!(alice.run(&["send-file", "1", film.to_str().unwrap(), "--wait", "sent"]).succeeded());
+    let stored = file(&alice, "out", "stored");
+    let offered = file(&bob, "in", "offered");
+    assert_eq!(offered["name"], "film.mkv");
+    let days = |file: &Value| file["until"].as_str().unwrap().to_owned();
+    assert_eq!(days(&stored), days(&offered), "links are good for seven days, and both sides are told so");
+    assert!(alice.run(&["storage", "remove", "1"]).refusal().contains("1 sent files"));
+
+    let his = world.path("his");
+    fs::create_dir(&his).unwrap();
+    let id = offered["id"].to_string();
+    let saved = bob.run(&["save-file", &id, "--to", his.to_str().unwrap()]).text();
+    assert!(fs::read(Path::new(saved.trim())).unwrap() == content, "byte by byte the same");
+    file(&alice, "out", "fetched");
+
+    // Nothing that was stored tells what it is; what nobody needs goes.
+    let sent = stored["id"].to_string();
+    assert!(alice.run(&["revoke", &sent]).succeeded());
+    file(&alice, "out", "gone");
+    let refused = eventually("the links lead nowhere", || {
+        let again = bob.run(&["save-file", &id, "--to", his.to_str().unwrap()]);
+        (!again.succeeded()).then(|| again.refusal())
+    });
+    assert!(refused.contains("not on its storage server any more"), "{refused}");
+
+    s3.stop();
+    assert!(alice.run(&["storage", "test", "1"]).refusal().contains("cannot be used"));
+    assert!(alice.run(&["storage", "remove", "1"]).succeeded());
+    assert_eq!(services(&alice), Vec::<Value>::new());
+    assert!(alice.run(&["storage", "remove", "1"]).refusal().contains("there is no service 1"));
+}
+
+#[test]
+fn webdav_sftp_and_folders_are_for_oneself() {
+    let world = World::new();
+    let mut alice = world.node_without_mailbox("Alice", Start::Background);
+    let webdav = Service::webdav();
+    let (url, user) = (format!("url={}", webdav.url), format!("username={USER}"));
+    let refused = add(&alice, "webdav", &[&url, &user], "another secret").refusal();
+    assert!(refused.contains("refuses the account"), "{refused}");
+    let added = add(&alice, "webdav", &[&url, &user], SECRET).text();
+    assert!(added.contains("for yourself alone"), "{added}");
+    assert_eq!(files_below(&webdav.files()).len(), 0, "a test leaves nothing");
+
+    let sftp = Service::sftp();
+    let (host, key) = (format!("host={}", sftp.url), format!("key={}", sftp.path("key").display()));
+    let (folder, me) = (format!("folder={}", sftp.files().display()), format!("user={}", whoami()));
+    let options = [host.as_str(), &me, &folder, &key];
+    let refused = add(&alice, "sftp", &options, "").refusal();
+    assert!(refused.contains("cannot be used"), "a host that nobody knows is not trusted: {refused}");
+    let options = [host.as_str(), &me, &folder, &key, "known_hosts=add"];
+    let added = add(&alice, "sftp", &options, "").text();
+    assert!(added.contains("service 2 at"), "{added}");
+    assert_eq!(files_below(&sftp.files()).len(), 0, "a test leaves nothing");
+
+    let usb = world.path("usb");
+    let path = format!("path={}", usb.display());
+    let refused = add(&alice, "fs", &[&path], "").refusal();
+    assert!(refused.contains("is no folder"), "{refused}");
+    fs::create_dir(&usb).unwrap();
+    assert!(add(&alice, "fs", &[&path], "").succeeded());
+
+    // They are there after a restart, and work.
+    alice.stop();
+    alice.start();
+    let kinds: Vec<_> =
+        services(&alice).iter().map(|service| service["kind"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["webdav", "sftp", "fs"]);
+    for id in ["1", "2", "3"] {
+        assert!(alice.run(&["storage", "test", id]).succeeded(), "{id}");
+    }
+    shows_nowhere(&alice, SECRET);
+    fs::set_permissions(&usb, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::remove_dir_all(&usb).unwrap();
+    let refused = alice.run(&["storage", "test", "3"]).refusal();
+    assert!(refused.contains("is no folder"), "{refused}");
+    let secret = alice.run(&["storage", "add", "s3", "--opt", "secret_access_key=x"]).refusal();
+    assert!(secret.contains("other users would see it"), "{secret}");
+}
+
+fn whoami() -> String {
+    Outcome::of(Command::new("id").arg("-un")).text().trim().to_owned()
+}
