@@ -59,6 +59,15 @@ export interface Storage {
   reason: string | null;
 }
 
+/** A service that its owner has chosen to keep files. */
+export interface Service {
+  id: number;
+  kind: "s3" | "webdav" | "sftp" | "fs";
+  address: string;
+  has_links: boolean;
+  reason: string | null;
+}
+
 export interface Room {
   cid: number;
   petname: string;

@@ -102,7 +102,11 @@ fn contacts_fetch_from_s3_by_links() {
     });
     assert!(refused.contains("not on its storage server any more"), "{refused}");
 
+    let findings = |node: &Node| node.run(&["doctor", "--json"]).printed();
+    assert!(findings(&alice).contains("/petmail answers"));
     s3.stop();
+    assert!(findings(&alice).contains("storage service 1 (s3)"));
+    assert!(!findings(&alice).contains("/petmail answers"));
     assert!(alice.run(&["storage", "test", "1"]).refusal().contains("cannot be used"));
     assert!(alice.run(&["storage", "remove", "1"]).succeeded());
     assert_eq!(services(&alice), Vec::<Value>::new());

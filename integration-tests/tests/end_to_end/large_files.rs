@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use petmail_integration_tests::chance::Chance;
 use petmail_integration_tests::commodity::files_below;
 use petmail_integration_tests::lossy::CuttingWay;
+use petmail_integration_tests::mailbox::{MailboxServer, Scheme};
 use petmail_integration_tests::node::Node;
 use petmail_integration_tests::wait::eventually;
 use petmail_integration_tests::world::{Start, World, meet};
@@ -319,4 +320,28 @@ fn the_operator_finds_damaged_packs() {
     assert!(found.printed().contains("is not what was stored"), "{found:?}");
     fs::remove_file(&packs[0]).unwrap();
     assert!(world.mailbox.run(&["check"]).printed().contains("No such file"));
+}
+
+#[test]
+fn nobody_is_told_of_a_file_that_was_taken_back_before() {
+    let world = World::new();
+    let mut his_server = MailboxServer::start(&world.path("second"), Scheme::PinnedHttps);
+    let alice = world.node("Alice", Start::Background);
+    let bob = world.node_without_mailbox("Bob", Start::Background);
+    bob.accept_mailbox(&his_server.offer());
+    meet(&alice, &bob);
+    his_server.kill();
+    let path = world.path("film.mkv");
+    fs::write(&path, noise(1_000_000, 9)).unwrap();
+    let sent: u64 = alice.run(&["send-file", "1", path.to_str().unwrap()]).text().trim().parse().unwrap();
+    becomes(&alice, sent, "stored");
+    assert!(alice.run(&["revoke", &sent.to_string()]).succeeded());
+    assert_eq!(
+        alice.messages("out").iter().find(|message| message["id"] == sent).unwrap()["state"],
+        "failed"
+    );
+    his_server.restart();
+    alice.send(1, "never mind");
+    bob.receives(&["never mind"]);
+    assert_eq!(bob.run(&["files", "--json"]).json(), Vec::<Value>::new());
 }

@@ -114,8 +114,12 @@ fn a_large_file_is_dropped_fetched_paused_and_saved() {
     his.page("#/people/1");
     his.see_where(&id("contact-page"), |text| text.contains("Files from them"));
     his.is_accessible();
+    let own = world.path("own");
+    fs::create_dir(&own).expect("a folder can be made");
+    assert!(alice.run(&["storage", "add", "fs", "--opt", &format!("path={}", own.display())]).succeeded());
     browser.page("#/mailboxes");
     browser.see_where(&id("storage"), |text| text.contains("1 GB"));
+    browser.see_where(&id("service"), |text| text.contains("for you alone"));
     browser.is_accessible();
 }
 

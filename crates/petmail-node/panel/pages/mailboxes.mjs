@@ -47,15 +47,17 @@ function Entry({ mailbox }) {
   </li>`;
 }
 
-/** What storage servers keep. */
+/** What storage servers keep, and the services that were added. */
 function Stored() {
-  const [places, setPlaces] = useState(/** @type {import("../types").Storage[]} */ ([]));
-  useEffect(() => void call("storage").then(({ storage }) => setPlaces(storage), () => {}), []);
-  if (!places.length) return null;
+  const [{ storage: places, services }, setKept] = useState(/** @type {{storage: import("../types").Storage[], services: import("../types").Service[]}} */ ({ storage: [], services: [] }));
+  useEffect(() => void call("storage").then(setKept, () => {}), []);
+  if (!places.length && !services.length) return null;
   return html`<section aria-labelledby="storage" data-testid="storage"><h2 id="storage">${t("storage")}</h2><p class="hint">${t("storageWhat")}</p>
     <ul class="cards">${places.map((place) => html`<li key=${place.mailbox} class="card"><h3><bdi class="url">${place.url}</bdi></h3>
       ${place.reason ? html`<p class="bad">${safeText(place.reason)}</p>`
-        : html`<p>${t("usedOf", { used: size(place.used_bytes), quota: size(place.quota_bytes) })} <meter min="0" max=${Math.max(place.quota_bytes, 1)} high=${place.quota_bytes * 0.9} value=${place.used_bytes} aria-label=${t("used")}></meter></p>`}</li>`)}</ul></section>`;
+        : html`<p>${t("usedOf", { used: size(place.used_bytes), quota: size(place.quota_bytes) })} <meter min="0" max=${Math.max(place.quota_bytes, 1)} high=${place.quota_bytes * 0.9} value=${place.used_bytes} aria-label=${t("used")}></meter></p>`}</li>`)}
+      ${services.map((service) => html`<li key=${`service-${service.id}`} class="card" data-testid="service"><h3><bdi class="url">${safeText(service.address || service.kind)}</bdi></h3>
+        ${service.reason ? html`<p class="bad">${safeText(service.reason)}</p>` : html`<p>${t(service.has_links ? "serviceForContacts" : "serviceForYou")}</p>`}</li>`)}</ul></section>`;
 }
 
 function Add() {

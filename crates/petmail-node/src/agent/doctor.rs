@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
 use petmail_net::clock;
+use petmail_proto::content::PackId;
+use tokio::time::timeout;
 
 use super::{Agent, lock, records::Mailbox};
 use crate::{
     api::types::CheckView,
     network::{NetworkError, Probe},
+    transfer::service::Objects,
 };
 
 /// How long one server may take.
@@ -27,9 +30,14 @@ impl Agent {
     /// Looks at every server that the node needs, the clock, and the database. Takes a few seconds if a server is away.
     pub(crate) async fn doctor(&self) -> Vec<CheckView> {
         let mut checks = vec![check_clock(clock::unix_ms()), self.check_database().await];
-        let (mailboxes, contacts, rendezvous) =
-            tokio::join!(self.check_mailboxes(), self.check_contacts(), self.check_rendezvous());
+        let (mailboxes, services, contacts, rendezvous) = tokio::join!(
+            self.check_mailboxes(),
+            self.check_services(),
+            self.check_contacts(),
+            self.check_rendezvous()
+        );
         checks.extend(mailboxes);
+        checks.extend(services);
         checks.extend(contacts);
         checks.push(rendezvous);
         checks
@@ -83,6 +91,25 @@ impl Agent {
             (Some(_), None) => CheckView::warning(name, "not connected yet", "try again in a moment"),
             (Some(_), Some(Ok(()))) => CheckView::ok(name, "connected; its clock and ours agree"),
         }
+    }
+
+    /// Asks each service for a pack that is not there: nothing is written.
+    async fn check_services(&self) -> Vec<CheckView> {
+        let services = self.services().await;
+        let checks = services.iter().map(async |service| {
+            let name = format!("storage service {} ({})", service.id, service.kind.name());
+            let hint = "see that it runs and that the account is right; `storage test` tries everything";
+            let objects = match Objects::open(self, service) {
+                Ok(objects) => objects,
+                Err(error) => return CheckView::problem(name, error.to_string(), hint),
+            };
+            match timeout(PATIENCE, objects.missing(&[PackId::from_bytes([0; 32])])).await {
+                Ok(Ok(_)) => CheckView::ok(name, format!("{} answers", objects.address)),
+                Ok(Err(error)) => CheckView::problem(name, format!("{}: {error}", objects.address), hint),
+                Err(_) => CheckView::problem(name, format!("{} does not answer", objects.address), hint),
+            }
+        });
+        join_all(checks).await
     }
 
     /// One check for each server where contacts receive.

@@ -261,6 +261,11 @@ impl Agent {
     /// # Errors
     /// If none keeps it.
     pub(crate) async fn revoke_file(&self, id: u64) -> Result<FileRow, CommandError> {
+        let is_stored = self.0.core.lock().await.transfers.shares.contains_key(&id);
+        // Who was not told of it yet need not be.
+        if is_stored && self.cancel_message(id).await.is_ok() {
+            return self.file_row(id).await;
+        }
         self.step(|core, step, _| core.revoke(step, id)).await?;
         self.file_row(id).await
     }

@@ -242,6 +242,11 @@ impl Network {
         Ok(service_client(&self.settings)?)
     }
 
+    /// Whether everything goes through a proxy.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.settings.socks5.is_some()
+    }
+
     /// Whether plain HTTP may be used where nobody else listens.
     pub(crate) fn may_be_private(&self) -> bool {
         self.policy == UrlPolicy::AllowPrivate

@@ -1,5 +1,6 @@
 //! Where this node stores packs: an account at a storage server, or a service that its owner has chosen.
 
+use bytes::Bytes;
 use petmail_mailbox::size::ByteSize;
 use petmail_proto::content::{Link, Pack, PackId, StoragePlace};
 
@@ -12,6 +13,9 @@ use crate::{
 /// What to say when nobody keeps files.
 const NO_STORAGE: &str = "you have no storage for files of this size: ask whoever gave you a mailbox for some (the operator of a server \
     gives it with `petmail-mailbox account set --storage-quota`), or add a service of your own with `petmail-node storage add s3`; then retry";
+
+/// The most that goes to a service at once, in bytes: the list of links has to fit a chunk.
+const MAX_LINKED_BYTES: u64 = 40_000_000_000;
 
 /// Somewhere to store packs.
 #[derive(Debug)]
@@ -27,14 +31,18 @@ impl Depot {
         Self::Account(Box::new(depot))
     }
 
-    /// Opens what has this number; none if it was left.
-    pub(crate) async fn open(agent: &Agent, place: u32, id: u64) -> Option<Self> {
-        match service_of(place) {
-            None => AccountDepot::of(agent, agent.mailbox(place).await.ok()?, id).map(Self::account),
-            Some(service) => {
-                let service = agent.service(service).await.ok()?;
-                ServiceDepot::of(agent, &service, id).ok().map(Self::Service)
-            }
+    /// Opens what has this number; none if it was left or removed.
+    ///
+    /// # Errors
+    /// A service that is set up cannot be used at present.
+    pub(crate) async fn open(agent: &Agent, place: u32, id: u64) -> Result<Option<Self>, StorageError> {
+        let Some(service) = service_of(place) else {
+            let mailbox = agent.mailbox(place).await.ok();
+            return Ok(mailbox.and_then(|mailbox| AccountDepot::of(agent, mailbox, id)).map(Self::account));
+        };
+        match agent.service(service).await {
+            Ok(service) => Ok(Some(Self::Service(ServiceDepot::of(agent, &service, id)?))),
+            Err(_) => Ok(None),
         }
     }
 
@@ -72,8 +80,13 @@ impl Depot {
         }
         for service in agent.services().await {
             match ServiceDepot::of(agent, &service, id) {
-                Ok(depot) if depot.objects.has_links() => return Ok(Self::Service(depot)),
-                Ok(_) => {}
+                Ok(depot) if !depot.objects.has_links() => {}
+                Ok(_) if bytes > MAX_LINKED_BYTES => {
+                    let most = ByteSize(MAX_LINKED_BYTES);
+                    trouble =
+                        StorageError::Refused(format!("files of more than {most} do not go to a service"));
+                }
+                Ok(depot) => return Ok(Self::Service(depot)),
                 Err(error) => trouble = error,
             }
         }
@@ -100,7 +113,10 @@ impl Depot {
     pub(super) async fn store(&self, pack: Pack) -> Result<(), StorageError> {
         match self {
             Self::Account(depot) => depot.store(pack).await,
-            Self::Service(depot) => depot.patiently(|| depot.objects.store(&pack)).await,
+            Self::Service(depot) => {
+                let bytes = Bytes::from(pack.bytes);
+                depot.patiently(|| depot.objects.store(&pack.id, bytes.clone())).await
+            }
         }
     }
 

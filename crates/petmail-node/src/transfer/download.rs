@@ -144,9 +144,16 @@ impl Reader {
             Self { agent: agent.clone(), id: download.id, cid: download.cid, places, links: None };
         if let Some(LinkedPlace { link, list }) = &stored.reference.linked {
             reader.links = Some(Arc::new(PackLinks::from_iter([(list.pack, link.clone())])));
-            let pack = reader.read(list.pack).await?;
-            let links = list.open(&pack).and_then(|list| PackLinks::decode(&list));
-            reader.links = Some(Arc::new(links.map_err(|_| Stopped::because(DAMAGED))?));
+            let read = reader.read(list.pack).await.and_then(|pack| {
+                let links = list.open(&pack).and_then(|list| PackLinks::decode(&list));
+                links.map_err(|_| Stopped::because(DAMAGED))
+            });
+            reader.links = match read {
+                Ok(links) => Some(Arc::new(links)),
+                Err(stopped) if reader.places.is_empty() => return Err(stopped),
+                // The storage servers have it all, too.
+                Err(_) => None,
+            };
         }
         Ok(reader)
     }

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, error::Error as _, future::Future, io, path::Path, time::Duration};
 
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures::{StreamExt, TryStreamExt, stream};
 use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator, services};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use petmail_net::client::{TargetUrl, UrlPolicy};
-use petmail_proto::content::{Link, Pack, PackId};
+use petmail_proto::content::{Link, PackId};
 use rand_core::{OsRng, RngCore};
 use tokio::time::timeout;
 
@@ -170,14 +171,11 @@ impl Objects {
                 if !["strict", "add"].contains(&strategy) {
                     return Err(StorageError::Refused("known_hosts is strict or add".to_owned()));
                 }
-                let is_plain = |text: &str| {
-                    !text.starts_with('-') && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-                };
-                if ![option("host"), option("user")].into_iter().all(is_plain)
-                    || !option("host").starts_with("ssh://")
-                {
+                check_ssh(option("host"), option("user"), option("folder"), option("key"))?;
+                if agent.network().has_proxy() {
                     return Err(StorageError::Refused(
-                        "the host is ssh://HOST or ssh://HOST:PORT, the user a plain name".to_owned(),
+                        "ssh would go around the proxy that this node is set to: use another kind of service"
+                            .to_owned(),
                     ));
                 }
                 let sftp = services::Sftp::default().endpoint(option("host")).user(option("user"));
@@ -208,12 +206,11 @@ impl Objects {
     }
 
     /// Stores a pack: whole, or not at all.
-    pub(crate) async fn store(&self, pack: &Pack) -> Result<(), StorageError> {
-        let name = object(&pack.id);
-        self.write(&name, pack.bytes.clone()).await
+    pub(crate) async fn store(&self, pack: &PackId, bytes: Bytes) -> Result<(), StorageError> {
+        self.write(&object(pack), bytes).await
     }
 
-    async fn write(&self, name: &str, bytes: Vec<u8>) -> Result<(), StorageError> {
+    async fn write(&self, name: &str, bytes: Bytes) -> Result<(), StorageError> {
         if !self.operator.info().capability().rename {
             return limited(self.operator.write(&format!("{PACKS}{name}"), bytes)).await.map(drop);
         }
@@ -269,7 +266,7 @@ impl Objects {
         );
         let place = format!("{PACKS}{name}");
         let cannot = |what: &'static str| move |error: StorageError| format!("it does not {what}: {error}");
-        self.write(&name, bytes.clone()).await.map_err(cannot("let us write"))?;
+        self.write(&name, bytes.clone().into()).await.map_err(cannot("let us write"))?;
         let read = limited(self.operator.read(&place)).await.map_err(cannot("let us read"));
         let part = limited(self.operator.read_with(&place).range(1_000..2_000).into_future()).await;
         // Whatever was wrong: nothing stays.
@@ -345,6 +342,24 @@ fn check_url(url: &str, may_be_private: bool) -> Result<(), StorageError> {
     Err(StorageError::Refused(format!(
         "{url} is no address of a service: it begins with https://, and has no user name, query or fragment in it"
     )))
+}
+
+/// What `ssh` gets is nothing that it could take for an option.
+fn check_ssh(host: &str, user: &str, folder: &str, key: &str) -> Result<(), StorageError> {
+    let refused = |what: &str| Err(StorageError::Refused(what.to_owned()));
+    let is_plain = |text: &str| {
+        !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:[]".contains(c))
+    };
+    if !host.strip_prefix("ssh://").is_some_and(|host| !host.is_empty() && is_plain(host)) {
+        return refused("the host is ssh://HOST or ssh://HOST:PORT");
+    }
+    if !is_plain(user) {
+        return refused("the user is the name of an account");
+    }
+    if !folder.starts_with('/') || !(key.is_empty() || key.starts_with('/')) {
+        return refused("folder and key are absolute paths");
+    }
+    Ok(())
 }
 
 async fn limited<T>(operation: impl IntoFuture<Output = opendal::Result<T>>) -> Result<T, StorageError> {
@@ -429,6 +444,24 @@ mod tests {
                 (said, _) => panic!("{good:?}: {said:?}"),
             }
             assert!(!format!("{good:?}").contains("\"s\""));
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_for_an_option_of_ssh() {
+        assert_eq!(check_ssh("ssh://nas.example.org:2222", "ann", "/srv", "/home/ann/key"), Ok(()));
+        assert_eq!(check_ssh("ssh://[fe80::1]", "ann_b", "/srv", ""), Ok(()));
+        for (host, user, folder, key) in [
+            ("nas", "ann", "/srv", ""),
+            ("ssh://", "ann", "/srv", ""),
+            ("ssh://-oProxyCommand=x", "ann", "/srv", ""),
+            ("ssh://nas -v", "ann", "/srv", ""),
+            ("ssh://nas", "-l", "/srv", ""),
+            ("ssh://nas", "ann@x", "/srv", ""),
+            ("ssh://nas", "ann", "srv", ""),
+            ("ssh://nas", "ann", "/srv", "-oX"),
+        ] {
+            assert!(check_ssh(host, user, folder, key).is_err(), "{host} {user} {folder} {key}");
         }
     }
 

@@ -310,11 +310,13 @@ impl Pass {
         let list = PackLinks::from_iter(links).encode().map_err(Stopped::because)?;
         let sealed = self.secret.seal(&list);
         let (hash, length, key) = (sealed.hash, sealed.length, sealed.key.clone());
-        let offset = self.add(sealed).await?.offset;
-        let pack = self.writer.take().ok_or_else(|| Stopped::because("a part was not stored"))?;
-        let id = pack.id;
-        self.send(pack).await?;
-        self.one_is_stored().await?;
+        let place = self.add(sealed).await?;
+        self.close_pack().await?;
+        while !self.storing.is_empty() {
+            self.one_is_stored().await?;
+        }
+        let offset = place.offset;
+        let id = self.table().pack(place.pack).ok_or_else(|| Stopped::because("a part was not stored"))?.id;
         match self.depot.links(&[id]).await {
             Ok(links) => {
                 let link = links.and_then(|links| links.into_iter().next());

@@ -57,12 +57,14 @@ pub(super) fn run(people: &People, stage: &Stage, rounds: usize) -> Result<()> {
         fs::write(small.join(format!("{number:05}")), noise.bytes(length))?;
     }
     let mut movers: Vec<Box<dyn Mover + '_>> = vec![Box::new(Petmail { people, changed: Vec::new() })];
-    for other in [wormhole(people), restic(stage), rclone(stage)] {
+    for other in [wormhole(people), restic(stage), rclone(stage), rsync(stage)] {
         match other {
             Ok(mover) => movers.push(mover),
             Err(error) => println!("left out: {error:#}"),
         }
     }
+    // What making a node takes is another matter.
+    people.forget_peaks()?;
     let mut measured: Vec<[Vec<Measured>; 3]> = movers.iter().map(|_| Default::default()).collect();
     for round in 0..rounds {
         for (mover, measured) in movers.iter_mut().zip(&mut measured) {
@@ -243,6 +245,47 @@ fn rclone(stage: &Stage) -> Result<Box<dyn Mover>> {
     };
     let name = "rclone crypt over WebDAV";
     Ok(Box::new(Other { name, service: Some(service), carry: Box::new(carry) }))
+}
+
+/// The floor: nothing is encrypted but on the way, nobody is told, and the server reads everything. There and back.
+fn rsync(stage: &Stage) -> Result<Box<dyn Mover>> {
+    let (port, dir) = (free_port()?, stage.dir.join("rsync"));
+    fs::create_dir(&dir)?;
+    for name in ["host", "key"] {
+        ask(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join(name)))
+            .context("rsync over ssh")?;
+    }
+    let config = format!(
+        "ListenAddress 127.0.0.1\nPort {port}\nHostKey {at}/host\nAuthorizedKeysFile {at}/key.pub\nPidFile none\n\
+         StrictModes no\nUsePAM no\nPasswordAuthentication no\n",
+        at = dir.display()
+    );
+    fs::write(dir.join("config"), config)?;
+    fs::create_dir_all("/run/sshd").context("the SSH server wants /run/sshd")?;
+    let mut serve = Command::new("/usr/sbin/sshd");
+    serve.args(["-D", "-e", "-f"]).arg(dir.join("config"));
+    let service = Service::listening("sshd", &mut serve, port, &stage.dir.join("sshd.log"))?;
+    let there = format!("127.0.0.1:{}/", dir.join("there").display());
+    let ssh = format!(
+        "ssh -p {port} -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+        dir.join("key").display()
+    );
+    let carry = move |source: &Path, target: &Path| {
+        let rsync = || {
+            let mut rsync = Command::new("rsync");
+            rsync.args(["--archive", "--fsync", "-e", &ssh]);
+            rsync
+        };
+        ask(rsync().arg(source).arg(&there))?;
+        let name = source.file_name().unwrap_or_default().display();
+        ask(rsync().arg(format!("{there}{name}")).arg(target))?;
+        Ok(())
+    };
+    Ok(Box::new(Other {
+        name: "rsync over ssh, there and back",
+        service: Some(service),
+        carry: Box::new(carry),
+    }))
 }
 
 impl Wormhole {

@@ -42,6 +42,11 @@ pub(super) fn ended_children_cpu_time() -> Result<Duration> {
     own_cpu_time(std::process::id(), Of::Ended)
 }
 
+/// Lets the most memory that a process has held begin with what it holds now (proc(5), `clear_refs`).
+pub(super) fn forget_peak(pid: u32) -> Result<()> {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
 /// Returns the most memory that a process has held so far, in bytes.
 pub(super) fn peak_bytes(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -83,6 +83,11 @@ impl People {
         self.services.iter().map(Service::cpu_time).collect()
     }
 
+    /// Lets what [`peaks`](Self::peaks) says begin now.
+    pub(super) fn forget_peaks(&self) -> Result<()> {
+        self.services.iter().try_for_each(Service::forget_peak)
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.services.iter().map(|service| service.name.as_str())
     }

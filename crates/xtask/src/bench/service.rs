@@ -68,6 +68,11 @@ impl Service {
         machine::peak_bytes(self.child.id())
     }
 
+    /// Lets the peak begin now.
+    pub(super) fn forget_peak(&self) -> Result<()> {
+        machine::forget_peak(self.child.id())
+    }
+
     pub(super) fn resident_bytes(&self) -> Result<u64> {
         machine::resident_bytes(self.child.id())
     }

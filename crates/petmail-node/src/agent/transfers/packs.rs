@@ -117,7 +117,14 @@ impl Agent {
             }
             if depot.as_ref().is_none_or(|(of, _)| *of != mailbox) {
                 // With a mailbox that was left, its packs went; a service that was removed is its owner's business.
-                depot = Some((mailbox, Depot::open(self, mailbox, 0).await));
+                match Depot::open(self, mailbox, 0).await {
+                    Ok(opened) => depot = Some((mailbox, opened)),
+                    Err(error) => {
+                        tracing::info!(%error, mailbox, "what is no longer needed stays at a service for now");
+                        away.insert(mailbox);
+                        continue;
+                    }
+                }
             }
             if let Some((_, Some(depot))) = &depot
                 && let Err(error) = depot.delete(&pack).await
