@@ -111,7 +111,7 @@ impl Agent {
             };
             CommandError::new(fault, error.to_string(), "put it right, then try again; nothing was kept")
         })?;
-        objects.try_out().await.map_err(|problem| {
+        objects.try_out(self).await.map_err(|problem| {
             CommandError::new(
                 Fault::Unavailable,
                 format!("the storage at {} cannot be used: {problem}", objects.address),

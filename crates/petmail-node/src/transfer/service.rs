@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error as _, future::Future, io, path::Path, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use data_encoding::HEXLOWER;
 use futures::{StreamExt, TryStreamExt, stream};
 use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator, services};
@@ -239,9 +239,8 @@ impl Objects {
         limited(self.operator.delete(&path(pack))).await
     }
 
-    /// Signs a link to a pack.
-    pub(crate) async fn sign(&self, pack: &PackId) -> Result<Link, StorageError> {
-        let signed = limited(self.operator.presign_read(&path(pack), LINK_LIFE)).await?;
+    async fn sign_path(&self, path: &str) -> Result<Link, StorageError> {
+        let signed = limited(self.operator.presign_read(path, LINK_LIFE)).await?;
         let link = Link::new(&signed.uri().to_string());
         link.ok_or_else(|| StorageError::Refused("the service's links are too long".to_owned()))
     }
@@ -249,15 +248,26 @@ impl Objects {
     /// Signs a link to each pack.
     pub(crate) async fn sign_all(&self, packs: &[PackId]) -> Result<Vec<(PackId, Link)>, StorageError> {
         let signed = stream::iter(packs.iter().copied())
-            .map(|pack| async move { Ok((pack, self.sign(&pack).await?)) });
+            .map(|pack| async move { Ok((pack, self.sign_path(&path(&pack)).await?)) });
         signed.buffered(AT_ONCE).try_collect().await
     }
 
-    /// Writes, reads, reads a part, and deletes.
+    async fn try_link(&self, agent: &Agent, place: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        if !self.has_links() {
+            return Ok(());
+        }
+        let link = self.sign_path(place).await?;
+        let mut read = BytesMut::new();
+        // No contact has this number.
+        agent.network().read_link(0, &link, &mut read).await?;
+        if read == bytes { Ok(()) } else { Err(StorageError::Damaged) }
+    }
+
+    /// Writes, reads, reads a part, has it read by a link as a contact would, and deletes.
     ///
     /// # Errors
     /// What the service does not do, and why, for people.
-    pub(crate) async fn try_out(&self) -> Result<(), String> {
+    pub(crate) async fn try_out(&self, agent: &Agent) -> Result<(), String> {
         let mut bytes = vec![0; TEST_BYTES];
         OsRng.fill_bytes(&mut bytes);
         let name = format!(
@@ -269,10 +279,12 @@ impl Objects {
         self.write(&name, bytes.clone().into()).await.map_err(cannot("let us write"))?;
         let read = limited(self.operator.read(&place)).await.map_err(cannot("let us read"));
         let part = limited(self.operator.read_with(&place).range(1_000..2_000).into_future()).await;
+        let linked = self.try_link(agent, &place, &bytes).await;
         // Whatever was wrong: nothing stays.
         let deleted = limited(self.operator.delete(&place)).await.map_err(cannot("let us delete"));
         let part = part.map_err(cannot("let us read parts"))?;
         deleted?;
+        linked.map_err(cannot("let contacts fetch by links"))?;
         if read?.to_vec() != bytes || Some(part.to_vec().as_slice()) != bytes.get(1_000..2_000) {
             return Err("it returned something else than was stored".to_owned());
         }
