@@ -203,7 +203,6 @@ async fn what_a_crash_or_a_removed_account_leaves_is_removed() {
     // A file whose row was not committed any more, and an upload that nobody went on with.
     let file = files(dir.path(), "files").remove(0);
     let orphan = dir.path().join("files/00").join("00".repeat(32));
-    fs::create_dir(orphan.parent().unwrap()).unwrap();
     fs::copy(&file, orphan).unwrap();
     File::options()
         .write(true)
