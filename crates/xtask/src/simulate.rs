@@ -37,7 +37,8 @@ pub(crate) fn gate() -> Result<()> {
 
 fn simulate(first: u64, seeds: u64) -> Result<()> {
     println!("{seeds} seeds from {first} on");
-    let mut tests = cargo(["test", "--locked", "--package", "petmail-node", "--lib", "--", "--exact"]);
+    // As the other tests are built: alone, the node would have other features, and be built again.
+    let mut tests = cargo(["test", "--locked", "--workspace", "--lib", "--", "--exact"]);
     tests.arg("agent::core::simulation::whatever_goes_wrong_everything_arrives_once_and_in_order");
     run(tests.env("PETMAIL_SIM_FIRST", first.to_string()).env("PETMAIL_SIM_SEEDS", seeds.to_string()))
 }
