@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::shell::{root, target_dir};
+use crate::shell::{programs_dir, root, target_dir};
 
 /// What the gate writes from a fresh clone, in GB, with what its tests have at one time in the temporary folder.
 const NEEDED: u64 = 8;
@@ -17,7 +17,7 @@ pub(super) fn check() -> Result<()> {
     let free = free(root())?.min(free(&std::env::temp_dir())?);
     println!("{free} GB are free for {} and the temporary files", target_dir()?.display());
     // What was built here before is not built again.
-    let needed = if target_dir()?.join("debug/deps").is_dir() { NEEDED / 2 } else { NEEDED };
+    let needed = if programs_dir()?.join("petmail-node").is_file() { NEEDED / 2 } else { NEEDED };
     ensure!(
         free >= needed,
         "the gate takes {needed} GB, {free} GB are free: make room, for example with `cargo clean` in other checkouts"
