@@ -65,8 +65,9 @@ impl FromStr for BaseUrl {
             return Err(BaseUrlError::Scheme);
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if is_authority(authority) && is_path(path) {
+        let (authority, path) =
+            rest.split_once('/').map_or((rest, None), |(start, path)| (start, Some(path)));
+        if is_authority(authority) && path.is_none_or(is_path) {
             Ok(Self(format!("{scheme}://{rest}")))
         } else {
             Err(BaseUrlError::Malformed)
@@ -90,10 +91,7 @@ fn is_authority(authority: &str) -> bool {
 
 fn is_path(path: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
-    path.is_empty()
-        || path
-            .split('/')
-            .all(|part| !part.is_empty() && part.chars().all(plain) && part != "." && part != "..")
+    path.split('/').all(|part| !part.is_empty() && part.chars().all(plain) && part != "." && part != "..")
 }
 
 impl TryFrom<String> for BaseUrl {
@@ -153,6 +151,8 @@ mod tests {
             "https://h:70000",
             "https://h/../x",
             "https://h//x",
+            "https://h//",
+            "https://h/x//",
             "https://H",
             "https://h\n",
             "https://[]",
