@@ -43,7 +43,7 @@ pub(crate) async fn check_packs(dir: &Path, accounts: &BTreeSet<AccountId>) -> C
 
 impl CheckedPacks {
     async fn run(&mut self, dir: &Path, accounts: &BTreeSet<AccountId>) -> Result<(), PackError> {
-        let folder = Folder::open(dir).map_err(PackError::new)?;
+        let folder = Folder::at(dir);
         let index = dir.join("index");
         let store = spawn_blocking(move || Store::open(&index, EngineKind::Sled, KEYSPACES)).await;
         let store = store.map_err(PackError::new)?.map_err(PackError::new)?;

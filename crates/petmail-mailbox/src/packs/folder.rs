@@ -29,6 +29,11 @@ pub(super) struct Upload {
 }
 
 impl Folder {
+    /// A folder that is only looked at: nothing is made.
+    pub(super) fn at(dir: &Path) -> Self {
+        Self(dir.to_owned())
+    }
+
     /// Makes what is not there.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         let folder = Self(dir.to_owned());

@@ -95,7 +95,10 @@ impl Agent {
 
     /// Asks each service for a pack that is not there: nothing is written.
     async fn check_services(&self) -> Vec<CheckView> {
-        let services = self.services().await;
+        let services = match self.services().await {
+            Ok(services) => services,
+            Err(error) => return vec![CheckView::problem("storage services", error.problem, error.hint)],
+        };
         let checks = services.iter().map(async |service| {
             let name = format!("storage service {} ({})", service.id, service.kind.name());
             let hint = "see that it runs and that the account is right; `storage test` tries everything";

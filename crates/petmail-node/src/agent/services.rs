@@ -18,23 +18,24 @@ const MAX_SERVICES: usize = 32;
 
 impl Agent {
     /// Returns the services.
-    pub(crate) async fn services(&self) -> Vec<Service> {
-        let rows = self.scan(SERVICES, &[]).await.unwrap_or_default();
-        let services = rows.iter().map(|(_, row)| Service::decode_record(row));
-        services
-            .filter_map(|service| {
-                service.inspect_err(|error| tracing::error!(%error, "a service cannot be read")).ok()
-            })
-            .collect()
-    }
-
-    /// Returns a service.
     ///
     /// # Errors
-    /// If there is none of this number.
-    pub(crate) async fn service(&self, id: u32) -> Result<Service, CommandError> {
-        let found = self.services().await.into_iter().find(|service| service.id == id);
-        found.ok_or_else(|| {
+    /// The database cannot be read: that is not the same as that there are none.
+    pub(crate) async fn services(&self) -> Result<Vec<Service>, CommandError> {
+        let rows = self.scan(SERVICES, &[]).await?;
+        rows.iter().map(|(_, row)| Ok(Service::decode_record(row)?)).collect()
+    }
+
+    /// Returns a service; none if it was removed.
+    ///
+    /// # Errors
+    /// As [`services`](Self::services).
+    pub(crate) async fn find_service(&self, id: u32) -> Result<Option<Service>, CommandError> {
+        Ok(self.services().await?.into_iter().find(|service| service.id == id))
+    }
+
+    async fn service(&self, id: u32) -> Result<Service, CommandError> {
+        self.find_service(id).await?.ok_or_else(|| {
             CommandError::new(
                 Fault::NotFound,
                 format!("there is no service {id}"),
@@ -44,8 +45,11 @@ impl Agent {
     }
 
     /// Lists the services, without what is secret.
-    pub(crate) async fn service_views(&self) -> Vec<ServiceView> {
-        self.services().await.iter().map(|service| self.service_view(service)).collect()
+    ///
+    /// # Errors
+    /// As [`services`](Self::services).
+    pub(crate) async fn service_views(&self) -> Result<Vec<ServiceView>, CommandError> {
+        Ok(self.services().await?.iter().map(|service| self.service_view(service)).collect())
     }
 
     fn service_view(&self, service: &Service) -> ServiceView {
@@ -71,7 +75,7 @@ impl Agent {
     /// If it does not; nothing is kept then.
     pub(crate) async fn add_service(&self, request: AddServiceRequest) -> Result<ServiceView, CommandError> {
         let _one_at_a_time = self.0.services_changing.lock().await;
-        let known = self.services().await;
+        let known = self.services().await?;
         if known.len() >= MAX_SERVICES {
             return Err(CommandError::new(
                 Fault::Conflict,

@@ -162,7 +162,7 @@ impl Agent {
                 Err(error) => error != StorageError::NoStorage,
             };
         }
-        if is_possible || self.service_views().await.iter().any(|service| service.has_links) {
+        if is_possible || self.service_views().await?.iter().any(|service| service.has_links) {
             return Ok(());
         }
         Err(CommandError::new(

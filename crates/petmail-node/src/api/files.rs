@@ -199,9 +199,12 @@ pub(super) async fn revoke(
 }
 
 /// Says what storage servers keep for this node.
-pub(super) async fn storage(State(shared): State<Shared>, _: Arguments<NoArguments>) -> Json<Value> {
-    let (storage, services) = (shared.agent.storage().await, shared.agent.service_views().await);
-    Json(json!({ "storage": storage, "services": services }))
+pub(super) async fn storage(
+    State(shared): State<Shared>,
+    _: Arguments<NoArguments>,
+) -> Result<Json<Value>, Refusal> {
+    let (storage, services) = (shared.agent.storage().await, shared.agent.service_views().await?);
+    Ok(Json(json!({ "storage": storage, "services": services })))
 }
 
 /// Tries a service out, and keeps it.

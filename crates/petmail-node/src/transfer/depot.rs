@@ -6,7 +6,7 @@ use petmail_proto::content::{Link, Pack, PackId, StoragePlace};
 
 use super::{Patience, Stopped, account::AccountDepot, service::ServiceDepot};
 use crate::{
-    agent::{Agent, records::services::service_of},
+    agent::{Agent, error::CommandError, records::services::service_of},
     network::storage::StorageError,
 };
 
@@ -40,9 +40,9 @@ impl Depot {
             let mailbox = agent.mailbox(place).await.ok();
             return Ok(mailbox.and_then(|mailbox| AccountDepot::of(agent, mailbox, id)).map(Self::account));
         };
-        match agent.service(service).await {
-            Ok(service) => Ok(Some(Self::Service(ServiceDepot::of(agent, &service, id)?))),
-            Err(_) => Ok(None),
+        match agent.find_service(service).await.map_err(unreadable)? {
+            Some(service) => Ok(Some(Self::Service(ServiceDepot::of(agent, &service, id)?))),
+            None => Ok(None),
         }
     }
 
@@ -78,7 +78,7 @@ impl Depot {
                 Err(error) => trouble = error,
             }
         }
-        for service in agent.services().await {
+        for service in agent.services().await.map_err(unreadable)? {
             match ServiceDepot::of(agent, &service, id) {
                 Ok(depot) if !depot.objects.has_links() => {}
                 Ok(_) if bytes > MAX_LINKED_BYTES => {
@@ -166,4 +166,9 @@ impl Depot {
             other => Stopped(format!("{address}: {other}")),
         }
     }
+}
+
+/// Without the database nobody knows which services there are; none of them counts as removed.
+fn unreadable(error: CommandError) -> StorageError {
+    StorageError::Unavailable { reason: error.to_string(), retry_after: None }
 }
