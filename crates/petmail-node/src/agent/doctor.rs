@@ -11,7 +11,7 @@ use super::{Agent, lock, records::Mailbox};
 use crate::{
     api::types::CheckView,
     network::{NetworkError, Probe},
-    transfer::service::Objects,
+    transfer::service,
 };
 
 /// How long one server may take.
@@ -100,16 +100,16 @@ impl Agent {
             Err(error) => return vec![CheckView::problem("storage services", error.problem, error.hint)],
         };
         let checks = services.iter().map(async |service| {
-            let name = format!("storage service {} ({})", service.id, service.kind.name());
+            let name = format!("storage service {} ({})", service.id, service.account.kind.name());
             let hint = "see that it runs and that the account is right; `storage test` tries everything";
-            let objects = match Objects::open(self, service) {
+            let objects = match service::open(self, &service.account) {
                 Ok(objects) => objects,
                 Err(error) => return CheckView::problem(name, error.to_string(), hint),
             };
             match timeout(PATIENCE, objects.missing(&[PackId::from_bytes([0; 32])])).await {
-                Ok(Ok(_)) => CheckView::ok(name, format!("{} answers", objects.address)),
-                Ok(Err(error)) => CheckView::problem(name, format!("{}: {error}", objects.address), hint),
-                Err(_) => CheckView::problem(name, format!("{} does not answer", objects.address), hint),
+                Ok(Ok(_)) => CheckView::ok(name, format!("{} answers", objects.address())),
+                Ok(Err(error)) => CheckView::problem(name, format!("{}: {error}", objects.address()), hint),
+                Err(_) => CheckView::problem(name, format!("{} does not answer", objects.address()), hint),
             }
         });
         join_all(checks).await

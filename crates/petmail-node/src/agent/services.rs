@@ -1,16 +1,18 @@
 //! Services that this node's owner has chosen to keep files.
 
-use petmail_proto::wire::Record;
+use bytes::BytesMut;
+use petmail_objects::{Account, Secret};
+use petmail_proto::{content::Link, wire::Record};
 
 use super::{
     Agent,
     error::{CommandError, Fault},
-    records::services::{SERVICES, Service, StoredSecret},
+    records::services::{SERVICES, Service},
 };
 use crate::{
     api::types::{AddServiceRequest, ServiceView},
     network::storage::StorageError,
-    transfer::service::Objects,
+    transfer::service,
 };
 
 /// The most services of a node.
@@ -53,11 +55,11 @@ impl Agent {
     }
 
     fn service_view(&self, service: &Service) -> ServiceView {
-        let (id, kind) = (service.id, service.kind.name().to_owned());
-        match Objects::open(self, service) {
+        let (id, kind) = (service.id, service.account.kind.name().to_owned());
+        match service::open(self, &service.account) {
             Ok(objects) => {
                 let has_links = objects.has_links();
-                ServiceView { id, kind, address: objects.address, has_links, reason: None }
+                ServiceView { id, kind, address: objects.address().to_owned(), has_links, reason: None }
             }
             Err(error) => ServiceView {
                 id,
@@ -85,8 +87,8 @@ impl Agent {
         }
         let AddServiceRequest { kind, options, secret } = request;
         let id = known.iter().map(|service| service.id).max().unwrap_or_default().saturating_add(1);
-        let secret = secret.map(|secret| StoredSecret::new(std::mem::take(&mut *secret.into_text())));
-        let service = Service { id, kind, options, secret };
+        let secret = secret.map(|secret| Secret::new(std::mem::take(&mut *secret.into_text())));
+        let service = Service { id, account: Account { kind, options, secret } };
         self.try_out(&service).await?;
         self.step(|_, step, _| {
             step.put_bytes(SERVICES, id.to_be_bytes(), service.encode_record()?);
@@ -107,7 +109,7 @@ impl Agent {
     }
 
     async fn try_out(&self, service: &Service) -> Result<(), CommandError> {
-        let objects = Objects::open(self, service).map_err(|error| {
+        let objects = service::open(self, &service.account).map_err(|error| {
             let fault = if matches!(error, StorageError::Refused(_)) {
                 Fault::BadRequest
             } else {
@@ -115,13 +117,22 @@ impl Agent {
             };
             CommandError::new(fault, error.to_string(), "put it right, then try again; nothing was kept")
         })?;
-        objects.try_out(self).await.map_err(|problem| {
+        let read_link = |link| async move { self.read_as_contact(&link).await };
+        objects.try_out(read_link).await.map_err(|problem| {
             CommandError::new(
                 Fault::Unavailable,
-                format!("the storage at {} cannot be used: {problem}", objects.address),
+                format!("the storage at {} cannot be used: {problem}", objects.address()),
                 "see that it runs, and that the account may write, read and delete there; then try again",
             )
         })
+    }
+
+    /// Reads by a link what a contact would.
+    async fn read_as_contact(&self, link: &Link) -> Result<Vec<u8>, String> {
+        let mut read = BytesMut::new();
+        // No contact has this number.
+        self.network().read_link(0, link, &mut read).await.map_err(|error| error.to_string())?;
+        Ok(read.to_vec())
     }
 
     /// Forgets a service and its secret. What is stored there stays.

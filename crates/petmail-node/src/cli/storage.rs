@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, env, fs::File, path::PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use petmail_mailbox::size::ByteSize;
 use petmail_net::program::Failure;
+use petmail_objects::ServiceKind;
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -16,7 +17,6 @@ use super::{
     terminal::{note, print, print_json_lines, table},
 };
 use crate::{
-    agent::records::services::ServiceKind,
     api::types::{
         AddServiceRequest, RemoveServiceRequest, SecretText, ServiceRequest, ServiceView, StorageView,
     },

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use petmail_net::client::{Answer, ClientError, Owner, PartOf, Target, TargetUrl, UrlPolicy, service_client};
+use petmail_objects::{ObjectError, Way};
 use petmail_proto::{
     content::{Link, MAX_PACK_BYTES, PackId, StoragePlace},
     keys::SymmetricKey,
@@ -67,6 +68,17 @@ impl From<ClientError> for StorageError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::TooLarge { .. } => Self::Damaged,
+            other => Self::because(other),
+        }
+    }
+}
+
+impl From<ObjectError> for StorageError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Refused(reason) => Self::Refused(reason),
+            ObjectError::Full => Self::Full,
+            ObjectError::Gone => Self::Gone,
             other => Self::because(other),
         }
     }
@@ -237,19 +249,13 @@ impl Network {
         }
     }
 
-    /// Returns a client for services that this node's owner has chosen.
-    pub(crate) fn service_client(&self) -> Result<reqwest::Client, StorageError> {
-        Ok(service_client(&self.settings)?)
-    }
-
-    /// Whether everything goes through a proxy.
-    pub(crate) fn has_proxy(&self) -> bool {
-        self.settings.socks5.is_some()
-    }
-
-    /// Whether plain HTTP may be used where nobody else listens.
-    pub(crate) fn may_be_private(&self) -> bool {
-        self.policy == UrlPolicy::AllowPrivate
+    /// Returns how services that this node's owner has chosen are reached.
+    pub(crate) fn service_way(&self) -> Result<Way, StorageError> {
+        Ok(Way {
+            client: service_client(&self.settings)?,
+            has_proxy: self.settings.socks5.is_some(),
+            may_be_private: self.policy == UrlPolicy::AllowPrivate,
+        })
     }
 
     fn reading_target(&self, place: &StoragePlace) -> Result<Target, StorageError> {

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use petmail_mailbox::size::ByteSize;
 use petmail_proto::content::{Link, Pack, PackId, StoragePlace};
 
-use super::{Patience, Stopped, account::AccountDepot, service::ServiceDepot};
+use super::{
+    Patience, Stopped,
+    account::AccountDepot,
+    service::{LINK_LIFE, ServiceDepot},
+};
 use crate::{
     agent::{Agent, error::CommandError, records::services::service_of},
     network::storage::StorageError,
@@ -132,7 +136,9 @@ impl Depot {
     pub(super) async fn links(&self, packs: &[PackId]) -> Result<Option<Vec<(PackId, Link)>>, StorageError> {
         match self {
             Self::Account(_) => Ok(None),
-            Self::Service(depot) => depot.patiently(|| depot.objects.sign_all(packs)).await.map(Some),
+            Self::Service(depot) => {
+                depot.patiently(|| depot.objects.sign_all(packs, LINK_LIFE)).await.map(Some)
+            }
         }
     }
 
@@ -140,7 +146,7 @@ impl Depot {
     pub(crate) async fn delete(&self, pack: &PackId) -> Result<(), StorageError> {
         match self {
             Self::Account(depot) => depot.delete(pack).await,
-            Self::Service(depot) => depot.objects.delete(pack).await,
+            Self::Service(depot) => Ok(depot.objects.delete(pack).await?),
         }
     }
 
@@ -149,7 +155,7 @@ impl Depot {
         let (address, room) = match self {
             Self::Account(depot) if error == StorageError::Full => (depot.host(), depot.room().await),
             Self::Account(depot) => (depot.host(), None),
-            Self::Service(depot) => (depot.objects.address.clone(), None),
+            Self::Service(depot) => (depot.objects.address().to_owned(), None),
         };
         let room =
             room.map(|(used, quota)| format!(" ({} of {} are taken)", ByteSize(used), ByteSize(quota)));

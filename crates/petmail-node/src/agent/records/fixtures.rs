@@ -423,10 +423,16 @@ fn transfers() {
 
 #[test]
 fn services() {
-    use super::services::{Service, ServiceKind, StoredSecret};
+    use petmail_objects::{Account, Secret, ServiceKind};
+
+    use super::services::Service;
     let options = [("bucket".to_owned(), "files".to_owned())].into();
-    let secret = Some(StoredSecret::new("secret".to_owned()));
-    let service = Service { id: 1, kind: ServiceKind::S3, options, secret };
+    let secret = Some(Secret::new("secret".to_owned()));
+    let account = Account { kind: ServiceKind::S3, options, secret };
+    let service = Service { id: 1, account };
     check("service", &service);
-    check("service-folder", &Service { kind: ServiceKind::Fs, secret: None, ..service });
+    check(
+        "service-folder",
+        &Service { account: Account { kind: ServiceKind::Fs, secret: None, ..service.account }, ..service },
+    );
 }

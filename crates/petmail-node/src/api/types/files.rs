@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, SecretText};
-use crate::agent::records::services::ServiceKind;
+use petmail_objects::ServiceKind;
 
 /// A file or folder, as its message shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

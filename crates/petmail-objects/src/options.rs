@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use opendal::{Operator, services};
 use petmail_net::client::{TargetUrl, UrlPolicy};
 
-use crate::{
-    agent::records::services::{Service, ServiceKind},
-    network::{Network, storage::StorageError},
-};
+use crate::{Account, ObjectError, ServiceKind, Way};
 
 /// An option of a kind of service.
 struct Known {
@@ -52,8 +49,9 @@ impl ServiceKind {
         }
     }
 
-    /// What the secret is, if there has to be one.
-    pub(crate) fn secret(self, options: &BTreeMap<String, String>) -> Option<&'static str> {
+    /// Returns what the secret is, if there has to be one.
+    #[must_use]
+    pub fn secret(self, options: &BTreeMap<String, String>) -> Option<&'static str> {
         match self {
             Self::S3 => Some("secret access key"),
             Self::Webdav if options.contains_key("username") => Some("password"),
@@ -61,8 +59,9 @@ impl ServiceKind {
         }
     }
 
-    /// What to call it.
-    pub(crate) const fn name(self) -> &'static str {
+    /// Returns what to call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::S3 => "s3",
             Self::Webdav => "webdav",
@@ -72,37 +71,47 @@ impl ServiceKind {
     }
 }
 
-/// Says what is wrong with the options of a service, and which there are.
-fn check(service: &Service) -> Result<(), String> {
-    let known = service.kind.known();
-    let list = || {
-        known.iter().map(|option| format!("{} ({})", option.name, option.what)).collect::<Vec<_>>().join(", ")
-    };
-    if let Some(foreign) = service.options.keys().find(|name| known.iter().all(|option| option.name != *name))
-    {
-        return Err(format!("{} has no option {foreign}; it has: {}", service.kind.name(), list()));
-    }
-    let is_there = |option: &Known| service.options.get(option.name).is_some_and(|value| !value.is_empty());
-    if let Some(missing) = known.iter().find(|option| option.is_needed && !is_there(option)) {
-        return Err(format!("{} needs the option {} ({})", service.kind.name(), missing.name, missing.what));
-    }
-    match (service.kind.secret(&service.options), &service.secret) {
-        (Some(what), None) => Err(format!("{} needs a {what}", service.kind.name())),
-        (None, Some(_)) => Err(format!("{} takes no secret with these options", service.kind.name())),
-        _ => Ok(()),
+impl Account {
+    /// Checks its options.
+    ///
+    /// # Errors
+    /// What is wrong with them, and which there are, for people.
+    pub fn check(&self) -> Result<(), String> {
+        let known = self.kind.known();
+        let list = || {
+            known
+                .iter()
+                .map(|option| format!("{} ({})", option.name, option.what))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        if let Some(foreign) =
+            self.options.keys().find(|name| known.iter().all(|option| option.name != *name))
+        {
+            return Err(format!("{} has no option {foreign}; it has: {}", self.kind.name(), list()));
+        }
+        let is_there = |option: &Known| self.options.get(option.name).is_some_and(|value| !value.is_empty());
+        if let Some(missing) = known.iter().find(|option| option.is_needed && !is_there(option)) {
+            return Err(format!("{} needs the option {} ({})", self.kind.name(), missing.name, missing.what));
+        }
+        match (self.kind.secret(&self.options), &self.secret) {
+            (Some(what), None) => Err(format!("{} needs a {what}", self.kind.name())),
+            (None, Some(_)) => Err(format!("{} takes no secret with these options", self.kind.name())),
+            _ => Ok(()),
+        }
     }
 }
 
 /// Opens a service, and returns its address, for people.
 ///
 /// # Errors
-/// [`StorageError::Refused`]: an option is wrong.
-pub(super) fn open(network: &Network, service: &Service) -> Result<(Operator, String), StorageError> {
-    check(service).map_err(StorageError::Refused)?;
-    let option = |name: &str| service.options.get(name).map_or("", String::as_str);
-    let secret = service.secret.as_ref().map_or("", |secret| secret.expose());
-    let is_private = network.may_be_private();
-    let (built, address) = match service.kind {
+/// [`ObjectError::Refused`]: an option is wrong.
+pub(crate) fn open(account: &Account, way: &Way) -> Result<(Operator, String), ObjectError> {
+    account.check().map_err(ObjectError::Refused)?;
+    let option = |name: &str| account.options.get(name).map_or("", String::as_str);
+    let secret = account.secret.as_ref().map_or("", |secret| secret.expose());
+    let is_private = way.may_be_private;
+    let (built, address) = match account.kind {
         ServiceKind::S3 => {
             let region = if option("region").is_empty() { "us-east-1" } else { option("region") };
             let endpoint = match option("endpoint") {
@@ -130,11 +139,11 @@ pub(super) fn open(network: &Network, service: &Service) -> Result<(Operator, St
         ServiceKind::Sftp => {
             let strategy = if option("known_hosts").is_empty() { "strict" } else { option("known_hosts") };
             if !["strict", "add"].contains(&strategy) {
-                return Err(StorageError::Refused("known_hosts is strict or add".to_owned()));
+                return Err(ObjectError::Refused("known_hosts is strict or add".to_owned()));
             }
             check_ssh(option("host"), option("user"), option("folder"), option("key"))?;
-            if network.has_proxy() {
-                return Err(StorageError::Refused(
+            if way.has_proxy {
+                return Err(ObjectError::Refused(
                     "ssh would go around the proxy that this node is set to: use another kind of service"
                         .to_owned(),
                 ));
@@ -147,7 +156,7 @@ pub(super) fn open(network: &Network, service: &Service) -> Result<(Operator, St
         ServiceKind::Fs => {
             let path = Path::new(option("path"));
             if !path.is_absolute() || !path.is_dir() {
-                return Err(StorageError::Refused(format!(
+                return Err(ObjectError::Refused(format!(
                     "{} is no folder with an absolute path",
                     path.display()
                 )));
@@ -155,24 +164,24 @@ pub(super) fn open(network: &Network, service: &Service) -> Result<(Operator, St
             (Operator::new(services::Fs::default().root(option("path"))), option("path").to_owned())
         }
     };
-    let operator = built.map_err(|error| StorageError::Refused(error.to_string()))?;
+    let operator = built.map_err(|error| ObjectError::Refused(error.to_string()))?;
     Ok((operator, address))
 }
 
 /// Secrets would be seen on an open line.
-fn check_url(url: &str, may_be_private: bool) -> Result<(), StorageError> {
+fn check_url(url: &str, may_be_private: bool) -> Result<(), ObjectError> {
     let parsed = TargetUrl::parse(url, UrlPolicy::AllowPrivate);
     if parsed.is_ok() && (may_be_private || url.starts_with("https://")) {
         return Ok(());
     }
-    Err(StorageError::Refused(format!(
+    Err(ObjectError::Refused(format!(
         "{url} is no address of a service: it begins with https://, and has no user name, query or fragment in it"
     )))
 }
 
 /// What `ssh` gets is nothing that it could take for an option.
-fn check_ssh(host: &str, user: &str, folder: &str, key: &str) -> Result<(), StorageError> {
-    let refused = |what: &str| Err(StorageError::Refused(what.to_owned()));
+fn check_ssh(host: &str, user: &str, folder: &str, key: &str) -> Result<(), ObjectError> {
+    let refused = |what: &str| Err(ObjectError::Refused(what.to_owned()));
     let is_plain = |text: &str| {
         !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:[]".contains(c))
     };
@@ -191,11 +200,11 @@ fn check_ssh(host: &str, user: &str, folder: &str, key: &str) -> Result<(), Stor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::records::services::StoredSecret;
+    use crate::Secret;
 
-    fn service(kind: ServiceKind, options: &[(&str, &str)], secret: Option<&str>) -> Service {
+    fn service(kind: ServiceKind, options: &[(&str, &str)], secret: Option<&str>) -> Account {
         let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Service { id: 1, kind, options, secret: secret.map(|secret| StoredSecret::new(secret.to_owned())) }
+        Account { kind, options, secret: secret.map(|secret| Secret::new(secret.to_owned())) }
     }
 
     #[test]
@@ -218,7 +227,7 @@ mod tests {
             (service(Sftp, &[("host", "h"), ("folder", "f")], None), Some("needs the option user")),
             (service(Fs, &[("path", "p")], None), None),
         ] {
-            match (check(&good), problem) {
+            match (good.check(), problem) {
                 (Ok(()), None) => {}
                 (Err(said), Some(problem)) => assert!(said.contains(problem), "{said}"),
                 (said, _) => panic!("{good:?}: {said:?}"),
