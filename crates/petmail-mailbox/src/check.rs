@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use petmail_net::program::{DirLock, LockError};
+use petmail_objects::Objects;
 use petmail_proto::server::account::AccountId;
 use rand_core::OsRng;
 use serde::Serialize;
@@ -165,18 +166,18 @@ pub enum CheckError {
     Lock(#[from] LockError),
 }
 
-/// Verifies the server in `basedir`, which nobody serves.
+/// Verifies the server in `basedir`, which nobody serves, with the packs that `service` keeps for it.
 ///
 /// # Errors
 /// [`CheckError`]; everything else that is wrong is in the report.
-pub async fn check(basedir: &Basedir) -> Result<Report, CheckError> {
+pub async fn check(basedir: &Basedir, service: Option<&Objects>) -> Result<Report, CheckError> {
     if !basedir.is_initialised() {
         return Err(CheckError::NotInitialised(basedir.path().to_owned()));
     }
     let _lock = DirLock::acquire(basedir.path())?;
     let Checked { mut report, accounts } = check_queue(&basedir.queue_dir()).await;
     let owners = accounts.iter().map(|account| account.id).collect();
-    let packs = check_packs(&basedir.packs_dir(), &owners).await;
+    let packs = check_packs(&basedir.packs_dir(), service, &owners).await;
     (report.packs, report.pack_bytes) = (packs.packs, packs.bytes);
     report.problems.extend(packs.problems);
     match Identity::load(&basedir.identity_file()) {

@@ -321,7 +321,7 @@ impl Common {
                 operator(settings(Settings::default())).move_to(request.as_ref()).await
             }
             ServerCommand::RotateKeys => operator(settings(Settings::default())).rotate_keys().await,
-            ServerCommand::Check { json } => check::run(&basedir, json).await,
+            ServerCommand::Check { json } => check::run(&basedir, &settings(Settings::default()), json).await,
             ServerCommand::Export { file } => transfer::run_export(&basedir, &file).await,
             ServerCommand::Import { file, store } => {
                 transfer::run_import(&basedir, &file, store.or(engine)).await

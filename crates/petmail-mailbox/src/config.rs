@@ -19,6 +19,10 @@ use serde::Deserialize;
 
 use crate::basedir::Basedir;
 
+mod blobs;
+
+pub use self::blobs::{Blobs, BlobsError};
+
 /// How the server is served; every setting may also stand in `config.toml`, under the same name.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -74,6 +78,12 @@ pub struct Settings {
     #[arg(long, value_name = "ENGINE", value_parser = EngineKind::from_str, env = "PETMAIL_MAILBOX_STORE")]
     #[serde(deserialize_with = "engine")]
     pub store: Option<EngineKind>,
+    /// Where stored files are kept: fs for the server's folder, s3://KEY-ID@BUCKET/PREFIX?endpoint=URL, or a WebDAV, sftp: or file: URL [default: fs]
+    #[arg(long, value_name = "fs|URL", value_parser = Blobs::from_str, env = "PETMAIL_MAILBOX_BLOBS")]
+    pub blobs: Option<Blobs>,
+    /// The file with the secret of the account there [default: the environment variable PETMAIL_MAILBOX_BLOBS_SECRET]
+    #[arg(long, value_name = "FILE", env = "PETMAIL_MAILBOX_BLOBS_SECRET_FILE")]
+    pub blobs_secret_file: Option<PathBuf>,
     /// The bounds on connections and requests, in the file only
     #[arg(skip)]
     pub network: Limits,
@@ -260,6 +270,8 @@ impl Settings {
             log_addresses: self.log_addresses || file.log_addresses,
             metrics_listen: self.metrics_listen.or(file.metrics_listen),
             store: self.store.or(file.store),
+            blobs: self.blobs.or(file.blobs),
+            blobs_secret_file: self.blobs_secret_file.or(file.blobs_secret_file),
             network: file.network,
             admin_listen: self.admin_listen.or(file.admin_listen),
         }

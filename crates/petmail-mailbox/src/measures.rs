@@ -10,7 +10,7 @@ use petmail_net::metrics::{self, counter};
 use crate::{
     accounts::AccountsError,
     deliver::DeliveryError,
-    packs::{PackTotals, Packs},
+    packs::PackTotals,
     queue::{DeliverError, Delivered, QueueError, QueueStats, QueueStore, RedeemError, Totals},
     server::Services,
 };
@@ -87,7 +87,8 @@ async fn refresh<Q: QueueStore>(services: &Services<Q>) -> Result<(), QueueError
     metrics::set("petmail_mailbox_messages", usage.messages);
     metrics::set("petmail_mailbox_message_bytes", usage.bytes);
     metrics::set("petmail_mailbox_streams", services.retrieval().open_streams());
-    let PackTotals { packs, charged_bytes } = services.packs().map(Packs::totals).unwrap_or_default();
+    let PackTotals { packs, charged_bytes } =
+        services.packs().map(|packs| packs.totals()).unwrap_or_default();
     metrics::set("petmail_mailbox_packs", packs);
     metrics::set("petmail_mailbox_pack_bytes", charged_bytes);
     let QueueStats { commits, flushes, disk_bytes, healthy, disk_full } = services.store().await?;

@@ -6,17 +6,16 @@ mod disk;
 mod folder;
 mod memory;
 mod rows;
+mod service;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
+use petmail_objects::{ObjectError, Objects};
 use petmail_proto::{content::PackId, server::account::AccountId, time::UnixMillis};
 use petmail_store::DiskFull;
 
-pub(crate) use self::check::check_packs;
 pub use self::disk::{MAX_OPEN_UPLOADS, Packs, UPLOAD_LIFE};
+pub(crate) use self::{check::check_packs, service::claims_service};
 
 /// For how long a pack that was stored or looked up outlives its deletion: another computer of its owner may count on it.
 pub const LEASE: Duration = Duration::from_secs(48 * 3_600);
@@ -56,6 +55,9 @@ pub enum PackError {
     /// There is too little room on the disk.
     #[error(transparent)]
     DiskFull(#[from] DiskFull),
+    /// The service that keeps the packs does not.
+    #[error("the storage service: {0}")]
+    Service(#[from] ObjectError),
     /// The disk or the store failed.
     #[error("cannot store packs: {0}")]
     Failed(String),
@@ -76,16 +78,13 @@ pub struct Depositor {
     pub quota_bytes: u64,
 }
 
-/// The file of a pack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackFile(PathBuf);
-
-impl PackFile {
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
+/// Where a pack is.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// In this file.
+    File(PathBuf),
+    /// An object of this many bytes at a service.
+    Object(Objects, u64),
 }
 
 /// What packs take, for monitoring.

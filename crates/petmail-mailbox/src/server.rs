@@ -26,7 +26,7 @@ use crate::{
     accounts::Accounts,
     admin::{AccountRequest, Admin, AdminError, OfferRequest},
     basedir::Basedir,
-    config::{AdminListen, Settings, TlsChoice, default_listen, default_tls},
+    config::{AdminListen, BlobsError, Settings, TlsChoice, default_listen, default_tls},
     deliver::Deliveries,
     http,
     identity::{CurrentIdentity, IdentityError},
@@ -61,7 +61,7 @@ pub struct Services<Q> {
     retrieval: Arc<Retrieval<Q>>,
     admin: Admin<Q>,
     /// None without the storage role.
-    packs: Option<Packs>,
+    packs: Option<Arc<Packs>>,
     descriptor: RwLock<Bytes>,
     /// Held by who replaces keys: one at a time.
     replacing_keys: tokio::sync::Mutex<()>,
@@ -94,6 +94,9 @@ pub enum MailboxError {
     /// The packs cannot be opened.
     #[error(transparent)]
     Packs(#[from] PackError),
+    /// The service for packs is set up wrongly.
+    #[error(transparent)]
+    Blobs(#[from] BlobsError),
     /// The queue failed while it was served, and has to be opened again.
     #[error("the store has failed, and nothing more can be kept: {0}")]
     StoreFailed(QueueError),
@@ -130,7 +133,7 @@ impl<Q: QueueStore> Services<Q> {
             retrieval: Arc::new(Retrieval::new(Arc::clone(&queue), Arc::clone(&identity), now)),
             admin: Admin::new(Arc::clone(&queue), Arc::clone(&identity), pin),
             queue,
-            packs,
+            packs: packs.map(Arc::new),
             identity,
             pin,
             descriptor: RwLock::default(),
@@ -182,7 +185,7 @@ impl<Q: QueueStore> Services<Q> {
 
     /// Returns the packs; none if the server does not keep any.
     #[must_use]
-    pub const fn packs(&self) -> Option<&Packs> {
+    pub const fn packs(&self) -> Option<&Arc<Packs>> {
         self.packs.as_ref()
     }
 
@@ -265,11 +268,6 @@ impl<Q: QueueStore> Services<Q> {
                     if let Err(error) = self.end_keys(http::now()).await {
                         tracing::error!(%error, "cannot drop the keys that have ended");
                     }
-                    if let Some(packs) = &self.packs
-                        && let Err(error) = packs.sweep(http::now()).await
-                    {
-                        tracing::error!(%error, "cannot remove packs that were deleted");
-                    }
                     match self.sweep(http::now()).await {
                         Ok(true) => sweeping.reset_after(SWEEP_PAUSE),
                         Ok(false) => {}
@@ -277,6 +275,31 @@ impl<Q: QueueStore> Services<Q> {
                     }
                 }
             }
+        }
+    }
+}
+
+impl<Q: QueueStore> Services<Q> {
+    /// Removes packs that nobody has any more, and puts others where they belong, until `shutdown`.
+    async fn tend_packs(&self, shutdown: &CancellationToken) {
+        let Some(packs) = &self.packs else { return };
+        let tend = async {
+            loop {
+                let swept = packs.sweep(http::now()).await;
+                let tidied = packs.tidy().await;
+                let mut has_more = false;
+                for done in [swept, tidied] {
+                    match done {
+                        Ok(more) => has_more |= more,
+                        Err(error) => tracing::error!(%error, "cannot remove or move packs now"),
+                    }
+                }
+                tokio::time::sleep(if has_more { SWEEP_PAUSE } else { SWEEP_INTERVAL }).await;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tend => {}
         }
     }
 }
@@ -326,7 +349,8 @@ impl Mailbox {
         };
         let pin = basedir.pin(&tls, &url)?;
         let queue = open_queue(&basedir, settings.store).await?;
-        let packs = if identity.get().is_storage() { Some(open_packs(&basedir).await?) } else { None };
+        let packs =
+            if identity.get().is_storage() { Some(open_packs(&basedir, &settings).await?) } else { None };
         let services = Services::new(Arc::new(queue), identity, packs, pin, http::now()).await?;
         Ok(Self { basedir, services: Arc::new(services), settings, tls, is_service: false, _lock: lock })
     }
@@ -381,11 +405,12 @@ impl Mailbox {
         ready(&format!("{scheme}://{}{}/", server.local_addr(), http::base_path(&url)))?;
         let shutdown = shutdown.child_token();
         let pulse = server.pulse();
-        let ((), (), (), (), (), failed) = tokio::join!(
+        let ((), (), (), (), (), (), failed) = tokio::join!(
             server.serve(self.router(), shutdown.clone()),
             admin.serve(http::admin::router(Arc::clone(&self.services)), shutdown.clone()),
             metrics.serve(&self.services, shutdown.clone()),
             self.services.maintain(&shutdown),
+            self.services.tend_packs(&shutdown),
             self.feed_watchdog(&pulse, &shutdown),
             self.end_with_store(&shutdown),
         );
@@ -411,7 +436,7 @@ impl Mailbox {
                 shutdown.cancel();
                 Some(error)
             }
-            error = packs_failed(self.services.packs()) => {
+            error = packs_failed(self.services.packs().map(Arc::as_ref)) => {
                 shutdown.cancel();
                 Some(QueueError::new(error))
             }
@@ -442,8 +467,8 @@ fn days_back(serial: u64, seconds: u64) -> Option<u64> {
     (days > 0).then_some(days)
 }
 
-async fn open_packs(basedir: &Basedir) -> Result<Packs, MailboxError> {
-    Ok(Packs::open(&basedir.packs_dir()).await?)
+async fn open_packs(basedir: &Basedir, settings: &Settings) -> Result<Packs, MailboxError> {
+    Ok(Packs::open(&basedir.packs_dir(), settings.open_blobs()?).await?)
 }
 
 async fn open_queue(basedir: &Basedir, engine: Option<EngineKind>) -> Result<EmbeddedQueue, MailboxError> {

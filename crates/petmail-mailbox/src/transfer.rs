@@ -187,7 +187,7 @@ async fn import_locked<R: Read + Send + 'static>(
     if let Some(arrived) = identity.arrived() {
         arrived.store(&staged.identity_file())?;
     }
-    if let Some(problem) = check(&staged).await?.problems.into_iter().next() {
+    if let Some(problem) = check(&staged, None).await?.problems.into_iter().next() {
         return Err(TransferError::Contradiction(problem));
     }
     settle(basedir, &staged).map_err(|source| unwritable(basedir.path(), source))?;

@@ -9,7 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use petmail_mailbox::packs::{Depositor, LEASE, MAX_OPEN_UPLOADS, PackError, Packs, Part, UPLOAD_LIFE};
+use futures::TryStreamExt;
+use petmail_mailbox::packs::{
+    Depositor, LEASE, MAX_OPEN_UPLOADS, PackError, Packs, Part, Stored, UPLOAD_LIFE,
+};
+use petmail_objects::{ObjectError, Objects, Way};
 use petmail_proto::{
     content::{ContentSecret, MAX_PACK_BYTES, Pack, PackId, PackWriter},
     retrieval::PackState,
@@ -46,7 +50,13 @@ async fn put(packs: &Packs, account: u8, pack: &Pack) -> Result<PackState, PackE
 }
 
 async fn read(packs: &Packs, id: &PackId) -> Option<Vec<u8>> {
-    packs.find(id).await.unwrap().map(|file| fs::read(file.path()).unwrap())
+    match packs.find(id).await.unwrap()? {
+        Stored::File(path) => Some(fs::read(path).unwrap()),
+        Stored::Object(objects, length) => {
+            let stream = objects.read(id, 0..length).await.unwrap();
+            Some(stream.try_collect::<Vec<_>>().await.unwrap().concat())
+        }
+    }
 }
 
 fn used(packs: &Packs, account: u8) -> u64 {
@@ -69,13 +79,13 @@ fn files(dir: &Path, folder: &str) -> Vec<PathBuf> {
 #[tokio::test]
 async fn a_pack_comes_in_parts_and_goes_on_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     let pack = pack(1, 100_000);
     let end = pack.bytes.len();
     assert_eq!(packs.put(from(1), part(&pack, 0..40_000), NOW).await.unwrap(), PackState::Arriving(40_000));
     assert_eq!((read(&packs, &pack.id).await, used(&packs, 1)), (None, 0));
     packs.close().await;
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     let looked = packs.look_up(from(1), &[pack.id, PackId::of(b"other")], NOW).await.unwrap();
     assert_eq!(looked, [PackState::Arriving(40_000), PackState::Arriving(0)]);
     // Nobody else sees what has begun; a gap is refused; what came twice is no harm.
@@ -92,7 +102,7 @@ async fn a_pack_comes_in_parts_and_goes_on_after_a_restart() {
     assert_eq!((used(&packs, 1), packs.totals().packs), (end as u64, 1));
     assert_eq!(files(dir.path(), "arriving"), Vec::<PathBuf>::new());
     packs.close().await;
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     assert_eq!((used(&packs, 1), packs.totals().packs), (end as u64, 1));
     assert_eq!(read(&packs, &pack.id).await.unwrap(), pack.bytes);
 }
@@ -100,7 +110,7 @@ async fn a_pack_comes_in_parts_and_goes_on_after_a_restart() {
 #[tokio::test]
 async fn what_is_not_what_its_name_says_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     let pack = pack(1, 5_000);
     let mut damaged = pack.clone();
     damaged.bytes[300] ^= 1;
@@ -123,7 +133,7 @@ async fn what_is_not_what_its_name_says_is_not_kept() {
 #[tokio::test]
 async fn quota_and_open_uploads_are_bounded() {
     let dir = tempfile::tempdir().unwrap();
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     let (first, second) = (pack(1, 600_000), pack(2, 600_000));
     assert_eq!(put(&packs, 1, &first).await.unwrap(), PackState::Stored);
     assert!(matches!(put(&packs, 1, &second).await, Err(PackError::Full)));
@@ -147,7 +157,7 @@ async fn quota_and_open_uploads_are_bounded() {
 #[tokio::test]
 async fn a_deleted_pack_stays_for_its_lease_and_with_its_other_owners() {
     let dir = tempfile::tempdir().unwrap();
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     let (pack, bytes) = (pack(1, 5_000), pack(1, 5_000).bytes.len() as u64);
     put(&packs, 1, &pack).await.unwrap();
     put(&packs, 2, &pack).await.unwrap();
@@ -167,7 +177,7 @@ async fn a_deleted_pack_stays_for_its_lease_and_with_its_other_owners() {
     assert_eq!(used(&packs, 1), bytes);
     packs.delete(one, pack.id, later).await.unwrap();
     packs.close().await;
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     assert_eq!((used(&packs, 1), used(&packs, 2)), (0, bytes));
     packs.sweep(NOW.plus(LEASE)).await.unwrap();
     assert_eq!(packs.look_up(from(1), &[pack.id], later).await.unwrap(), [PackState::Stored]);
@@ -187,7 +197,7 @@ async fn a_deleted_pack_stays_for_its_lease_and_with_its_other_owners() {
 #[tokio::test]
 async fn what_a_crash_or_a_removed_account_leaves_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     let (kept, other) = (pack(1, 5_000), pack(2, 5_000));
     put(&packs, 1, &kept).await.unwrap();
     put(&packs, 2, &kept).await.unwrap();
@@ -210,7 +220,7 @@ async fn what_a_crash_or_a_removed_account_leaves_is_removed() {
         .unwrap()
         .set_modified(UNIX_EPOCH)
         .unwrap();
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     assert_eq!((files(dir.path(), "files"), packs.totals().packs), (vec![file], 1));
     packs.sweep(UnixMillis(0).plus(UPLOAD_LIFE)).await.unwrap();
     assert_eq!(files(dir.path(), "arriving").len(), 1);
@@ -219,18 +229,87 @@ async fn what_a_crash_or_a_removed_account_leaves_is_removed() {
 #[tokio::test]
 async fn a_pack_that_was_whole_when_the_server_ended_can_be_finished() {
     let dir = tempfile::tempdir().unwrap();
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     let pack = pack(1, 5_000);
     let end = pack.bytes.len();
     packs.put(from(1), part(&pack, 0..end - 100), NOW).await.unwrap();
     packs.close().await;
     // Killed after the last byte was written, and before the file had its place.
     fs::write(&files(dir.path(), "arriving")[0], &pack.bytes).unwrap();
-    let packs = Packs::open(dir.path()).await.unwrap();
+    let packs = Packs::open(dir.path(), None).await.unwrap();
     let looked = packs.look_up(from(1), &[pack.id], NOW).await.unwrap();
     assert_eq!(looked, [PackState::Arriving(u32::try_from(end - 1).unwrap())]);
     assert_eq!(packs.put(from(1), part(&pack, end - 1..end), NOW).await.unwrap(), PackState::Stored);
     assert_eq!(read(&packs, &pack.id).await.unwrap(), pack.bytes);
+}
+
+#[tokio::test]
+async fn files_go_to_the_service_that_is_chosen_later() {
+    let (dir, at) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let packs = Packs::open(dir.path(), None).await.unwrap();
+    let all: Vec<_> = (0..20).map(|name| pack(name, 1_000)).collect();
+    for pack in &all {
+        put(&packs, 1, pack).await.unwrap();
+    }
+    packs.close().await;
+    let objects = service(at.path());
+    let packs = Packs::open(dir.path(), Some(objects.clone())).await.unwrap();
+    // From the first moment all can be read, those that have not moved from the folder.
+    for pack in &all {
+        assert_eq!(read(&packs, &pack.id).await.as_ref(), Some(&pack.bytes));
+    }
+    // What nobody owns goes, also if a crash has left it.
+    objects.store(&PackId::of(b"nobody's"), Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(kept(&packs, dir.path(), Some(&objects)).await, all.len());
+    for pack in &all {
+        assert_eq!(read(&packs, &pack.id).await.as_ref(), Some(&pack.bytes));
+    }
+    packs.forget(from(1).account).await.unwrap();
+    assert_eq!(kept(&packs, dir.path(), Some(&objects)).await, 0);
+    assert_eq!((used(&packs, 1), packs.totals().packs), (0, 0));
+}
+
+#[tokio::test]
+async fn a_place_is_for_one_server_and_packs_are_not_looked_for_elsewhere() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (at, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let refused = |opened: Result<Packs, PackError>, what: &str| match opened {
+        Err(PackError::Service(ObjectError::Refused(reason))) => assert!(reason.contains(what), "{reason}"),
+        opened => panic!("{opened:?}"),
+    };
+    let packs = Packs::open(dir.path(), Some(service(at.path()))).await.unwrap();
+    put(&packs, 1, &pack(1, 1_000)).await.unwrap();
+    packs.close().await;
+    refused(Packs::open(other.path(), Some(service(at.path()))).await, "another server");
+    refused(Packs::open(dir.path(), Some(service(elsewhere.path()))).await, "not at");
+    refused(Packs::open(dir.path(), None).await, "--blobs");
+    // Copied to another place with all objects, it goes on there.
+    for file in files(at.path(), "") {
+        let copy = elsewhere.path().join(file.strip_prefix(at.path()).unwrap());
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(&file, copy).unwrap();
+    }
+    let packs = Packs::open(dir.path(), Some(service(elsewhere.path()))).await.unwrap();
+    assert_eq!(read(&packs, &pack(1, 1_000).id).await, Some(pack(1, 1_000).bytes));
+}
+
+#[tokio::test]
+async fn while_the_service_is_away_a_pack_stays_to_be_finished() {
+    let (dir, at) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let packs = Packs::open(dir.path(), Some(service(at.path()))).await.unwrap();
+    let pack = pack(1, 5_000);
+    let end = pack.bytes.len();
+    // As a service that fails: there is a file where a folder has to be.
+    fs::write(at.path().join("packs"), b"").unwrap();
+    let failed = put(&packs, 1, &pack).await;
+    assert!(matches!(failed, Err(PackError::Service(_))), "{failed:?}");
+    assert_eq!(used(&packs, 1), 0);
+    let looked = packs.look_up(from(1), &[pack.id], NOW).await.unwrap();
+    assert_eq!(looked, [PackState::Arriving(u32::try_from(end - 1).unwrap())]);
+    fs::remove_file(at.path().join("packs")).unwrap();
+    assert_eq!(packs.put(from(1), part(&pack, end - 1..end), NOW).await.unwrap(), PackState::Stored);
+    assert_eq!(read(&packs, &pack.id).await, Some(pack.bytes));
+    assert_eq!(files(dir.path(), "arriving"), Vec::<PathBuf>::new());
 }
 
 /// What may happen.
@@ -259,11 +338,31 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// What an account has: until when it is kept, and whether it is deleted.
 type Model = BTreeMap<(u8, u8), (UnixMillis, bool)>;
 
-fn runs(steps: Vec<Step>) -> Result<(), TestCaseError> {
+/// Opens a folder as if it were a service.
+fn service(folder: &Path) -> Objects {
+    let way = Way { client: reqwest::Client::new(), has_proxy: false, may_be_private: true };
+    Objects::open(&format!("file://{}", folder.display()).parse().unwrap(), &way).unwrap()
+}
+
+/// The packs that are there when everything is tidied up.
+async fn kept(packs: &Packs, dir: &Path, service: Option<&Objects>) -> usize {
+    while packs.tidy().await.unwrap() {}
+    match service {
+        None => files(dir, "files").len(),
+        Some(service) => {
+            assert_eq!(files(dir, "files"), Vec::<PathBuf>::new());
+            service.list().await.unwrap().len()
+        }
+    }
+}
+
+fn runs(steps: Vec<Step>, at_service: bool) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
-        let mut packs = Packs::open(dir.path()).await.unwrap();
+        let service_dir = tempfile::tempdir().unwrap();
+        let service = at_service.then(|| service(service_dir.path()));
+        let mut packs = Packs::open(dir.path(), service.clone()).await.unwrap();
         let (mut model, mut now) = (Model::new(), NOW);
         let all: Vec<_> = (0..4).map(|name| pack(name, 1_000)).collect();
         for step in steps {
@@ -299,7 +398,7 @@ fn runs(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 Step::Wait => now = now.plus(LEASE / 2),
                 Step::Reopen => {
                     packs.close().await;
-                    packs = Packs::open(dir.path()).await.unwrap();
+                    packs = Packs::open(dir.path(), service.clone()).await.unwrap();
                 }
             }
             for account in [1, 2] {
@@ -310,7 +409,7 @@ fn runs(steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
             let names: BTreeSet<u8> = model.keys().map(|(_, name)| *name).collect();
             prop_assert_eq!(packs.totals().packs, names.len() as u64);
-            prop_assert_eq!(files(dir.path(), "files").len(), names.len());
+            prop_assert_eq!(kept(&packs, dir.path(), service.as_ref()).await, names.len());
             for name in names {
                 let pack = &all[usize::from(name)];
                 let stored = read(&packs, &pack.id).await;
@@ -323,10 +422,10 @@ fn runs(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_packs_and_charges_are_those_of_the_model(steps in steps()) {
-        runs(steps)?;
+    fn whatever_happens_packs_and_charges_are_those_of_the_model(steps in steps(), at_service: bool) {
+        runs(steps, at_service)?;
     }
 }

@@ -108,7 +108,7 @@ impl Stopped {
 
     /// What `check` finds.
     async fn problems(&self) -> Vec<(ProblemKind, String)> {
-        let report = check(&self.basedir).await.unwrap();
+        let report = check(&self.basedir, None).await.unwrap();
         report.problems.into_iter().map(|problem| (problem.problem, problem.text)).collect()
     }
 
@@ -143,21 +143,21 @@ async fn redeemed(mailbox: &Mailbox) -> (AccountRecord, Descriptor) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_well_has_no_problems() {
     let server = Stopped::new().await;
-    let report = check(&server.basedir).await.unwrap();
+    let report = check(&server.basedir, None).await.unwrap();
     assert!(report.problems.is_empty(), "{report:?}");
     assert_eq!((report.accounts, report.offers, report.messages, report.digests), (2, 2, 2, 2));
     // Accounts whose key has ended are no problem: their owners get new addresses when they come.
     let identity = Identity::load(&server.basedir.identity_file()).unwrap();
     let rotated = identity.rotated(now(), now(), &mut OsRng).unwrap();
     rotated.without_ended(UnixMillis(u64::MAX)).unwrap().store(&server.basedir.identity_file()).unwrap();
-    let report = check(&server.basedir).await.unwrap();
+    let report = check(&server.basedir, None).await.unwrap();
     assert!(report.problems.is_empty() && report.behind == 2, "{report:?}");
     let empty = Basedir::new(server.path("empty"));
     empty.init("http://127.0.0.1:1".parse().unwrap()).unwrap();
-    assert!(check(&empty).await.unwrap().problems.is_empty());
+    assert!(check(&empty, None).await.unwrap().problems.is_empty());
     assert!(!empty.queue_dir().exists(), "nothing is made");
     let mailbox = opened(&server.basedir).await;
-    assert!(check(&server.basedir).await.is_err(), "somebody uses it");
+    assert!(check(&server.basedir, None).await.is_err(), "somebody uses it");
     mailbox.close().await;
 }
 
@@ -275,7 +275,7 @@ async fn a_server_moves_to_another_folder_and_engine() {
         let moved = Basedir::new(server.path(&engine.to_string()));
         let transferred = import(&moved, Cursor::new(file.clone()), Some(engine)).await.unwrap();
         assert_eq!((transferred.accounts, transferred.offers, transferred.messages), (2, 2, 2));
-        assert!(check(&moved).await.unwrap().problems.is_empty());
+        assert!(check(&moved, None).await.unwrap().problems.is_empty());
         let (_, again) = export(&moved, Vec::new()).await.unwrap();
         assert!(again == file, "what is exported again is the same");
         for name in ["server.json", "tls-cert.pem", "tls-key.pem"] {

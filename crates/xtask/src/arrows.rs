@@ -7,13 +7,17 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::shell::{cargo, output};
 
 /// The crates of the workspace, and which of each other they may use. Nobody uses a program, the mailbox's library aside.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("petmail-proto", &[]),
     ("petmail-store", &[]),
     ("petmail-net", &[]),
     ("petmail-rendezvous", &["petmail-net", "petmail-proto", "petmail-store"]),
-    ("petmail-mailbox", &["petmail-net", "petmail-proto", "petmail-store"]),
-    ("petmail-node", &["petmail-mailbox", "petmail-net", "petmail-proto", "petmail-store"]),
+    ("petmail-objects", &["petmail-net", "petmail-proto"]),
+    ("petmail-mailbox", &["petmail-net", "petmail-objects", "petmail-proto", "petmail-store"]),
+    (
+        "petmail-node",
+        &["petmail-mailbox", "petmail-net", "petmail-objects", "petmail-proto", "petmail-store"],
+    ),
     ("petmail-integration-tests", &["petmail-proto"]),
     ("xtask", &[]),
 ];

@@ -113,6 +113,91 @@ fn contacts_fetch_from_s3_by_links() {
     assert!(alice.run(&["storage", "remove", "1"]).refusal().contains("there is no service 1"));
 }
 
+/// A film that both sides can compare.
+fn film(path: &Path, seed: u64) -> Vec<u8> {
+    let mut content = vec![0; 20_000_000];
+    ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut content);
+    fs::write(path, &content).unwrap();
+    content
+}
+
+#[test]
+fn a_mailbox_server_keeps_files_at_a_service() {
+    let mut world = World::new();
+    let (alice, bob) = world.two_who_met(Start::Background);
+    let packs = world.mailbox.basedir().join("packs/files");
+    let early = world.path("early.mkv");
+    let early_content = film(&early, 2);
+    assert!(alice.run(&["send-file", "1", early.to_str().unwrap()]).succeeded());
+    file(&alice, "out", "stored");
+    let early_id = file(&bob, "in", "offered")["id"].to_string();
+    let count = files_below(&packs).len();
+    assert!(count > 1);
+
+    // The operator's service: a wrong secret is told at the start, and nothing is lost by it.
+    let mut s3 = Service::s3();
+    world.mailbox.kill();
+    let (config, secret) = (world.mailbox.basedir().join("config.toml"), world.path("secret"));
+    let blobs = format!("s3://{ACCESS_KEY}@petmail/of/mail?endpoint={}", s3.url);
+    fs::write(&config, format!("blobs = \"{blobs}\"\nblobs-secret-file = \"{}\"\n", secret.display()))
+        .unwrap();
+    let refused = world.mailbox.run(&["serve"]).refusal();
+    assert!(refused.contains("cannot read the secret"), "{refused}");
+    fs::write(&secret, "another secret\n").unwrap();
+    let refused = world.mailbox.run(&["serve"]).refusal();
+    assert!(refused.contains("refuses the account"), "{refused}");
+    fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    world.mailbox.restart();
+
+    // What was there before moves to the service.
+    eventually("the files have moved", || files_below(&packs).is_empty().then_some(()));
+    let his = world.path("his");
+    fs::create_dir(&his).unwrap();
+    let saved = |id: &str| {
+        let saved = bob.run(&["save-file", id, "--to", his.to_str().unwrap()]).text();
+        fs::read(Path::new(saved.trim())).unwrap()
+    };
+    assert!(saved(&early_id) == early_content, "byte by byte the same");
+
+    // What comes now goes there, though the server is killed in the middle.
+    let late = world.path("late.mkv");
+    let late_content = film(&late, 3);
+    assert!(alice.run(&["send-file", "1", late.to_str().unwrap()]).succeeded());
+    let arriving = world.mailbox.basedir().join("packs/arriving");
+    eventually("packs arrive", || (!files_below(&arriving).is_empty()).then_some(()));
+    world.mailbox.restart();
+    let offered = eventually("the second file is offered", || {
+        let files = bob.run(&["files", "--json"]).json();
+        files.into_iter().find(|file| file["name"] == "late.mkv" && file["state"] == "offered")
+    });
+    assert_eq!(files_below(&packs).len(), 0);
+    assert!(saved(&offered["id"].to_string()) == late_content, "byte by byte the same");
+
+    // Everything is in its place; without the setting nobody looks in the wrong one.
+    world.mailbox.kill();
+    let checked = world.mailbox.run(&["check"]).text();
+    assert!(checked.contains("all is well") && !checked.contains(" 0 packs"), "{checked}");
+    let set = fs::read(&config).unwrap();
+    fs::write(&config, "").unwrap();
+    let refused = world.mailbox.run(&["serve"]).refusal();
+    assert!(refused.contains("--blobs"), "{refused}");
+    fs::write(&config, set).unwrap();
+
+    // A service that is away stops nothing but files, and the sender sees that they wait.
+    s3.stop();
+    world.mailbox.restart();
+    let sent = alice.run(&["send-basic", "1", "hello", "--wait", "delivered"]);
+    assert!(sent.succeeded());
+    let waiting = world.path("waiting.mkv");
+    film(&waiting, 4);
+    assert!(alice.run(&["send-file", "1", waiting.to_str().unwrap()]).succeeded());
+    eventually("the sender sees why it waits", || {
+        let files = alice.run(&["files", "--json"]).json();
+        let file = files.into_iter().find(|file| file["name"] == "waiting.mkv")?;
+        file["reason"].as_str().is_some_and(|reason| !reason.is_empty()).then_some(())
+    });
+}
+
 #[test]
 fn webdav_sftp_and_folders_are_for_oneself() {
     let world = World::new();

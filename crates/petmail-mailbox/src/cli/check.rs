@@ -6,10 +6,12 @@ use super::print;
 use crate::{
     basedir::Basedir,
     check::{CheckError, Report, check},
+    config::Settings,
 };
 
-pub(super) async fn run(basedir: &Basedir, json: bool) -> Result<(), Failure> {
-    let report = check(basedir).await.map_err(|error| {
+pub(super) async fn run(basedir: &Basedir, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let service = settings.open_blobs().map_err(Failure::failed)?;
+    let report = check(basedir, service.as_ref()).await.map_err(|error| {
         let hint = match &error {
             CheckError::NotInitialised(_) => {
                 "run `petmail-mailbox init --url URL` first, or choose the folder with -d"

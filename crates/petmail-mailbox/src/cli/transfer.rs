@@ -13,6 +13,7 @@ use petmail_store::EngineKind;
 use super::print;
 use crate::{
     basedir::Basedir,
+    packs::claims_service,
     transfer::{TransferError, Transferred, export, file::FileError, import},
 };
 
@@ -77,7 +78,7 @@ async fn write_file(basedir: &Basedir, path: &Path, unfinished: &Path) -> Result
 /// What an export does not have: packs may be a thousand times as much as messages.
 fn left_behind(basedir: &Basedir) -> String {
     let dir = basedir.packs_dir();
-    if holds_packs(&dir).unwrap_or(false) {
+    if claims_service(&dir) || holds_packs(&dir).unwrap_or(false) {
         format!("stored packs are not in it: copy the folder {} as well\n", dir.display())
     } else {
         String::new()

@@ -98,7 +98,10 @@ fn the_shipped_example_names_every_setting_and_equals_the_defaults() {
     let example: Settings = toml::from_str(text).unwrap();
     assert_eq!(
         format!("{example:?}"),
-        format!("{:?}", Settings { store: Some(EngineKind::Sled), ..Settings::default() })
+        format!(
+            "{:?}",
+            Settings { store: Some(EngineKind::Sled), blobs: Some(Blobs::Folder), ..Settings::default() }
+        )
     );
     let complete: toml::Table = toml::from_str(&text.replace("#! ", "")).unwrap();
     assert!(toml::from_str::<Settings>(&text.replace("#! ", "")).is_ok());

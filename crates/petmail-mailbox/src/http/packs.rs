@@ -1,11 +1,16 @@
 //! The endpoints of the storage role: a ticket, questions about many packs, and one pack.
 
+use std::{ops::Bound, sync::Arc};
+
 use axum::{
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use headers::{Authorization, ContentRange, HeaderMapExt, authorization::Bearer};
+use headers::{
+    AcceptRanges, Authorization, ContentLength, ContentRange, HeaderMapExt, Range, authorization::Bearer,
+};
+use petmail_objects::{ObjectError, Objects};
 use petmail_proto::{
     content::PackId,
     retrieval::{MAX_LOOK_UPS, PackState, StorageTicket, decode_look_up, encode_found},
@@ -15,7 +20,7 @@ use tower_http::services::ServeFile;
 
 use super::{Body, OCTETS, Problem, Shared, now};
 use crate::{
-    packs::{Depositor, Packs, Part},
+    packs::{Depositor, PackError, Packs, Part, Stored},
     queue::QueueStore,
     server::Services,
 };
@@ -67,7 +72,11 @@ pub(super) async fn put<Q: QueueStore>(
     let bytes = body?;
     let (offset, total) = place(&headers, bytes.len())?;
     let part = Part { id: pack_id(&id)?, offset, total, bytes };
-    Ok(match packs.put(from, part, now()).await? {
+    // It is seen to its end, though nobody may wait any more.
+    let packs = Arc::clone(packs);
+    let put = tokio::spawn(async move { packs.put(from, part, now()).await });
+    let put = put.await.unwrap_or_else(|error| Err(PackError::Failed(error.to_string())));
+    Ok(match put? {
         PackState::Stored => StatusCode::CREATED.into_response(),
         PackState::Arriving(next) => {
             (StatusCode::ACCEPTED, [(UPLOAD_OFFSET, next.to_string())]).into_response()
@@ -82,16 +91,82 @@ pub(super) async fn read<Q: QueueStore>(
     request: Request,
 ) -> Result<Response, Problem> {
     let packs = packs_of(&services)?;
-    let file = packs.find(&pack_id(&id)?).await?.ok_or(Problem::NotFound)?;
-    let mut response =
-        match ServeFile::new(file.path()).with_buf_chunk_size(READ_BYTES).oneshot(request).await {
-            Ok(response) => response.into_response(),
-            Err(never) => match never {},
-        };
+    let id = pack_id(&id)?;
+    let (range, is_head) = (request.headers().typed_get(), request.method() == Method::HEAD);
+    let mut response = match packs.find(&id).await?.ok_or(Problem::NotFound)? {
+        Stored::File(path) => {
+            match ServeFile::new(path).with_buf_chunk_size(READ_BYTES).oneshot(request).await {
+                Ok(response) => response.into_response(),
+                Err(never) => match never {},
+            }
+        }
+        Stored::Object(objects, length) => read_object(&objects, &id, length, range, is_head).await?,
+    };
     // When it came is nobody's business, and a name never stands for other bytes.
     response.headers_mut().remove(header::LAST_MODIFIED);
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Hands out what a service keeps. Whoever reads does not meet the service, and the service not them.
+async fn read_object(
+    objects: &Objects,
+    id: &PackId,
+    length: u64,
+    range: Option<Range>,
+    is_head: bool,
+) -> Result<Response, Problem> {
+    let wanted = match range {
+        None => None,
+        Some(range) => {
+            let Some(part) = first_range(&range, length) else {
+                let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+                response.headers_mut().typed_insert(ContentRange::unsatisfied_bytes(length));
+                return Ok(response);
+            };
+            Some(part)
+        }
+    };
+    let part = wanted.clone().unwrap_or(0..length);
+    let body = if is_head {
+        axum::body::Body::empty()
+    } else {
+        let stream = objects.read(id, part.clone()).await.map_err(|error| {
+            if error == ObjectError::Gone {
+                tracing::error!(%id, "a pack is gone from the storage service");
+                return Problem::NotFound;
+            }
+            PackError::from(error).into()
+        })?;
+        axum::body::Body::from_stream(stream)
+    };
+    let mut response = (OCTETS, body).into_response();
+    let headers = response.headers_mut();
+    headers.typed_insert(ContentLength(part.end.saturating_sub(part.start)));
+    headers.typed_insert(AcceptRanges::bytes());
+    if wanted.is_some() {
+        if let Ok(range) = ContentRange::bytes(part, length) {
+            headers.typed_insert(range);
+        }
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+/// The first of the ranges that are asked for, within so many bytes; none if there is no such byte.
+fn first_range(range: &Range, length: u64) -> Option<std::ops::Range<u64>> {
+    let (start, end) = range.satisfiable_ranges(length).next()?;
+    let end = match end {
+        Bound::Included(last) => last.saturating_add(1).min(length),
+        Bound::Excluded(end) => end.min(length),
+        Bound::Unbounded => length,
+    };
+    let start = match start {
+        Bound::Included(first) => first,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    (start < end).then_some(start..end)
 }
 
 /// Deletes a pack of the owner's.
@@ -106,7 +181,7 @@ pub(super) async fn delete<Q: QueueStore>(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn packs_of<Q: QueueStore>(services: &Services<Q>) -> Result<&Packs, Problem> {
+fn packs_of<Q: QueueStore>(services: &Services<Q>) -> Result<&Arc<Packs>, Problem> {
     services.packs().ok_or(Problem::NotFound)
 }
 
@@ -158,6 +233,23 @@ mod tests {
             "",
         ] {
             assert_eq!(place(&with(bad), 7), Err(Problem::Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_range_is_within_the_pack() {
+        let first = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(value))]);
+            headers.typed_get::<Range>().and_then(|range| first_range(&range, 100))
+        };
+        assert_eq!(first("bytes=0-9"), Some(0..10));
+        assert_eq!(first("bytes=90-"), Some(90..100));
+        assert_eq!(first("bytes=90-500"), Some(90..100));
+        assert_eq!(first("bytes=-10"), Some(90..100));
+        assert_eq!(first("bytes=7-7,20-30"), Some(7..8));
+        for bad in ["bytes=100-", "bytes=100-200", "bytes=9-3", "items=0-9", "bytes=0-18446744073709551615x"]
+        {
+            assert_eq!(first(bad), None, "{bad}");
         }
     }
 }

@@ -6,6 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use petmail_objects::ObjectError;
+
 use crate::{
     accounts::AccountsError,
     admin::AdminError,
@@ -211,6 +213,14 @@ impl From<PackError> for Problem {
             PackError::Full => Self::StorageFull,
             PackError::Busy => Self::Busy,
             PackError::DiskFull(_) => Self::DiskFull,
+            PackError::Service(ObjectError::Full) => {
+                tracing::error!("the storage service has no more room");
+                Self::DiskFull
+            }
+            PackError::Service(error) => {
+                tracing::warn!(%error, "the storage service");
+                Self::Busy
+            }
             PackError::Failed(reason) => {
                 tracing::error!(reason, "packs");
                 Self::Store

@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use futures::TryStreamExt;
+use petmail_objects::Objects;
 use petmail_proto::{content::PackId, server::account::AccountId};
 use petmail_store::{Direction, EngineKind, Keyspace, Row, Store};
 use tokio::task::spawn_blocking;
@@ -30,11 +32,15 @@ pub(crate) struct CheckedPacks {
     pub(crate) bytes: u64,
 }
 
-/// Reads all packs in `dir`, which nobody serves, and holds them against their rows, and these against the accounts.
-pub(crate) async fn check_packs(dir: &Path, accounts: &BTreeSet<AccountId>) -> CheckedPacks {
+/// Reads all packs in `dir`, which nobody serves, and at the service, and holds them against their rows, and these against the accounts.
+pub(crate) async fn check_packs(
+    dir: &Path,
+    service: Option<&Objects>,
+    accounts: &BTreeSet<AccountId>,
+) -> CheckedPacks {
     let mut checked = CheckedPacks::default();
     if dir.join("index").exists()
-        && let Err(error) = checked.run(dir, accounts).await
+        && let Err(error) = checked.run(dir, service, accounts).await
     {
         checked.problem(ProblemKind::PacksUnreadable, error);
     }
@@ -42,7 +48,12 @@ pub(crate) async fn check_packs(dir: &Path, accounts: &BTreeSet<AccountId>) -> C
 }
 
 impl CheckedPacks {
-    async fn run(&mut self, dir: &Path, accounts: &BTreeSet<AccountId>) -> Result<(), PackError> {
+    async fn run(
+        &mut self,
+        dir: &Path,
+        service: Option<&Objects>,
+        accounts: &BTreeSet<AccountId>,
+    ) -> Result<(), PackError> {
         let folder = Folder::at(dir);
         let index = dir.join("index");
         let store = spawn_blocking(move || Store::open(&index, EngineKind::Sled, KEYSPACES)).await;
@@ -69,7 +80,11 @@ impl CheckedPacks {
                 );
             }
             let path = folder.file(&id);
-            match spawn_blocking(move || is_right(&path, &id, row.bytes)).await.map_err(PackError::new)? {
+            let is_right = match service {
+                Some(service) if !path.exists() => is_right_object(service, &id, row.bytes).await,
+                _ => spawn_blocking(move || is_right(&path, &id, row.bytes)).await.map_err(PackError::new)?,
+            };
+            match is_right {
                 Ok(true) => {}
                 Ok(false) => {
                     self.problem(ProblemKind::PackDamaged, format_args!("pack {id} is not what was stored"))
@@ -80,7 +95,11 @@ impl CheckedPacks {
         for id in owners.keys().filter(|id| !known.contains(id)) {
             self.problem(ProblemKind::PackOwners, format_args!("pack {id} has owners, and is not known"));
         }
-        for id in folder.packs().map_err(PackError::new)? {
+        let mut found = folder.packs().map_err(PackError::new)?;
+        if let Some(service) = service {
+            found.extend(service.list().await?);
+        }
+        for id in found {
             if !known.contains(&id) {
                 self.problem(
                     ProblemKind::PackOrphan,
@@ -125,6 +144,13 @@ async fn all(store: &Store, keyspace: Keyspace) -> Result<Vec<Row>, PackError> {
         start = Bound::Excluded(last.clone());
         rows.extend(page);
     }
+}
+
+async fn is_right_object(service: &Objects, id: &PackId, bytes: u32) -> io::Result<bool> {
+    let stream = service.read(id, 0..bytes.into()).await.map_err(io::Error::other)?;
+    let read: Vec<_> = stream.try_collect().await.map_err(io::Error::other)?;
+    let read = read.concat();
+    Ok(read.len() as u64 == u64::from(bytes) && id.names(read.as_slice())?)
 }
 
 fn is_right(path: &Path, id: &PackId, bytes: u32) -> io::Result<bool> {

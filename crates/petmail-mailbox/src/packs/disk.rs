@@ -1,17 +1,25 @@
-//! Packs on a disk: each a file; who has stored it, in a store beside them.
+//! Packs on a disk, or at a service: each a file or an object; who has stored it, in a store beside them.
 //!
 //! A file is complete and synced before its row is committed; a row is deleted before its file is removed. What a crash leaves
 //! in between is a file without a row, which the next start removes. Unfinished files count for nobody, are bounded in number, and go after
 //! [`UPLOAD_LIFE`].
+//!
+//! At a service it is alike, but that what nobody owns is removed a little later, while nobody stores it again; and packs arrive on the disk
+//! first. Files that were there before the service was chosen go there one after the other.
 
 use std::{
     collections::BTreeSet,
     fs, io,
+    ops::Bound,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use petmail_objects::{ObjectError, Objects};
 use petmail_proto::{
     content::{MAX_PACK_BYTES, Pack, PackId},
     retrieval::PackState,
@@ -25,11 +33,12 @@ use petmail_store::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    Depositor, PackError, PackFile, PackTotals, Part,
+    Depositor, PackError, PackTotals, Part, Stored,
     folder::{self, Arrived, Folder, Upload},
     lease_end,
     memory::Memory,
     rows::{HELD, HeldRow, KEYSPACES, PACKS, PackRow, decode, held_key, parse_held_key},
+    service::{Service, has_remote, store_file},
 };
 
 /// How many packs of an account may have begun and not arrived.
@@ -41,10 +50,17 @@ pub const UPLOAD_LIFE: Duration = Duration::from_secs(48 * 3_600);
 /// How many rows are read or changed at a time.
 const AT_A_TIME: usize = 512;
 
+/// How many objects are removed, or files are moved to a service, at a time.
+const OBJECTS_AT_A_TIME: usize = 16;
+
 /// The packs of one server.
 #[derive(Debug)]
 pub struct Packs {
     folder: Folder,
+    /// Where whole packs go; none if they stay in the folder.
+    service: Option<Service>,
+    /// Whether objects without an owner were looked for.
+    is_tidy: AtomicBool,
     store: Store,
     /// Held by who changes rows: one at a time, so that counts add up.
     changing: tokio::sync::Mutex<()>,
@@ -54,7 +70,7 @@ pub struct Packs {
 /// Says that a part is being written, until it is dropped.
 struct Writing<'a> {
     packs: &'a Packs,
-    key: (AccountId, PackId),
+    key: (PackId, AccountId),
 }
 
 impl Drop for Writing<'_> {
@@ -64,19 +80,53 @@ impl Drop for Writing<'_> {
 }
 
 impl Packs {
-    /// Opens the packs in `dir`, making it if absent, and removes what a crash has left.
+    /// Opens the packs in `dir`, making it if absent, and removes what a crash has left. With a service, whole packs go there.
     ///
     /// # Errors
-    /// [`PackError`].
-    pub async fn open(dir: &Path) -> Result<Self, PackError> {
+    /// [`PackError`]; also if the packs are somewhere else. A service that does not answer is none.
+    pub async fn open(dir: &Path, service: Option<Objects>) -> Result<Self, PackError> {
         let folder = Folder::open(dir).map_err(PackError::new)?;
         let index = dir.join("index");
         let store = spawn_blocking(move || Store::open(&index, EngineKind::Sled, KEYSPACES)).await;
         let store = store.map_err(PackError::new)?.map_err(PackError::new)?;
-        let packs = Self { folder, store, changing: tokio::sync::Mutex::default(), memory: Mutex::default() };
+        let packs = Self {
+            folder,
+            service: service.map(Service::new),
+            is_tidy: AtomicBool::new(false),
+            store,
+            changing: tokio::sync::Mutex::default(),
+            memory: Mutex::default(),
+        };
         packs.remember().await?;
         packs.remove_orphans().await?;
+        packs.see_place().await?;
         Ok(packs)
+    }
+
+    /// Sees that packs are where they are looked for.
+    async fn see_place(&self) -> Result<(), PackError> {
+        let Some(service) = &self.service else {
+            if has_remote(&self.folder, self.memory().packs).map_err(PackError::new)? {
+                return Err(PackError::Service(ObjectError::Refused(
+                    "packs of this server are at a service: say at which with --blobs".to_owned(),
+                )));
+            }
+            return Ok(());
+        };
+        match self.objects(service).await {
+            Err(PackError::Service(error @ (ObjectError::Unavailable(_) | ObjectError::Full))) => {
+                tracing::warn!(%error, "the storage service is away; packs are refused until it is back");
+            }
+            other => drop(other?),
+        }
+        tracing::info!(address = service.address(), "packs are kept at a service");
+        Ok(())
+    }
+
+    /// The service's objects, to change them.
+    async fn objects<'a>(&self, service: &'a Service) -> Result<&'a Objects, PackError> {
+        let known = self.memory().packs;
+        service.claimed(&self.folder, known).await
     }
 
     /// Finishes what is under way, and closes the store.
@@ -164,9 +214,17 @@ impl Packs {
     ///
     /// # Errors
     /// [`PackError`].
-    pub async fn find(&self, id: &PackId) -> Result<Option<PackFile>, PackError> {
-        let row = self.store.get(PACKS, *id.as_bytes()).await.map_err(read_error)?;
-        Ok(row.map(|_| PackFile(self.folder.file(id))))
+    pub async fn find(&self, id: &PackId) -> Result<Option<Stored>, PackError> {
+        let Some(row) = self.store.get(PACKS, *id.as_bytes()).await.map_err(read_error)? else {
+            return Ok(None);
+        };
+        let file = self.folder.file(id);
+        Ok(Some(match &self.service {
+            Some(service) if !file.exists() => {
+                Stored::Object(service.objects().clone(), decode::<PackRow>(&row)?.bytes.into())
+            }
+            _ => Stored::File(file),
+        }))
     }
 
     /// Deletes an account's pack. It stays for as long as it was promised to, and is not charged for any more; what is
@@ -243,6 +301,58 @@ impl Packs {
         Ok(ended.len() == AT_A_TIME)
     }
 
+    /// Removes a few of the service's objects that nobody owns, and moves a few files there that came before it was chosen. Tells whether
+    /// more may be left.
+    ///
+    /// # Errors
+    /// [`PackError`]; to be asked again then.
+    pub async fn tidy(&self) -> Result<bool, PackError> {
+        let Some(service) = &self.service else { return Ok(false) };
+        let objects = self.objects(service).await?;
+        if !self.is_tidy.load(Ordering::Relaxed) {
+            let listed = objects.list().await?;
+            self.memory().ownerless.extend(listed);
+            self.is_tidy.store(true, Ordering::Relaxed);
+        }
+        let ownerless: Vec<_> = self.memory().ownerless.iter().take(OBJECTS_AT_A_TIME).copied().collect();
+        for id in &ownerless {
+            self.remove_object(objects, id).await?;
+        }
+        let files = self.folder.packs().map_err(PackError::new)?;
+        for id in files.iter().take(OBJECTS_AT_A_TIME) {
+            let file = self.folder.file(id);
+            store_file(objects, id, &file).await?;
+            // Its owner may have gone meanwhile.
+            if self.find(id).await?.is_none() {
+                self.memory().ownerless.insert(*id);
+            }
+            folder::remove(&file).map_err(PackError::new)?;
+        }
+        Ok(ownerless.len() == OBJECTS_AT_A_TIME || files.len() > OBJECTS_AT_A_TIME)
+    }
+
+    /// Removes an object, unless somebody owns it or is about to.
+    async fn remove_object(&self, objects: &Objects, id: &PackId) -> Result<(), PackError> {
+        {
+            let mut memory = self.memory();
+            if memory.is_written(id) {
+                return Ok(());
+            }
+            memory.removing = Some(*id);
+        }
+        let removed = match self.find(id).await {
+            Ok(None) => objects.delete(id).await.map_err(PackError::from),
+            Ok(Some(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        let mut memory = self.memory();
+        memory.removing = None;
+        if removed.is_ok() {
+            memory.ownerless.remove(id);
+        }
+        removed
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,12 +373,15 @@ impl Packs {
     /// Notes that a part is being written.
     fn begin(&self, account: AccountId, id: PackId) -> Result<Writing<'_>, PackError> {
         let mut memory = self.memory();
+        if memory.removing == Some(id) {
+            return Err(PackError::Busy);
+        }
         let open = memory.open.entry(account).or_default();
         if !open.contains(&id) && open.len() >= MAX_OPEN_UPLOADS {
             return Err(PackError::Busy);
         }
         open.insert(id);
-        let key = (account, id);
+        let key = (id, account);
         if !memory.writing.insert(key) {
             return Err(PackError::Busy);
         }
@@ -322,17 +435,26 @@ impl Packs {
     /// Puts a pack that has arrived, is whole and on disk, where it belongs, and charges its owner.
     async fn keep(&self, from: &Depositor, id: PackId, bytes: u32, now: UnixMillis) -> Result<(), PackError> {
         let account = from.account;
+        if let Some(service) = &self.service {
+            let objects = self.objects(service).await?;
+            store_file(objects, &id, &self.folder.arriving(&account, &id)).await?;
+            // Should the row not come, it is nobody's.
+            self.memory().ownerless.insert(id);
+        }
         let _one_at_a_time = self.changing.lock().await;
         if self.extend(from, &[id], now).await?.contains(&id) {
             self.memory().forget_upload(&account, &id);
             return folder::remove(&self.folder.arriving(&account, &id)).map_err(PackError::new);
         }
         self.check_quota(from, bytes)?;
-        let (arrived, file) = (self.folder.arriving(&account, &id), self.folder.file(&id));
-        spawn_blocking(move || folder::move_into(&arrived, &file))
-            .await
-            .map_err(PackError::new)?
-            .map_err(PackError::new)?;
+        let arrived = self.folder.arriving(&account, &id);
+        if self.service.is_none() {
+            let (arrived, file) = (arrived.clone(), self.folder.file(&id));
+            spawn_blocking(move || folder::move_into(&arrived, &file))
+                .await
+                .map_err(PackError::new)?
+                .map_err(PackError::new)?;
+        }
         let known = self.store.get(PACKS, *id.as_bytes()).await.map_err(read_error)?;
         let owners = known.map(|row| decode::<PackRow>(&row)).transpose()?.map_or(0, |pack| pack.owners);
         let pack =
@@ -345,7 +467,9 @@ impl Packs {
         memory.forget_upload(&account, &id);
         memory.charge(&account, |used| used.saturating_add(bytes.into()));
         memory.packs = memory.packs.saturating_add(u64::from(owners == 0));
-        Ok(())
+        drop(memory);
+        // What went to the service is not needed here any more.
+        folder::remove(&arrived).map_err(PackError::new)
     }
 
     /// Takes a pack from an account; the last one takes the file along. The caller is the only one who changes rows.
@@ -371,6 +495,9 @@ impl Packs {
         if is_last {
             folder::remove(&self.folder.file(&id)).map_err(PackError::new)?;
         }
+        if is_last && self.service.is_some() {
+            self.memory().ownerless.insert(id);
+        }
         Ok(())
     }
 
@@ -383,6 +510,18 @@ impl Packs {
         self.store.range(HELD, range, Direction::Ascending, AT_A_TIME).await.map_err(read_error)
     }
 
+    async fn count_packs(&self) -> Result<u64, PackError> {
+        let (mut count, mut start) = (0_u64, Bound::Unbounded);
+        loop {
+            let range = (start, Bound::Unbounded);
+            let rows = self.store.range(PACKS, range, Direction::Ascending, AT_A_TIME).await;
+            let rows = rows.map_err(read_error)?;
+            let Some((last, _)) = rows.last() else { return Ok(count) };
+            start = Bound::Excluded(last.clone());
+            count = count.saturating_add(rows.len() as u64);
+        }
+    }
+
     async fn commit(&self, batch: Batch) -> Result<(), PackError> {
         self.store.commit(batch).await.map_err(|error| match error {
             CommitError::DiskFull(full) => full.into(),
@@ -392,11 +531,12 @@ impl Packs {
 
     /// Reads what is kept in memory.
     async fn remember(&self) -> Result<(), PackError> {
-        let mut start = std::ops::Bound::Unbounded;
+        let packs = self.count_packs().await?;
+        let mut start = Bound::Unbounded;
         loop {
-            let rows = self.page((start, std::ops::Bound::Unbounded)).await?;
+            let rows = self.page((start, Bound::Unbounded)).await?;
             let Some((last, _)) = rows.last() else { break };
-            start = std::ops::Bound::Excluded(last.clone());
+            start = Bound::Excluded(last.clone());
             let mut memory = self.memory();
             for (key, row) in &rows {
                 let (account, id) = parse_held_key(key)?;
@@ -409,6 +549,7 @@ impl Packs {
             }
         }
         let mut memory = self.memory();
+        memory.packs = packs;
         for Upload { account, id, path, .. } in self.folder.uploads().map_err(PackError::new)? {
             memory.open.entry(account).or_default().insert(id);
             if Pack::check(id, fs::read(&path).map_err(PackError::new)?).is_ok() {
@@ -418,17 +559,13 @@ impl Packs {
         Ok(())
     }
 
-    /// Removes files of packs that have no row, and counts the others.
+    /// Removes files of packs that have no row.
     async fn remove_orphans(&self) -> Result<(), PackError> {
-        let mut packs = 0_u64;
         for id in self.folder.packs().map_err(PackError::new)? {
-            if self.find(&id).await?.is_some() {
-                packs = packs.saturating_add(1);
-            } else {
+            if self.find(&id).await?.is_none() {
                 folder::remove(&self.folder.file(&id)).map_err(PackError::new)?;
             }
         }
-        self.memory().packs = packs;
         Ok(())
     }
 

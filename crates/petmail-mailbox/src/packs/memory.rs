@@ -1,6 +1,6 @@
 //! What is kept in memory of packs.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use petmail_proto::{content::PackId, server::account::AccountId, time::UnixMillis};
 
@@ -14,7 +14,11 @@ pub(super) struct Memory {
     /// Packs that have begun.
     pub(super) open: HashMap<AccountId, BTreeSet<PackId>>,
     /// Packs of which a part is being written.
-    pub(super) writing: HashSet<(AccountId, PackId)>,
+    pub(super) writing: BTreeSet<(PackId, AccountId)>,
+    /// Objects at a service that nobody owns any more, to be removed.
+    pub(super) ownerless: BTreeSet<PackId>,
+    /// The one of them that is being removed.
+    pub(super) removing: Option<PackId>,
     /// How many packs there are.
     pub(super) packs: u64,
 }
@@ -24,6 +28,12 @@ impl Memory {
     pub(super) fn charge(&mut self, account: &AccountId, change: impl FnOnce(u64) -> u64) {
         let used = self.used.entry(*account).or_default();
         *used = change(*used);
+    }
+
+    /// Whether a part of a pack is being written.
+    pub(super) fn is_written(&self, id: &PackId) -> bool {
+        let (first, last) = (AccountId::from_bytes([0; 16]), AccountId::from_bytes([u8::MAX; 16]));
+        self.writing.range((*id, first)..=(*id, last)).next().is_some()
     }
 
     /// Notes that a pack has arrived, or will not.
