@@ -93,15 +93,21 @@ pub(super) async fn read<Q: QueueStore>(
     let packs = packs_of(&services)?;
     let id = pack_id(&id)?;
     let (range, is_head) = (request.headers().typed_get(), request.method() == Method::HEAD);
-    let mut response = match packs.find(&id).await?.ok_or(Problem::NotFound)? {
-        Stored::File(path) => {
-            match ServeFile::new(path).with_buf_chunk_size(READ_BYTES).oneshot(request).await {
-                Ok(response) => response.into_response(),
-                Err(never) => match never {},
-            }
+    let mut found = packs.find(&id).await?.ok_or(Problem::NotFound)?;
+    let mut response = Problem::NotFound.into_response();
+    if let Stored::File(path) = &found {
+        response = match ServeFile::new(path).with_buf_chunk_size(READ_BYTES).oneshot(request).await {
+            Ok(response) => response.into_response(),
+            Err(never) => match never {},
+        };
+        if response.status() == StatusCode::NOT_FOUND {
+            // It may have moved to the service at this moment.
+            found = packs.find(&id).await?.ok_or(Problem::NotFound)?;
         }
-        Stored::Object(objects, length) => read_object(&objects, &id, length, range, is_head).await?,
-    };
+    }
+    if let Stored::Object(objects, length) = &found {
+        response = read_object(objects, &id, *length, range, is_head).await?;
+    }
     // When it came is nobody's business, and a name never stands for other bytes.
     response.headers_mut().remove(header::LAST_MODIFIED);
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));

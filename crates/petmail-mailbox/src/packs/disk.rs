@@ -7,19 +7,18 @@
 //! At a service it is alike, but that what nobody owns is removed a little later, while nobody stores it again; and packs arrive on the disk
 //! first. Files that were there before the service was chosen go there one after the other.
 
+mod place;
+
 use std::{
     collections::BTreeSet,
     fs, io,
     ops::Bound,
     path::Path,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use petmail_objects::{ObjectError, Objects};
+use petmail_objects::Objects;
 use petmail_proto::{
     content::{MAX_PACK_BYTES, Pack, PackId},
     retrieval::PackState,
@@ -38,7 +37,7 @@ use super::{
     lease_end,
     memory::Memory,
     rows::{HELD, HeldRow, KEYSPACES, PACKS, PackRow, decode, held_key, parse_held_key},
-    service::{Service, has_remote, store_file},
+    service::{Service, store_file},
 };
 
 /// How many packs of an account may have begun and not arrived.
@@ -50,17 +49,12 @@ pub const UPLOAD_LIFE: Duration = Duration::from_secs(48 * 3_600);
 /// How many rows are read or changed at a time.
 const AT_A_TIME: usize = 512;
 
-/// How many objects are removed, or files are moved to a service, at a time.
-const OBJECTS_AT_A_TIME: usize = 16;
-
 /// The packs of one server.
 #[derive(Debug)]
 pub struct Packs {
     folder: Folder,
     /// Where whole packs go; none if they stay in the folder.
     service: Option<Service>,
-    /// Whether objects without an owner were looked for.
-    is_tidy: AtomicBool,
     store: Store,
     /// Held by who changes rows: one at a time, so that counts add up.
     changing: tokio::sync::Mutex<()>,
@@ -92,7 +86,6 @@ impl Packs {
         let packs = Self {
             folder,
             service: service.map(Service::new),
-            is_tidy: AtomicBool::new(false),
             store,
             changing: tokio::sync::Mutex::default(),
             memory: Mutex::default(),
@@ -101,32 +94,6 @@ impl Packs {
         packs.remove_orphans().await?;
         packs.see_place().await?;
         Ok(packs)
-    }
-
-    /// Sees that packs are where they are looked for.
-    async fn see_place(&self) -> Result<(), PackError> {
-        let Some(service) = &self.service else {
-            if has_remote(&self.folder, self.memory().packs).map_err(PackError::new)? {
-                return Err(PackError::Service(ObjectError::Refused(
-                    "packs of this server are at a service: say at which with --blobs".to_owned(),
-                )));
-            }
-            return Ok(());
-        };
-        match self.objects(service).await {
-            Err(PackError::Service(error @ (ObjectError::Unavailable(_) | ObjectError::Full))) => {
-                tracing::warn!(%error, "the storage service is away; packs are refused until it is back");
-            }
-            other => drop(other?),
-        }
-        tracing::info!(address = service.address(), "packs are kept at a service");
-        Ok(())
-    }
-
-    /// The service's objects, to change them.
-    async fn objects<'a>(&self, service: &'a Service) -> Result<&'a Objects, PackError> {
-        let known = self.memory().packs;
-        service.claimed(&self.folder, known).await
     }
 
     /// Finishes what is under way, and closes the store.
@@ -299,58 +266,6 @@ impl Packs {
         }
         self.remove_abandoned(now).map_err(PackError::new)?;
         Ok(ended.len() == AT_A_TIME)
-    }
-
-    /// Removes a few of the service's objects that nobody owns, and moves a few files there that came before it was chosen. Tells whether
-    /// more may be left.
-    ///
-    /// # Errors
-    /// [`PackError`]; to be asked again then.
-    pub async fn tidy(&self) -> Result<bool, PackError> {
-        let Some(service) = &self.service else { return Ok(false) };
-        let objects = self.objects(service).await?;
-        if !self.is_tidy.load(Ordering::Relaxed) {
-            let listed = objects.list().await?;
-            self.memory().ownerless.extend(listed);
-            self.is_tidy.store(true, Ordering::Relaxed);
-        }
-        let ownerless: Vec<_> = self.memory().ownerless.iter().take(OBJECTS_AT_A_TIME).copied().collect();
-        for id in &ownerless {
-            self.remove_object(objects, id).await?;
-        }
-        let files = self.folder.packs().map_err(PackError::new)?;
-        for id in files.iter().take(OBJECTS_AT_A_TIME) {
-            let file = self.folder.file(id);
-            store_file(objects, id, &file).await?;
-            // Its owner may have gone meanwhile.
-            if self.find(id).await?.is_none() {
-                self.memory().ownerless.insert(*id);
-            }
-            folder::remove(&file).map_err(PackError::new)?;
-        }
-        Ok(ownerless.len() == OBJECTS_AT_A_TIME || files.len() > OBJECTS_AT_A_TIME)
-    }
-
-    /// Removes an object, unless somebody owns it or is about to.
-    async fn remove_object(&self, objects: &Objects, id: &PackId) -> Result<(), PackError> {
-        {
-            let mut memory = self.memory();
-            if memory.is_written(id) {
-                return Ok(());
-            }
-            memory.removing = Some(*id);
-        }
-        let removed = match self.find(id).await {
-            Ok(None) => objects.delete(id).await.map_err(PackError::from),
-            Ok(Some(_)) => Ok(()),
-            Err(error) => Err(error),
-        };
-        let mut memory = self.memory();
-        memory.removing = None;
-        if removed.is_ok() {
-            memory.ownerless.remove(id);
-        }
-        removed
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
