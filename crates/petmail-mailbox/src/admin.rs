@@ -182,6 +182,22 @@ pub struct Status {
     pub streams: u64,
     /// The store.
     pub store: QueueStats,
+    /// What is stored beside messages; `None` if the server keeps no files.
+    #[serde(default)]
+    pub packs: Option<PacksStatus>,
+}
+
+/// What is stored beside messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacksStatus {
+    /// How many packs there are.
+    pub packs: u64,
+    /// How many bytes accounts are charged for.
+    pub charged_bytes: u64,
+    /// The service where they are; `None` if they are in the server's folder.
+    pub service: Option<String>,
+    /// Why the service cannot be used, if it could not when it was asked last.
+    pub problem: Option<String>,
 }
 
 /// Where the server goes.
@@ -344,6 +360,7 @@ impl<Q: QueueStore> Admin<Q> {
             message_bytes: usage.bytes,
             streams: 0,
             store: self.queue.stats().await?,
+            packs: None,
         })
     }
 }

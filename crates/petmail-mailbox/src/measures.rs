@@ -91,6 +91,8 @@ async fn refresh<Q: QueueStore>(services: &Services<Q>) -> Result<(), QueueError
         services.packs().map(|packs| packs.totals()).unwrap_or_default();
     metrics::set("petmail_mailbox_packs", packs);
     metrics::set("petmail_mailbox_pack_bytes", charged_bytes);
+    let is_away = services.packs().is_some_and(|packs| packs.status().problem.is_some());
+    metrics::set("petmail_mailbox_blobs_away", u8::from(is_away));
     let QueueStats { commits, flushes, disk_bytes, healthy, disk_full } = services.store().await?;
     counter!("petmail_mailbox_store_commits_total").absolute(commits);
     counter!("petmail_mailbox_store_flushes_total").absolute(flushes);

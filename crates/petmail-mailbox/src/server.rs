@@ -24,7 +24,7 @@ use tokio::{sync::Notify, time::MissedTickBehavior};
 
 use crate::{
     accounts::Accounts,
-    admin::{AccountRequest, Admin, AdminError, OfferRequest},
+    admin::{AccountRequest, Admin, AdminError, OfferRequest, Status},
     basedir::Basedir,
     config::{AdminListen, BlobsError, Settings, TlsChoice, default_listen, default_tls},
     deliver::Deliveries,
@@ -201,6 +201,15 @@ impl<Q: QueueStore> Services<Q> {
             packs.forget(account).await.map_err(|error| AdminError::Queue(QueueError::new(error)))?;
         }
         removed
+    }
+
+    /// Describes the server.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub async fn status(&self) -> Result<Status, AdminError> {
+        let packs = self.packs.as_ref().map(|packs| packs.status());
+        Ok(Status { packs, ..self.admin.status().await? })
     }
 
     /// Returns the signed descriptor.

@@ -150,6 +150,8 @@ fn a_mailbox_server_keeps_files_at_a_service() {
     world.mailbox.restart();
 
     // What was there before moves to the service.
+    let status = world.mailbox.run(&["status"]).text();
+    assert!(status.contains(&format!("at {}/petmail\n", s3.url)), "{status}");
     eventually("the files have moved", || files_below(&packs).is_empty().then_some(()));
     let his = world.path("his");
     fs::create_dir(&his).unwrap();
@@ -186,6 +188,8 @@ fn a_mailbox_server_keeps_files_at_a_service() {
     // A service that is away stops nothing but files, and the sender sees that they wait.
     s3.stop();
     world.mailbox.restart();
+    let status = world.mailbox.run(&["status"]).text();
+    assert!(status.contains("WHICH CANNOT BE USED"), "{status}");
     let sent = alice.run(&["send-basic", "1", "hello", "--wait", "delivered"]);
     assert!(sent.succeeded());
     let waiting = world.path("waiting.mkv");

@@ -8,7 +8,7 @@ use super::{client::AdminClient, explain, print, qr};
 use crate::{
     admin::{
         AccountRequest, AccountSummary, AdminError, ChangeRequest, MoveRequest, Moved, OfferRequest, Offers,
-        RotatedKeys, Status,
+        PacksStatus, RotatedKeys, Status,
     },
     basedir::Basedir,
     config::{AdminListen, Settings},
@@ -151,7 +151,7 @@ impl Operator {
         let status = match self.way().await? {
             Way::Running(client) => client.get::<Status>("/status").await?,
             Way::Stopped(mailbox) => {
-                let status = mailbox.services().admin().status().await;
+                let status = mailbox.services().status().await;
                 mailbox.close().await;
                 status.map_err(Failure::failed)?
             }
@@ -245,7 +245,7 @@ fn status_text(status: &Status) -> String {
     let moved = moved.map_or_else(String::new, |url| format!("moved to  {url}: takes nothing more here\n"));
     let pin = status.pin.map_or_else(|| "none".to_owned(), |pin| pin.to_string());
     format!(
-        "petmail-mailbox {}, {state}\nurl       {}\n{moved}identity  {}\npin       {pin}\nkeys      {keys}\naccounts  {}\nmessages  {} ({} bytes)\nstreams   {}\nstore     {} bytes on disk, {}\n",
+        "petmail-mailbox {}, {state}\nurl       {}\n{moved}identity  {}\npin       {pin}\nkeys      {keys}\naccounts  {}\nmessages  {} ({} bytes)\nstreams   {}\nstore     {} bytes on disk, {}\nfiles     {}\n",
         status.version,
         status.url,
         status.identity,
@@ -259,5 +259,18 @@ fn status_text(status: &Status) -> String {
             QueueStats { disk_full: true, .. } => "THE DISK IS FULL: nothing new is accepted; make room",
             _ => "healthy",
         },
+        status.packs.as_ref().map_or_else(|| "none are kept".to_owned(), packs_text),
     )
+}
+
+fn packs_text(status: &PacksStatus) -> String {
+    let PacksStatus { packs, charged_bytes, service, problem } = status;
+    let place = match (service, problem) {
+        (None, _) => String::new(),
+        (Some(service), None) => format!(" at {service}"),
+        (Some(service), Some(problem)) => format!(
+            " at {service}, WHICH CANNOT BE USED: {problem}; nodes try again by themselves once it can"
+        ),
+    };
+    format!("{packs} packs ({charged_bytes} bytes){place}")
 }

@@ -126,7 +126,7 @@ async fn rotate_keys<Q: QueueStore>(
 }
 
 async fn status<Q: QueueStore>(State(services): State<Arc<Services<Q>>>) -> Result<Json<Status>, Problem> {
-    let status = services.admin().status().await?;
+    let status = services.status().await?;
     let streams = u64::try_from(services.retrieval().open_streams()).unwrap_or(u64::MAX);
     Ok(Json(Status { running: true, streams, ..status }))
 }

@@ -39,6 +39,7 @@ use super::{
     rows::{HELD, HeldRow, KEYSPACES, PACKS, PackRow, decode, held_key, parse_held_key},
     service::{Service, store_file},
 };
+use crate::admin::PacksStatus;
 
 /// How many packs of an account may have begun and not arrived.
 pub const MAX_OPEN_UPLOADS: usize = 16;
@@ -117,6 +118,14 @@ impl Packs {
     pub fn totals(&self) -> PackTotals {
         let memory = self.memory();
         PackTotals { packs: memory.packs, charged_bytes: memory.used.values().sum() }
+    }
+
+    /// Describes all of them.
+    #[must_use]
+    pub fn status(&self) -> PacksStatus {
+        let PackTotals { packs, charged_bytes } = self.totals();
+        let service = self.service.as_ref().map(|service| service.address().to_owned());
+        PacksStatus { packs, charged_bytes, service, problem: self.memory().trouble.clone() }
     }
 
     /// Takes a part of a pack. The pack is on disk, and charged, when this returns `Stored`.

@@ -19,6 +19,8 @@ pub(super) struct Memory {
     pub(super) ownerless: BTreeSet<PackId>,
     /// The one of them that is being removed.
     pub(super) removing: Option<PackId>,
+    /// Why the service could not be used when it was asked last.
+    pub(super) trouble: Option<String>,
     /// Packs in the folder that are to move to the service, once they are known.
     pub(super) to_move: Option<Vec<PackId>>,
     /// How many packs there are.

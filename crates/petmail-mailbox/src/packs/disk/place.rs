@@ -26,6 +26,7 @@ impl Packs {
         match self.objects(service).await {
             Err(PackError::Service(error @ (ObjectError::Unavailable(_) | ObjectError::Full))) => {
                 tracing::warn!(%error, "the storage service is away; packs are refused until it is back");
+                self.memory().trouble = Some(error.to_string());
             }
             other => drop(other?),
         }
@@ -46,7 +47,18 @@ impl Packs {
     /// [`PackError`]; to be asked again then.
     pub async fn tidy(&self) -> Result<bool, PackError> {
         let Some(service) = &self.service else { return Ok(false) };
+        let tidied = self.tidy_at(service).await;
+        self.memory().trouble = match &tidied {
+            Err(PackError::Service(error)) => Some(error.to_string()),
+            _ => None,
+        };
+        tidied
+    }
+
+    async fn tidy_at(&self, service: &Service) -> Result<bool, PackError> {
         let objects = self.objects(service).await?;
+        // Also if there is nothing to do: the operator sees whether it answers.
+        objects.missing(&[PackId::from_bytes([0; 32])]).await?;
         if self.memory().to_move.is_none() {
             let listed = objects.list().await?;
             let files = self.folder.packs().map_err(PackError::new)?;
