@@ -18,9 +18,6 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// How many packs are asked for or signed at a time.
 const AT_ONCE: usize = 4;
 
-/// How much of a pack is handed on at a time, in bytes.
-const READ_BYTES: usize = 1 << 20;
-
 /// Where packs are, below the folder or prefix that was chosen.
 const PACKS: &str = "packs/";
 
@@ -103,7 +100,7 @@ impl Objects {
         pack: &PackId,
         part: Range<u64>,
     ) -> Result<impl Stream<Item = Result<Bytes, ObjectError>> + Send + 'static, ObjectError> {
-        let reader = limited(self.operator.reader_with(&path(pack)).chunk(READ_BYTES)).await?;
+        let reader = limited(self.operator.reader(&path(pack))).await?;
         let stream = limited(reader.into_bytes_stream(part)).await?;
         Ok(stream.map_err(|error| match error.downcast::<opendal::Error>() {
             Ok(error) => error.into(),

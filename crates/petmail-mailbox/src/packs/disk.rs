@@ -37,7 +37,7 @@ use super::{
     lease_end,
     memory::Memory,
     rows::{HELD, HeldRow, KEYSPACES, PACKS, PackRow, decode, held_key, parse_held_key},
-    service::{Service, store_file},
+    service::Service,
 };
 use crate::admin::PacksStatus;
 
@@ -360,8 +360,8 @@ impl Packs {
     async fn keep(&self, from: &Depositor, id: PackId, bytes: u32, now: UnixMillis) -> Result<(), PackError> {
         let account = from.account;
         if let Some(service) = &self.service {
-            let objects = self.objects(service).await?;
-            store_file(objects, &id, &self.folder.arriving(&account, &id)).await?;
+            self.objects(service).await?;
+            service.store_file(&id, &self.folder.arriving(&account, &id)).await?;
             // Should the row not come, it is nobody's.
             self.memory().ownerless.insert(id);
         }

@@ -10,7 +10,10 @@ use data_encoding::HEXLOWER;
 use petmail_objects::{ObjectError, Objects};
 use petmail_proto::content::PackId;
 use rand_core::{OsRng, RngCore};
-use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    task::spawn_blocking,
+};
 
 use super::{PackError, folder::Folder};
 
@@ -23,17 +26,21 @@ const CLAIM_FILE: &str = "place";
 /// The longest note that is read, in bytes.
 const MAX_CLAIM_BYTES: u64 = 64;
 
+/// How many packs are sent there at a time: each is in memory meanwhile.
+const SENDING_AT_ONCE: usize = 8;
+
 /// A service where packs are.
 #[derive(Debug)]
 pub(super) struct Service {
     objects: Objects,
     /// Set once the place is known to be this server's.
     claimed: OnceCell<()>,
+    sending: Semaphore,
 }
 
 impl Service {
     pub(super) fn new(objects: Objects) -> Self {
-        Self { objects, claimed: OnceCell::new() }
+        Self { objects, claimed: OnceCell::new(), sending: Semaphore::new(SENDING_AT_ONCE) }
     }
 
     /// Where it is, for people.
@@ -50,6 +57,14 @@ impl Service {
     pub(super) async fn claimed(&self, folder: &Folder, known: u64) -> Result<&Objects, PackError> {
         self.claimed.get_or_try_init(|| self.claim(folder, known)).await?;
         Ok(&self.objects)
+    }
+
+    /// Stores the file of a pack as an object, at a place that is claimed.
+    pub(super) async fn store_file(&self, id: &PackId, file: &Path) -> Result<(), PackError> {
+        let _one_of_a_few = self.sending.acquire().await.map_err(PackError::new)?;
+        let file = file.to_owned();
+        let bytes = spawn_blocking(move || fs::read(file)).await.map_err(PackError::new)?;
+        Ok(self.objects.store(id, Bytes::from(bytes.map_err(PackError::new)?)).await?)
     }
 
     async fn claim(&self, folder: &Folder, known: u64) -> Result<(), PackError> {
@@ -96,11 +111,4 @@ pub(crate) fn claims_service(dir: &Path) -> bool {
 /// Whether some of so many known packs are at a service.
 pub(super) fn has_remote(folder: &Folder, known: u64) -> io::Result<bool> {
     Ok(claims_service(folder.path()) && folder.packs()?.len() as u64 != known)
-}
-
-/// Stores the file of a pack as an object.
-pub(super) async fn store_file(objects: &Objects, id: &PackId, file: &Path) -> Result<(), PackError> {
-    let file = file.to_owned();
-    let bytes = spawn_blocking(move || fs::read(file)).await.map_err(PackError::new)?;
-    Ok(objects.store(id, Bytes::from(bytes.map_err(PackError::new)?)).await?)
 }

@@ -6,7 +6,7 @@ use petmail_proto::content::PackId;
 use super::Packs;
 use crate::packs::{
     PackError, folder,
-    service::{Service, has_remote, store_file},
+    service::{Service, has_remote},
 };
 
 /// How many objects are removed, and how many files are moved, at a time.
@@ -72,7 +72,7 @@ impl Packs {
         }
         for _ in 0..AT_A_TIME {
             let Some(id) = self.memory().to_move.as_mut().and_then(Vec::pop) else { break };
-            match self.move_file(objects, &id).await {
+            match self.move_file(service, &id).await {
                 Ok(()) => {}
                 Err(PackError::Failed(reason)) => {
                     tracing::error!(%id, reason, "a pack cannot be moved to the service, and stays in the folder");
@@ -88,10 +88,10 @@ impl Packs {
     }
 
     /// Moves the file of a pack to the service, unless its last owner has gone.
-    async fn move_file(&self, objects: &Objects, id: &PackId) -> Result<(), PackError> {
+    async fn move_file(&self, service: &Service, id: &PackId) -> Result<(), PackError> {
         let file = self.folder.file(id);
         if self.find(id).await?.is_some() {
-            store_file(objects, id, &file).await?;
+            service.store_file(id, &file).await?;
         }
         if self.find(id).await?.is_none() {
             self.memory().ownerless.insert(*id);
