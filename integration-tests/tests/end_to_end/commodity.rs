@@ -9,6 +9,7 @@ use std::process::Command;
 use petmail_integration_tests::commodity::{ACCESS_KEY, SECRET, Service, USER, files_below};
 use petmail_integration_tests::node::Node;
 use petmail_integration_tests::outcome::Outcome;
+use petmail_integration_tests::programs::command;
 use petmail_integration_tests::wait::eventually;
 use petmail_integration_tests::world::{Start, World};
 use rand_chacha::ChaCha8Rng;
@@ -200,6 +201,46 @@ fn a_mailbox_server_keeps_files_at_a_service() {
         let file = files.into_iter().find(|file| file["name"] == "waiting.mkv")?;
         file["reason"].as_str().is_some_and(|reason| !reason.is_empty()).then_some(())
     });
+}
+
+#[test]
+fn a_mailbox_server_keeps_files_at_other_services() {
+    let (webdav, sftp) = (Service::webdav(), Service::sftp());
+    let by_http = webdav.url.replacen("http://", &format!("http://{USER}@"), 1);
+    let by_ssh = sftp.url.replacen("ssh://", &format!("sftp://{}@", whoami()), 1);
+    let key = sftp.path("key");
+    let by_ssh = format!("{by_ssh}{}?key={}&known_hosts=add", sftp.files().display(), key.display());
+    for (blobs, secret, service) in [(by_http, SECRET, &webdav), (by_ssh, "", &sftp)] {
+        let mut world = World::new();
+        let (alice, bob) = world.two_who_met(Start::Background);
+        world.mailbox.kill();
+        let file_of_secret = world.path("secret");
+        fs::write(&file_of_secret, secret).unwrap();
+        let config = format!("blobs = \"{blobs}\"\nblobs-secret-file = \"{}\"\n", file_of_secret.display());
+        fs::write(world.mailbox.basedir().join("config.toml"), config).unwrap();
+        world.mailbox.restart();
+        let path = world.path("film.mkv");
+        let content = film(&path, 5);
+        assert!(alice.run(&["send-file", "1", path.to_str().unwrap()]).succeeded());
+        let id = file(&bob, "in", "offered")["id"].to_string();
+        assert!(files_below(&service.files()).len() > 2, "the packs and the claim");
+        assert_eq!(files_below(&world.mailbox.basedir().join("packs/files")).len(), 0);
+        let his = world.path("his");
+        fs::create_dir(&his).unwrap();
+        let saved = bob.run(&["save-file", &id, "--to", his.to_str().unwrap()]).text();
+        assert!(fs::read(Path::new(saved.trim())).unwrap() == content, "byte by byte the same");
+        // What is damaged there is found. (A server that is killed leaves an `ssh` behind, for which we would wait.)
+        let basedir = world.mailbox.basedir().to_owned();
+        drop(world.mailbox.stop());
+        let check = || Outcome::of(command("petmail-mailbox").arg("check").arg("-d").arg(&basedir));
+        assert!(check().text().contains("all is well"));
+        let packs = files_below(&service.files().join("packs"));
+        let mut damaged = fs::read(&packs[0]).unwrap();
+        damaged[1_000] ^= 1;
+        fs::write(&packs[0], damaged).unwrap();
+        let found = check().printed();
+        assert!(found.contains("is not what was stored"), "{found}");
+    }
 }
 
 #[test]
