@@ -53,8 +53,13 @@ pub enum BlobsError {
         /// The system's reason.
         source: io::Error,
     },
+    /// There is no secret, and there has to be one.
+    #[error(
+        "--blobs: the account needs a {0}: write it into a file and name that by --blobs-secret-file, or set PETMAIL_MAILBOX_BLOBS_SECRET"
+    )]
+    NoSecret(&'static str),
     /// What was set is wrong.
-    #[error("--blobs: {0}; a secret is given by --blobs-secret-file or in PETMAIL_MAILBOX_BLOBS_SECRET")]
+    #[error("--blobs: {0}")]
     Object(#[from] ObjectError),
     /// There are no certificates.
     #[error("--blobs: {0}")]
@@ -69,8 +74,8 @@ impl Settings {
     pub fn open_blobs(&self) -> Result<Option<Objects>, BlobsError> {
         let Some(Blobs::Service(account)) = &self.blobs else { return Ok(None) };
         let mut account = account.clone();
-        if account.kind.secret(&account.options).is_some() {
-            account.secret = self.blobs_secret()?;
+        if let Some(what) = account.kind.secret(&account.options) {
+            account.secret = Some(self.blobs_secret()?.ok_or(BlobsError::NoSecret(what))?);
         }
         let client = service_client(&ClientSettings::default())?;
         let way = Way { client, has_proxy: false, may_be_private: true };
@@ -113,7 +118,7 @@ mod tests {
         let settings = Settings { blobs_secret_file: None, ..settings };
         let error = settings.open_blobs().unwrap_err().to_string();
         assert!(
-            error.contains("needs a secret access key") && error.contains("--blobs-secret-file"),
+            error.contains("needs a secret access key:") && error.contains("--blobs-secret-file"),
             "{error}"
         );
         assert!("s3://AKIA:secret@petmail".parse::<Blobs>().is_err());
