@@ -361,9 +361,9 @@ impl Packs {
         let account = from.account;
         if let Some(service) = &self.service {
             self.objects(service).await?;
-            service.store_file(&id, &self.folder.arriving(&account, &id)).await?;
-            // Should the row not come, it is nobody's.
+            // Should the row not come, it is nobody's, also if the service has it without having said so.
             self.memory().ownerless.insert(id);
+            service.store_file(&id, &self.folder.arriving(&account, &id)).await?;
         }
         let _one_at_a_time = self.changing.lock().await;
         if self.extend(from, &[id], now).await?.contains(&id) {
