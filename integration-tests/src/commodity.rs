@@ -153,6 +153,20 @@ impl Service {
         self.dir.path().join(name)
     }
 
+    /// Whether an `ssh` of somebody who uses the key runs.
+    ///
+    /// # Panics
+    /// If the system does not tell what runs.
+    #[must_use]
+    pub fn has_clients(&self) -> bool {
+        let key = self.path("key").into_os_string().into_encoded_bytes();
+        let mut processes = fs::read_dir("/proc").expect("Linux tells").flatten();
+        processes.any(|process| {
+            let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            arguments.starts_with(b"ssh\0") && arguments.split(|byte| *byte == 0).any(|text| text == key)
+        })
+    }
+
     /// Whoever trusts an SSH server notes its key for its port, which another one may have tomorrow.
     fn forget_host(&self) {
         if let Some(port) = self.url.strip_prefix("ssh://127.0.0.1:") {

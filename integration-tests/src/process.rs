@@ -3,13 +3,15 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long the last lines of a killed program may take; a child of its own may have its pipes for longer.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// How finely Linux tells the processor time of a process.
 const TICK: Duration = Duration::from_millis(10);
@@ -19,7 +21,6 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct Process {
     child: Child,
     lines: Receiver<String>,
-    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -32,9 +33,13 @@ impl Process {
         let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (sender, lines) = mpsc::channel();
-        let stdout = child.stdout.take().map(|pipe| read(pipe, sender.clone()));
-        let stderr = child.stderr.take().map(|pipe| read(pipe, sender));
-        Self { child, lines, readers: stdout.into_iter().chain(stderr).collect() }
+        if let Some(pipe) = child.stdout.take() {
+            read(pipe, sender.clone());
+        }
+        if let Some(pipe) = child.stderr.take() {
+            read(pipe, sender);
+        }
+        Self { child, lines }
     }
 
     /// Starts one of our servers, waits for its `ready` line, and returns it with the URL that stands there.
@@ -128,7 +133,9 @@ impl Process {
     #[expect(clippy::print_stderr, reason = "the test harness shows it if the test fails")]
     fn show_rest(&self) {
         let id = self.id();
-        self.lines.try_iter().for_each(|line| eprintln!("[process {id}] {line}"));
+        while let Ok(line) = self.lines.recv_timeout(LAST_LINES) {
+            eprintln!("[process {id}] {line}");
+        }
     }
 
     /// Returns how much processor time the process took so far.
@@ -169,16 +176,13 @@ impl Drop for Process {
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
-        for reader in self.readers.drain(..) {
-            drop(reader.join());
-        }
         if std::thread::panicking() {
             self.show_rest();
         }
     }
 }
 
-fn read(pipe: impl Read + Send + 'static, lines: Sender<String>) -> JoinHandle<()> {
+fn read(pipe: impl Read + Send + 'static, lines: Sender<String>) {
     std::thread::spawn(move || {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
@@ -189,5 +193,5 @@ fn read(pipe: impl Read + Send + 'static, lines: Sender<String>) -> JoinHandle<(
             }
             line.clear();
         }
-    })
+    });
 }

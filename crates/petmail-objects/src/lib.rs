@@ -3,6 +3,7 @@
 //! Knows accounts at such services and the objects there, and neither who keeps packs nor why. Specification: Storage.
 
 mod account;
+mod backend;
 mod error;
 mod locator;
 mod objects;

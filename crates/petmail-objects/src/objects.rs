@@ -2,15 +2,13 @@
 
 use std::{ops::Range, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use data_encoding::HEXLOWER;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use opendal::{HttpTransporter, OperationContext, Operator};
-use opendal_http_transport_reqwest::ReqwestTransport;
 use petmail_proto::content::{Link, PackId};
 use tokio::time::timeout;
 
-use crate::{Account, ObjectError, options};
+use crate::{Account, ObjectError, backend::Backend};
 
 /// The longest time for one pack, either way.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -20,9 +18,6 @@ const AT_ONCE: usize = 4;
 
 /// Where packs are, below the folder or prefix that was chosen.
 const PACKS: &str = "packs/";
-
-/// Where packs are until they are whole, at services that rename.
-const ARRIVING: &str = "arriving/";
 
 /// How services are reached.
 #[derive(Clone, Debug)]
@@ -38,7 +33,7 @@ pub struct Way {
 /// An open service.
 #[derive(Clone, Debug)]
 pub struct Objects {
-    operator: Operator,
+    backend: Backend,
     address: String,
 }
 
@@ -48,10 +43,8 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::Refused`]: an option is wrong.
     pub fn open(account: &Account, way: &Way) -> Result<Self, ObjectError> {
-        let (operator, address) = options::open(account, way)?;
-        let transport = HttpTransporter::new(ReqwestTransport::new(way.client.clone()));
-        let context = OperationContext::new().with_http_transport(transport);
-        Ok(Self { operator: operator.with_context(context), address })
+        let (backend, address) = Backend::open(account, way)?;
+        Ok(Self { backend, address })
     }
 
     /// Returns its address without what is secret, for people.
@@ -63,7 +56,7 @@ impl Objects {
     /// Tells whether others can read there, by links.
     #[must_use]
     pub fn has_links(&self) -> bool {
-        self.operator.info().capability().presign_read
+        self.backend.has_links()
     }
 
     /// Stores a pack: whole, or not at all.
@@ -79,7 +72,7 @@ impl Objects {
     /// # Errors
     /// [`ObjectError`].
     pub async fn store_note(&self, note: &str, bytes: Bytes) -> Result<(), ObjectError> {
-        limited(self.operator.write(note, bytes)).await.map(drop)
+        limited(self.backend.put(note, bytes)).await
     }
 
     /// Reads what [`store_note`](Self::store_note) has stored, at most `most` bytes of it.
@@ -87,8 +80,8 @@ impl Objects {
     /// # Errors
     /// [`ObjectError`].
     pub async fn read_note(&self, note: &str, most: u64) -> Result<Bytes, ObjectError> {
-        let length = limited(self.operator.stat(note)).await?.content_length();
-        Ok(limited(self.operator.read_with(note).range(0..length.min(most))).await?.to_bytes())
+        let length = limited(self.backend.length(note)).await?;
+        self.collect(note, 0..length.min(most)).await
     }
 
     /// Reads a part of a pack, as it comes: `part` is in bytes, and within the pack.
@@ -100,12 +93,7 @@ impl Objects {
         pack: &PackId,
         part: Range<u64>,
     ) -> Result<impl Stream<Item = Result<Bytes, ObjectError>> + Send + 'static, ObjectError> {
-        let reader = limited(self.operator.reader(&path(pack))).await?;
-        let stream = limited(reader.into_bytes_stream(part)).await?;
-        Ok(stream.map_err(|error| match error.downcast::<opendal::Error>() {
-            Ok(error) => error.into(),
-            Err(error) => ObjectError::Unavailable(error.to_string()),
-        }))
+        limited(self.backend.read(&path(pack), part)).await
     }
 
     /// Returns those packs that are not there.
@@ -114,7 +102,7 @@ impl Objects {
     /// [`ObjectError`].
     pub async fn missing(&self, packs: &[PackId]) -> Result<Vec<PackId>, ObjectError> {
         let asked = stream::iter(packs.iter().copied()).map(|pack| async move {
-            match limited(self.operator.stat(&path(&pack))).await {
+            match limited(self.backend.length(&path(&pack))).await {
                 Ok(_) => Ok(None),
                 Err(ObjectError::Gone) => Ok(Some(pack)),
                 Err(error) => Err(error),
@@ -128,15 +116,8 @@ impl Objects {
     /// # Errors
     /// [`ObjectError`].
     pub async fn list(&self) -> Result<Vec<PackId>, ObjectError> {
-        let lister = match limited(self.operator.lister(PACKS)).await {
-            Err(ObjectError::Gone) => return Ok(Vec::new()),
-            other => other?,
-        };
-        let listed = lister.try_filter_map(|entry| async move { Ok(pack_of(entry.name())) }).try_collect();
-        match listed.await.map_err(ObjectError::from) {
-            Err(ObjectError::Gone) => Ok(Vec::new()),
-            other => other,
-        }
+        let names = limited(self.backend.list(PACKS)).await?;
+        Ok(names.iter().filter_map(|name| pack_of(name)).collect())
     }
 
     /// Deletes a pack; one that is gone already is no error.
@@ -144,7 +125,7 @@ impl Objects {
     /// # Errors
     /// [`ObjectError`].
     pub async fn delete(&self, pack: &PackId) -> Result<(), ObjectError> {
-        limited(self.operator.delete(&path(pack))).await
+        limited(self.backend.delete(&path(pack))).await
     }
 
     /// Signs a link to each pack, good for a time; see [`has_links`](Self::has_links).
@@ -162,40 +143,36 @@ impl Objects {
     }
 
     pub(crate) async fn write(&self, name: &str, bytes: Bytes) -> Result<(), ObjectError> {
-        if !self.operator.info().capability().rename {
-            return limited(self.operator.write(&below(PACKS, name), bytes)).await.map(drop);
-        }
-        let (arriving, place) = (below(ARRIVING, name), below(PACKS, name));
-        limited(self.operator.create_dir(ARRIVING)).await?;
-        limited(self.operator.create_dir(PACKS)).await?;
-        limited(self.operator.write(&arriving, bytes)).await?;
-        limited(self.operator.rename(&arriving, &place)).await
+        limited(self.backend.put(&below(PACKS, name), bytes)).await
     }
 
     pub(crate) async fn sign(&self, name: &str, life: Duration) -> Result<Link, ObjectError> {
-        let signed = limited(self.operator.presign_read(&below(PACKS, name), life)).await?;
-        let link = Link::new(&signed.uri().to_string());
+        let link = Link::new(&limited(self.backend.sign(&below(PACKS, name), life)).await?);
         link.ok_or_else(|| ObjectError::Refused("the service's links are too long".to_owned()))
     }
 
-    pub(crate) async fn read_all(&self, name: &str) -> Result<Bytes, ObjectError> {
-        Ok(limited(self.operator.read(&below(PACKS, name))).await?.to_bytes())
-    }
-
     pub(crate) async fn read_part(&self, name: &str, part: Range<u64>) -> Result<Bytes, ObjectError> {
-        Ok(limited(self.operator.read_with(&below(PACKS, name)).range(part)).await?.to_bytes())
+        self.collect(&below(PACKS, name), part).await
     }
 
     pub(crate) async fn remove(&self, name: &str) -> Result<(), ObjectError> {
-        limited(self.operator.delete(&below(PACKS, name))).await
+        limited(self.backend.delete(&below(PACKS, name))).await
     }
 
     pub(crate) async fn is_there(&self, name: &str) -> Result<bool, ObjectError> {
-        match limited(self.operator.stat(&below(PACKS, name))).await {
+        match limited(self.backend.length(&below(PACKS, name))).await {
             Ok(_) => Ok(true),
             Err(ObjectError::Gone) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    async fn collect(&self, path: &str, part: Range<u64>) -> Result<Bytes, ObjectError> {
+        let collected = async {
+            let parts: BytesMut = self.backend.read(path, part).await?.try_collect().await?;
+            Ok(parts.freeze())
+        };
+        limited(collected).await
     }
 }
 
@@ -216,9 +193,10 @@ fn below(folder: &str, name: &str) -> String {
     format!("{folder}{name}")
 }
 
-async fn limited<T>(operation: impl IntoFuture<Output = opendal::Result<T>>) -> Result<T, ObjectError> {
-    match timeout(LIMIT, operation.into_future()).await {
-        Ok(done) => done.map_err(ObjectError::from),
+async fn limited<T>(operation: impl Future<Output = Result<T, ObjectError>>) -> Result<T, ObjectError> {
+    // What speaks with a service is large, and its callers' futures need not be.
+    match timeout(LIMIT, Box::pin(operation)).await {
+        Ok(done) => done,
         Err(_) => Err(ObjectError::Unavailable("the service does not answer".to_owned())),
     }
 }

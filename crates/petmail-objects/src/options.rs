@@ -1,11 +1,8 @@
-//! What there is to say about each kind of service, and what opens it.
+//! What there is to say about each kind of service.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
-use opendal::{Operator, services};
-use petmail_net::client::{TargetUrl, UrlPolicy};
-
-use crate::{Account, ObjectError, ServiceKind, Way};
+use crate::{Account, ServiceKind};
 
 /// An option of a kind of service.
 struct Known {
@@ -102,101 +99,6 @@ impl Account {
     }
 }
 
-/// Opens a service, and returns its address, for people.
-///
-/// # Errors
-/// [`ObjectError::Refused`]: an option is wrong.
-pub(crate) fn open(account: &Account, way: &Way) -> Result<(Operator, String), ObjectError> {
-    account.check().map_err(ObjectError::Refused)?;
-    let option = |name: &str| account.options.get(name).map_or("", String::as_str);
-    let secret = account.secret.as_ref().map_or("", |secret| secret.expose());
-    let is_private = way.may_be_private;
-    let (built, address) = match account.kind {
-        ServiceKind::S3 => {
-            let region = if option("region").is_empty() { "us-east-1" } else { option("region") };
-            let endpoint = match option("endpoint") {
-                "" => format!("https://s3.{region}.amazonaws.com"),
-                given => given.to_owned(),
-            };
-            check_url(&endpoint, is_private)?;
-            let s3 = services::S3::default().endpoint(&endpoint).region(region).bucket(option("bucket"));
-            let s3 = s3.root(&format!("/{}", option("prefix"))).access_key_id(option("access_key_id"));
-            // Nothing but what was given counts: not this machine's environment, and not its cloud.
-            let s3 = s3.secret_access_key(secret).disable_config_load().disable_ec2_metadata();
-            let address = format!("{}/{}", endpoint.trim_end_matches('/'), option("bucket"));
-            (Operator::new(s3), address)
-        }
-        ServiceKind::Webdav => {
-            check_url(option("url"), is_private)?;
-            let webdav = services::Webdav::default().endpoint(option("url"));
-            let webdav = if option("username").is_empty() {
-                webdav
-            } else {
-                webdav.username(option("username")).password(secret)
-            };
-            (Operator::new(webdav), option("url").to_owned())
-        }
-        ServiceKind::Sftp => {
-            let strategy = if option("known_hosts").is_empty() { "strict" } else { option("known_hosts") };
-            if !["strict", "add"].contains(&strategy) {
-                return Err(ObjectError::Refused("known_hosts is strict or add".to_owned()));
-            }
-            check_ssh(option("host"), option("user"), option("folder"), option("key"))?;
-            if way.has_proxy {
-                return Err(ObjectError::Refused(
-                    "ssh would go around the proxy that this node is set to: use another kind of service"
-                        .to_owned(),
-                ));
-            }
-            let sftp = services::Sftp::default().endpoint(option("host")).user(option("user"));
-            let sftp = sftp.root(option("folder")).known_hosts_strategy(strategy);
-            let sftp = if option("key").is_empty() { sftp } else { sftp.key(option("key")) };
-            (Operator::new(sftp), format!("{}@{}:{}", option("user"), option("host"), option("folder")))
-        }
-        ServiceKind::Fs => {
-            let path = Path::new(option("path"));
-            if !path.is_absolute() || !path.is_dir() {
-                return Err(ObjectError::Refused(format!(
-                    "{} is no folder with an absolute path",
-                    path.display()
-                )));
-            }
-            (Operator::new(services::Fs::default().root(option("path"))), option("path").to_owned())
-        }
-    };
-    let operator = built.map_err(|error| ObjectError::Refused(error.to_string()))?;
-    Ok((operator, address))
-}
-
-/// Secrets would be seen on an open line.
-fn check_url(url: &str, may_be_private: bool) -> Result<(), ObjectError> {
-    let parsed = TargetUrl::parse(url, UrlPolicy::AllowPrivate);
-    if parsed.is_ok() && (may_be_private || url.starts_with("https://")) {
-        return Ok(());
-    }
-    Err(ObjectError::Refused(format!(
-        "{url} is no address of a service: it begins with https://, and has no user name, query or fragment in it"
-    )))
-}
-
-/// What `ssh` gets is nothing that it could take for an option.
-fn check_ssh(host: &str, user: &str, folder: &str, key: &str) -> Result<(), ObjectError> {
-    let refused = |what: &str| Err(ObjectError::Refused(what.to_owned()));
-    let is_plain = |text: &str| {
-        !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:[]".contains(c))
-    };
-    if !host.strip_prefix("ssh://").is_some_and(|host| !host.is_empty() && is_plain(host)) {
-        return refused("the host is ssh://HOST or ssh://HOST:PORT");
-    }
-    if !is_plain(user) {
-        return refused("the user is the name of an account");
-    }
-    if !folder.starts_with('/') || !(key.is_empty() || key.starts_with('/')) {
-        return refused("folder and key are absolute paths");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,39 +135,6 @@ mod tests {
                 (said, _) => panic!("{good:?}: {said:?}"),
             }
             assert!(!format!("{good:?}").contains("\"s\""));
-        }
-    }
-
-    #[test]
-    fn nothing_is_taken_for_an_option_of_ssh() {
-        assert_eq!(check_ssh("ssh://nas.example.org:2222", "ann", "/srv", "/home/ann/key"), Ok(()));
-        assert_eq!(check_ssh("ssh://[fe80::1]", "ann_b", "/srv", ""), Ok(()));
-        for (host, user, folder, key) in [
-            ("nas", "ann", "/srv", ""),
-            ("ssh://", "ann", "/srv", ""),
-            ("ssh://-oProxyCommand=x", "ann", "/srv", ""),
-            ("ssh://nas -v", "ann", "/srv", ""),
-            ("ssh://nas", "-l", "/srv", ""),
-            ("ssh://nas", "ann@x", "/srv", ""),
-            ("ssh://nas", "ann", "srv", ""),
-            ("ssh://nas", "ann", "/srv", "-oX"),
-        ] {
-            assert!(check_ssh(host, user, folder, key).is_err(), "{host} {user} {folder} {key}");
-        }
-    }
-
-    #[test]
-    fn secrets_do_not_go_over_an_open_line() {
-        for (url, may_be_private, is_good) in [
-            ("https://dav.example.org/files", false, true),
-            ("https://192.168.0.2/files", false, true),
-            ("http://192.168.0.2/files", false, false),
-            ("http://192.168.0.2/files", true, true),
-            ("http://1.1.1.1/files", true, false),
-            ("ftp://dav.example.org/files", true, false),
-            ("https://ann:secret@dav.example.org/files", true, false),
-        ] {
-            assert_eq!(check_url(url, may_be_private).is_ok(), is_good, "{url}");
         }
     }
 }

@@ -229,9 +229,10 @@ fn a_mailbox_server_keeps_files_at_other_services() {
         fs::create_dir(&his).unwrap();
         let saved = bob.run(&["save-file", &id, "--to", his.to_str().unwrap()]).text();
         assert!(fs::read(Path::new(saved.trim())).unwrap() == content, "byte by byte the same");
-        // What is damaged there is found. (A server that is killed leaves an `ssh` behind, for which we would wait.)
+        // A server that is killed leaves nothing running behind; what is damaged there is found.
         let basedir = world.mailbox.basedir().to_owned();
-        drop(world.mailbox.stop());
+        world.mailbox.kill();
+        eventually("nobody uses the service", || (!service.has_clients()).then_some(()));
         let check = || Outcome::of(command("petmail-mailbox").arg("check").arg("-d").arg(&basedir));
         assert!(check().text().contains("all is well"));
         let packs = files_below(&service.files().join("packs"));
@@ -240,6 +241,7 @@ fn a_mailbox_server_keeps_files_at_other_services() {
         fs::write(&packs[0], damaged).unwrap();
         let found = check().printed();
         assert!(found.contains("is not what was stored"), "{found}");
+        assert!(!service.has_clients());
     }
 }
 
