@@ -27,9 +27,13 @@ pub enum Scheme {
 pub struct MailboxServer {
     basedir: PathBuf,
     scheme: Scheme,
+    roles: &'static str,
     address: String,
     process: Option<Process>,
 }
+
+/// What servers do unless it is said.
+const ROLES: &str = "mailbox,storage";
 
 impl MailboxServer {
     /// Makes a server in a new folder, and starts it.
@@ -47,10 +51,23 @@ impl MailboxServer {
     /// If it does not get ready.
     #[must_use]
     pub fn start_with(basedir: &Path, scheme: Scheme, configuration: &str) -> Self {
+        Self::start_as(ROLES, basedir, scheme, configuration)
+    }
+
+    /// Makes a server that keeps files and no messages, and starts it.
+    ///
+    /// # Panics
+    /// If it does not get ready.
+    #[must_use]
+    pub fn start_for_files(basedir: &Path, scheme: Scheme) -> Self {
+        Self::start_as("storage", basedir, scheme, "")
+    }
+
+    fn start_as(roles: &'static str, basedir: &Path, scheme: Scheme, configuration: &str) -> Self {
         // The URL names the port before it is bound, so another program can be quicker: then again with another port.
         eventually("a free port for a mailbox server", || {
             let address = format!("127.0.0.1:{}", free_port());
-            let mut server = Self { basedir: basedir.to_owned(), scheme, address, process: None };
+            let mut server = Self { basedir: basedir.to_owned(), scheme, roles, address, process: None };
             server.init();
             fs::write(basedir.join("config.toml"), configuration).expect("the folder is there");
             server.process = Some(server.serve().ok()?);
@@ -64,7 +81,9 @@ impl MailboxServer {
             _ => {}
         }
         let mut init = command("petmail-mailbox");
-        let made = Outcome::of(init.args(["init", "--url", &self.url()]).arg(&self.basedir)).text();
+        let made =
+            Outcome::of(init.args(["init", "--roles", self.roles, "--url", &self.url()]).arg(&self.basedir))
+                .text();
         drop(made);
     }
 
@@ -109,7 +128,7 @@ impl MailboxServer {
     #[must_use]
     pub fn elsewhere(&self, basedir: &Path) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
-        Self { basedir: basedir.to_owned(), scheme: self.scheme, address, process: None }
+        Self { basedir: basedir.to_owned(), scheme: self.scheme, roles: self.roles, address, process: None }
     }
 
     /// Kills it with SIGKILL.

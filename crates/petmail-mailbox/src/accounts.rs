@@ -115,10 +115,7 @@ impl<Q: QueueStore> Accounts<Q> {
     pub async fn mint(&self, body: &[u8], now: UnixMillis) -> Result<(), AccountsError> {
         let identity = self.identity.get();
         let request = MintRequest::open(body, identity.retrieval_keys(), &identity.public())?;
-        check_terms(&request.terms)?;
-        if request.terms.storage_bytes > 0 && !identity.is_storage() {
-            return Err(AccountsError::Terms);
-        }
+        check_terms(&request.terms, &identity)?;
         let queue = Arc::clone(&self.queue);
         Ok(to_the_end(async move { queue.mint(&request, now).await }).await??)
     }
@@ -141,8 +138,10 @@ impl<Q: QueueStore> Accounts<Q> {
     }
 }
 
-fn check_terms(terms: &MintTerms) -> Result<(), AccountsError> {
-    let is_good = terms.mailbox_bytes > 0
+fn check_terms(terms: &MintTerms, identity: &Identity) -> Result<(), AccountsError> {
+    let is_good = (terms.mailbox_bytes > 0 || terms.storage_bytes > 0)
+        && (terms.mailbox_bytes == 0 || identity.is_mailbox())
+        && (terms.storage_bytes == 0 || identity.is_storage())
         && terms.retention_seconds >= MIN_RETENTION.as_secs()
         && (1..=MAX_OFFER_LIFE.as_secs()).contains(&terms.life_seconds);
     if is_good { Ok(()) } else { Err(AccountsError::Terms) }

@@ -32,9 +32,14 @@ pub const MAX_OFFERS: u32 = 500;
 /// The longest notice to an owner, in bytes.
 pub const MAX_NOTICE_BYTES: usize = 500;
 
+/// How much the mailbox of an offer holds unless it is said, on a server that keeps messages.
+pub const DEFAULT_MAILBOX: ByteSize = ByteSize(100_000_000);
+
 /// How much an offer lets its taker store unless it is said, on a server that keeps files: enough for a film, and for a
 /// hundred people on a small disk, since few will use it all.
 const DEFAULT_STORAGE: ByteSize = ByteSize(1_000_000_000);
+
+const NO_ROOM: &str = "an account without any room is of no use";
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -44,8 +49,9 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 pub struct OfferRequest {
     /// How many, at most [`MAX_OFFERS`].
     pub count: u32,
-    /// How much an account may hold.
-    pub mailbox_quota: ByteSize,
+    /// How much the mailbox of an account may hold, 0 for no mailbox; `None` for what is usual on this server.
+    #[serde(default)]
+    pub mailbox_quota: Option<ByteSize>,
     /// How many days messages are kept.
     pub retention_days: u32,
     /// After how many days the offers can no longer be redeemed.
@@ -53,7 +59,7 @@ pub struct OfferRequest {
     /// How much of the server the owners may give away in offers of their own; `None` for nothing.
     #[serde(default)]
     pub provider_total: Option<ByteSize>,
-    /// How much an account may store in packs; `None` for nothing.
+    /// How much an account may store in packs; `None` for what is usual on this server.
     #[serde(default)]
     pub storage_quota: Option<ByteSize>,
 }
@@ -62,7 +68,7 @@ impl Default for OfferRequest {
     fn default() -> Self {
         Self {
             count: 1,
-            mailbox_quota: ByteSize(100_000_000),
+            mailbox_quota: None,
             retention_days: 30,
             expires_days: 14,
             provider_total: None,
@@ -272,9 +278,8 @@ impl<Q: QueueStore> Admin<Q> {
     /// # Errors
     /// [`AdminError`].
     pub async fn mint_offers(&self, request: &OfferRequest, now: UnixMillis) -> Result<Offers, AdminError> {
-        self.check_storage(request.storage_quota)?;
-        let usual = if self.identity.get().is_storage() { DEFAULT_STORAGE } else { ByteSize(0) };
-        let terms = terms(request, request.storage_quota.unwrap_or(usual), now)?;
+        self.check_roles(request.mailbox_quota, request.storage_quota)?;
+        let terms = terms(request, self.room(request), now)?;
         let tokens: Vec<_> = (0..request.count).map(|_| RedeemToken::generate(&mut OsRng)).collect();
         let hashes: Vec<_> = tokens.iter().map(RedeemToken::hash).collect();
         self.queue.add_offers(&hashes, terms).await?;
@@ -283,11 +288,32 @@ impl<Q: QueueStore> Admin<Q> {
         Ok(Offers { offers })
     }
 
-    /// Checks that what may be stored can be stored here.
-    fn check_storage(&self, quota: Option<ByteSize>) -> Result<(), AdminError> {
-        if quota.is_some_and(|quota| quota.0 > 0) && !self.identity.get().is_storage() {
+    /// Says how much room an offer brings.
+    fn room(&self, request: &OfferRequest) -> Room {
+        let identity = self.identity.get();
+        let usual = |has_role: bool, quota: ByteSize| if has_role { quota } else { ByteSize(0) };
+        Room {
+            mailbox: request.mailbox_quota.unwrap_or(usual(identity.is_mailbox(), DEFAULT_MAILBOX)),
+            storage: request.storage_quota.unwrap_or(usual(identity.is_storage(), DEFAULT_STORAGE)),
+        }
+    }
+
+    /// Checks that what is to be kept can be kept here.
+    fn check_roles(
+        &self,
+        mailbox_quota: Option<ByteSize>,
+        storage_quota: Option<ByteSize>,
+    ) -> Result<(), AdminError> {
+        let identity = self.identity.get();
+        let is_asked = |quota: Option<ByteSize>| quota.is_some_and(|quota| quota.0 > 0);
+        if is_asked(storage_quota) && !identity.is_storage() {
             return Err(AdminError::OutOfBounds(
-                "this server has no storage role; add \"storage\" to the roles in server.json while it is stopped",
+                "this server keeps no files: stop it, run `petmail-mailbox add-role storage`, and start it again",
+            ));
+        }
+        if is_asked(mailbox_quota) && !identity.is_mailbox() {
+            return Err(AdminError::OutOfBounds(
+                "this server keeps no messages: stop it, run `petmail-mailbox add-role mailbox`, and start it again",
             ));
         }
         Ok(())
@@ -316,7 +342,7 @@ impl<Q: QueueStore> Admin<Q> {
     /// # Errors
     /// [`AdminError`]; nothing is changed then.
     pub async fn change(&self, request: &ChangeRequest) -> Result<AccountSummary, AdminError> {
-        self.check_storage(request.storage_quota)?;
+        self.check_roles(request.mailbox_quota, request.storage_quota)?;
         let before = self.account(AccountRequest { account: request.account }).await?;
         let change = change(request, before)?;
         self.queue.change(request.account, &change).await?.ok_or(AdminError::NoSuchAccount)?;
@@ -365,32 +391,41 @@ impl<Q: QueueStore> Admin<Q> {
     }
 }
 
-fn terms(request: &OfferRequest, storage: ByteSize, now: UnixMillis) -> Result<OfferTerms, AdminError> {
+/// How much an account may keep.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    mailbox: ByteSize,
+    storage: ByteSize,
+}
+
+fn terms(request: &OfferRequest, room: Room, now: UnixMillis) -> Result<OfferTerms, AdminError> {
     if !(1..=MAX_OFFERS).contains(&request.count) {
         return Err(AdminError::OutOfBounds("the number of offers is between 1 and 500"));
     }
     if request.retention_days == 0 || request.expires_days == 0 {
         return Err(AdminError::OutOfBounds("messages and offers are kept for at least one day"));
     }
-    if request.mailbox_quota.0 == 0 {
-        return Err(AdminError::OutOfBounds("a mailbox without any room is of no use"));
+    if room.mailbox.0 == 0 && room.storage.0 == 0 {
+        return Err(AdminError::OutOfBounds(NO_ROOM));
     }
     if request.provider_total.is_some_and(|total| total.0 == 0) {
         return Err(AdminError::OutOfBounds("a provider needs something to give"));
     }
     Ok(OfferTerms {
-        quota: Quota { bytes: request.mailbox_quota.0, messages: QUOTA_MESSAGES },
+        quota: Quota { bytes: room.mailbox.0, messages: QUOTA_MESSAGES },
         retention_seconds: DAY.saturating_mul(request.retention_days).as_secs(),
         expires: now.plus(DAY.saturating_mul(request.expires_days)),
         provider_total: request.provider_total.map(|total| total.0),
         given_by: None,
-        storage_bytes: storage.0,
+        storage_bytes: room.storage.0,
     })
 }
 
 fn change(request: &ChangeRequest, before: AccountSummary) -> Result<AccountChange, AdminError> {
-    if request.mailbox_quota.is_some_and(|quota| quota.0 == 0) {
-        return Err(AdminError::OutOfBounds("a mailbox without any room is of no use"));
+    let mailbox = request.mailbox_quota.map_or(before.quota_bytes, |quota| quota.0);
+    let storage = request.storage_quota.map_or(before.storage_bytes, |quota| quota.0);
+    if mailbox == 0 && storage == 0 {
+        return Err(AdminError::OutOfBounds(NO_ROOM));
     }
     if request.retention_days == Some(0) {
         return Err(AdminError::OutOfBounds("messages are kept for at least one day"));

@@ -86,6 +86,20 @@ impl Basedir {
         Ok(identity)
     }
 
+    /// Gives the server another role. It must not run; tells whether it did not have the role.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; nothing is changed then.
+    pub fn add_role(&self, role: &str) -> Result<bool, IdentityError> {
+        let identity = Identity::load(&self.identity_file())?;
+        if identity.roles().iter().any(|had| had == role) {
+            return Ok(false);
+        }
+        let roles = identity.roles().iter().cloned().chain([role.to_owned()]).collect();
+        identity.with_roles(roles).store(&self.identity_file())?;
+        Ok(true)
+    }
+
     /// Tells whether `init` has been here.
     #[must_use]
     pub fn is_initialised(&self) -> bool {

@@ -14,7 +14,9 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use petmail_net::program::{Failure, LogFormat, announce_ready, shutdown_on_signals, survive_hangups};
+use petmail_net::program::{
+    DirLock, Failure, LogFormat, announce_ready, shutdown_on_signals, survive_hangups,
+};
 use petmail_proto::{
     base_url::BaseUrl,
     server::descriptor::{ROLE_MAILBOX, ROLE_STORAGE},
@@ -39,6 +41,7 @@ const EXAMPLES: &str = "Examples:
 const INIT_EXAMPLES: &str = "Examples:
   petmail-mailbox init --url https://mail.example.org
   petmail-mailbox init /srv/petmail --url https://example.org:8443/mail
+  petmail-mailbox init --url https://files.example.org --roles storage      (files alone, no messages)
 
 The URL is what offers and contacts carry, so it needs the port that clients connect to; port 0 is refused.";
 
@@ -80,6 +83,12 @@ const ROTATE_EXAMPLES: &str = "Examples:
 
 Works while the server runs. The nodes of the customers ask for new addresses and tell their contacts by themselves;
 until all have done so, the former keys stay good: for as long as messages are kept for anybody, and at least 14 days.";
+
+const ADD_ROLE_EXAMPLES: &str = "Examples:
+  petmail-mailbox add-role storage
+
+What the server keeps already stays. Accounts that are there get no room by it: give it to them with
+`petmail-mailbox account set ID --storage-quota SIZE` (or --mailbox-quota).";
 
 const CHECK_EXAMPLES: &str = "Examples:
   petmail-mailbox check
@@ -156,7 +165,7 @@ enum Command {
         /// The address that clients will use, with port and path if it has them
         #[arg(long, env = "PETMAIL_MAILBOX_URL")]
         url: BaseUrl,
-        /// What the server does: mailbox, and storage or not
+        /// What the server does: keep messages, files, or both
         #[arg(long, value_delimiter = ',', default_value = "mailbox,storage", value_parser = [ROLE_MAILBOX, ROLE_STORAGE])]
         roles: Vec<String>,
     },
@@ -214,6 +223,13 @@ enum ServerCommand {
     /// Replace the keys that messages and requests are encrypted to
     #[command(after_help = ROTATE_EXAMPLES)]
     RotateKeys,
+    /// Let the server keep files or messages as well; it must not run
+    #[command(after_help = ADD_ROLE_EXAMPLES)]
+    AddRole {
+        /// What it is to keep: storage is files, mailbox is messages
+        #[arg(value_parser = [ROLE_MAILBOX, ROLE_STORAGE])]
+        role: String,
+    },
     /// Verify the store, and say what is wrong
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
@@ -250,10 +266,10 @@ const DEFAULT_PROVIDER_TOTAL: ByteSize = ByteSize(10_000_000_000);
 
 #[derive(Args, Clone, Copy, Debug)]
 struct OfferArgs {
-    /// How much the mailbox may hold
-    #[arg(long, value_name = "SIZE", default_value_t = OfferRequest::default().mailbox_quota)]
-    mailbox_quota: ByteSize,
-    /// How much may be stored beside the mailbox, in encrypted files and folders; 0B for nothing [default: 1 GB if the server keeps files]
+    /// How much the mailbox may hold; 0B for storage alone [default: 100 MB if the server keeps messages]
+    #[arg(long, value_name = "SIZE")]
+    mailbox_quota: Option<ByteSize>,
+    /// How much may be stored, in encrypted files and folders; 0B for nothing [default: 1 GB if the server keeps files]
     #[arg(long, value_name = "SIZE")]
     storage_quota: Option<ByteSize>,
     /// How many days messages are kept
@@ -321,6 +337,7 @@ impl Common {
                 operator(settings(Settings::default())).move_to(request.as_ref()).await
             }
             ServerCommand::RotateKeys => operator(settings(Settings::default())).rotate_keys().await,
+            ServerCommand::AddRole { role } => add_role(&basedir, &role),
             ServerCommand::Check { json } => check::run(&basedir, &settings(Settings::default()), json).await,
             ServerCommand::Export { file } => transfer::run_export(&basedir, &file).await,
             ServerCommand::Import { file, store } => {
@@ -357,10 +374,6 @@ impl OfferArgs {
 }
 
 fn init(basedir: &Basedir, url: BaseUrl, roles: Vec<String>) -> Result<(), Failure> {
-    if !roles.iter().any(|role| role == ROLE_MAILBOX) {
-        return Err(Failure::usage("a server for storage alone cannot be made yet")
-            .hint("leave --roles out, or use `--roles mailbox,storage`; offers say what their owners get"));
-    }
     let identity = basedir.init_as(url, Some(roles)).map_err(|error| match error {
         InitError::HalfImported(_) => Failure::failed(error).hint("repeat the import, or remove the folder"),
         InitError::Exists(_) => {
@@ -368,7 +381,24 @@ fn init(basedir: &Basedir, url: BaseUrl, roles: Vec<String>) -> Result<(), Failu
         }
         error => Failure::failed(error),
     })?;
-    print(format_args!("made a mailbox server for {} in {}\n", identity.url(), basedir.path().display()))
+    let kind = if identity.is_mailbox() { "mailbox" } else { "storage" };
+    print(format_args!("made a {kind} server for {} in {}\n", identity.url(), basedir.path().display()))
+}
+
+fn add_role(basedir: &Basedir, role: &str) -> Result<(), Failure> {
+    if !basedir.is_initialised() {
+        return Err(explain(MailboxError::NotInitialised(basedir.path().to_owned())));
+    }
+    let _lock = DirLock::acquire(basedir.path()).map_err(|error| {
+        Failure::failed(error).hint("stop the server first, and start it again afterwards")
+    })?;
+    if basedir.add_role(role).map_err(Failure::failed)? {
+        print(format_args!(
+            "the server has the role {role} from its next start on; accounts get room with `account set`\n"
+        ))
+    } else {
+        print(format_args!("the server had the role {role} already\n"))
+    }
 }
 
 async fn serve(basedir: Basedir, settings: Settings) -> Result<(), Failure> {

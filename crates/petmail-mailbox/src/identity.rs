@@ -99,6 +99,18 @@ impl Identity {
         self.roles.iter().any(|role| role == ROLE_STORAGE)
     }
 
+    /// Tells whether the server keeps messages.
+    #[must_use]
+    pub fn is_mailbox(&self) -> bool {
+        self.roles.iter().any(|role| role == ROLE_MAILBOX)
+    }
+
+    /// What the server does.
+    #[must_use]
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
     /// Returns the identity of a server with other roles.
     #[must_use]
     pub fn with_roles(self, roles: Vec<String>) -> Self {

@@ -312,7 +312,7 @@ fn the_operators_commands_work_on_a_running_and_on_a_stopped_server() {
     assert_eq!(look()["running"], true);
     assert_eq!(text(&run(&basedir, &["offer", "--count", "3"])).lines().count(), 3);
     assert!(text(&run(&basedir, &["status"])).contains("running"));
-    let useless = run(&basedir, &["offer", "--mailbox-quota", "0B"]);
+    let useless = run(&basedir, &["offer", "--mailbox-quota", "0B", "--storage-quota", "0B"]);
     assert_eq!(useless.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&useless.stderr).contains("without any room"));
     let second = program(&basedir).args(["serve", "--listen", "127.0.0.1:0"]).output().unwrap();

@@ -84,7 +84,7 @@ impl LocalMailbox {
             return Ok(());
         }
         let request = OfferRequest {
-            mailbox_quota: QUOTA,
+            mailbox_quota: Some(QUOTA),
             provider_total: Some(GIVEN_AWAY),
             ..OfferRequest::default()
         };

@@ -246,6 +246,47 @@ fn a_mailbox_server_keeps_files_at_other_services() {
 }
 
 #[test]
+fn an_account_that_is_revoked_while_files_arrive() {
+    let webdav = Service::webdav();
+    let mut world = World::new();
+    let (alice, bob) = world.two_who_met(Start::Background);
+    world.mailbox.kill();
+    let secret = world.path("secret");
+    fs::write(&secret, SECRET).unwrap();
+    let blobs = webdav.url.replacen("http://", &format!("http://{USER}@"), 1);
+    let config = format!("blobs = \"{blobs}\"\nblobs-secret-file = \"{}\"\n", secret.display());
+    fs::write(world.mailbox.basedir().join("config.toml"), config).unwrap();
+    world.mailbox.restart();
+
+    // The service takes the first packs, and then knows the account no more.
+    let path = world.path("film.mkv");
+    let content = film(&path, 6);
+    assert!(alice.run(&["send-file", "1", path.to_str().unwrap()]).succeeded());
+    let packs = webdav.files().join("packs");
+    eventually("packs arrive", || (packs.is_dir() && !files_below(&packs).is_empty()).then_some(()));
+    let users = fs::read(webdav.path("users")).unwrap();
+    fs::write(webdav.path("users"), "").unwrap();
+    let early = files_below(&packs).len();
+    let reason = eventually("both sides are told", || {
+        let files = alice.run(&["files", "--json"]).json();
+        let waits = files[0]["reason"].as_str().filter(|reason| !reason.is_empty()).map(str::to_owned);
+        let status = world.mailbox.run(&["status"]).text();
+        (status.contains("refuses the account")).then_some(waits).flatten()
+    });
+    assert!(!reason.contains(SECRET) && !reason.contains(USER), "{reason}");
+    assert_eq!(file(&alice, "out", "uploading")["state"], "uploading");
+
+    // With the account everything goes on by itself, and nothing that was stored is lost.
+    fs::write(webdav.path("users"), users).unwrap();
+    let id = file(&bob, "in", "offered")["id"].to_string();
+    assert!(files_below(&packs).len() > early);
+    let his = world.path("his");
+    fs::create_dir(&his).unwrap();
+    let saved = bob.run(&["save-file", &id, "--to", his.to_str().unwrap()]).text();
+    assert!(fs::read(saved.trim()).unwrap() == content, "byte by byte the same");
+}
+
+#[test]
 fn webdav_sftp_and_folders_are_for_oneself() {
     let world = World::new();
     let mut alice = world.node_without_mailbox("Alice", Start::Background);

@@ -41,4 +41,5 @@ mod rooms;
 mod server_address;
 mod server_moved;
 mod stolen_keys;
+mod storage_alone;
 mod storage_kills;

@@ -1,6 +1,9 @@
 //! Offers, accounts and their keys.
 
-use petmail_mailbox::{admin::OfferRequest, size::ByteSize};
+use petmail_mailbox::{
+    admin::{DEFAULT_MAILBOX, OfferRequest},
+    size::ByteSize,
+};
 use petmail_proto::{
     delivery::Bucket,
     keys::RedeemToken,
@@ -21,7 +24,7 @@ async fn an_offer_is_redeemed_once_but_answered_again() {
     let dir = tempfile::tempdir().unwrap();
     let server = TestServer::start(dir.path()).await;
     let owner = server.redeemed().await;
-    assert_eq!(owner.record.quota.bytes, OfferRequest::default().mailbox_quota.0);
+    assert_eq!(owner.record.quota.bytes, DEFAULT_MAILBOX.0);
     let again = redeem_body(&owner.keys, &owner.offer.token, &owner.offer, &owner.descriptor);
     let response = post(server.url("redeem"), again).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -174,7 +177,7 @@ async fn a_provider_makes_offers_that_others_redeem() {
     let bad = [
         (MintTerms { mailbox_bytes: 301, ..good }, StatusCode::CONFLICT),
         (MintTerms { storage_bytes: u64::MAX, ..good }, StatusCode::CONFLICT),
-        (MintTerms { mailbox_bytes: 0, ..good }, StatusCode::BAD_REQUEST),
+        (MintTerms { mailbox_bytes: 0, storage_bytes: 0, ..good }, StatusCode::BAD_REQUEST),
         (MintTerms { retention_seconds: 4 * day, ..good }, StatusCode::BAD_REQUEST),
         (MintTerms { retention_seconds: day - 1, ..good }, StatusCode::BAD_REQUEST),
         (MintTerms { life_seconds: 0, ..good }, StatusCode::BAD_REQUEST),

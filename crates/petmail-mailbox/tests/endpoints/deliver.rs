@@ -91,7 +91,7 @@ async fn concurrent_deliveries_share_flushes() {
 async fn a_full_mailbox_refuses_and_takes_again_after_deletion() {
     let dir = tempfile::tempdir().unwrap();
     let server = TestServer::start(dir.path()).await;
-    let request = OfferRequest { mailbox_quota: ByteSize(10_000), ..OfferRequest::default() };
+    let request = OfferRequest { mailbox_quota: Some(ByteSize(10_000)), ..OfferRequest::default() };
     let owner = Owner::redeem(&server.base, &server.offer(request).await).await;
     for byte in 0..2 {
         assert_eq!(owner.deliver(Bucket::Kib4, byte).await, StatusCode::NO_CONTENT);

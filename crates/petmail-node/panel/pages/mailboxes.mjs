@@ -14,7 +14,7 @@ import { html, useEffect, useState } from "../ui/view.mjs";
 export default function Mailboxes() {
   useEffect(() => void listMailboxes(), []);
   const list = mailboxes.value;
-  const works = list?.filter((one) => one.redeemed && !one.leaving) ?? [];
+  const works = list?.filter((one) => one.redeemed && !one.leaving && one.quota_bytes > 0) ?? [];
   const giver = list?.find((one) => one.gives && !one.leaving);
   return html`<${Page} title=${t("nav.mailboxes")} testid="mailboxes">
     <p class="hint">${t("mailboxesWhat")}</p>
@@ -37,7 +37,8 @@ function Entry({ mailbox }) {
     <h2><bdi class="url">${mailbox.local ? t("localMailbox") : url}</bdi></h2>
     <p class=${state === "connected" ? "good" : "bad"}>${t(/** @type {any} */ (`mailbox.${state}`))}${leaving && ` ${timeIn(leaving, { dateStyle: "medium" })}`}</p>
     ${mailbox.reason && html`<p class="hint">${reasonOf(mailbox, "")}</p>`}
-    ${mailbox.redeemed && html`<p>${used === null || used === undefined
+    ${mailbox.redeemed && quota === 0 && html`<p>${t("filesAlone")}</p>`}
+    ${mailbox.redeemed && quota > 0 && html`<p>${used === null || used === undefined
       ? t("quota", { quota: size(quota) })
       : html`${t("usedOf", { used: size(used), quota: size(quota) })} <meter min="0" max=${quota} high=${quota * 0.9} value=${used} aria-label=${t("used")}></meter>`}
       · ${t("keepsDays", { count: mailbox.retention_days })}</p>`}

@@ -136,7 +136,7 @@ function Welcome() {
   if (!status.value || !mailboxes.value || !contacts.value) return null;
   const steps = [
     [Boolean(status.value.display_name), t("step.name"), link("settings")],
-    [mailboxes.value.some((mailbox) => mailbox.redeemed && !mailbox.leaving), t("step.mailbox"), link("mailboxes")],
+    [mailboxes.value.some((mailbox) => mailbox.redeemed && !mailbox.leaving && mailbox.quota_bytes > 0), t("step.mailbox"), link("mailboxes")],
     [contacts.value.length > 0, t("step.contact"), link("people", "add")],
   ];
   if (steps.every(([done]) => done)) return html`<p class="hint">${t("chooseRoom")}</p>`;

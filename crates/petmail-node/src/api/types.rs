@@ -113,7 +113,7 @@ pub struct MailboxView {
     pub reason_detail: Option<String>,
     /// How long the server keeps messages, in days.
     pub retention_days: u32,
-    /// The space for messages, in bytes.
+    /// The space for messages, in bytes; 0 for an account that keeps files alone.
     pub quota_bytes: u64,
     /// How much of it is taken, in bytes, as the server said last.
     #[serde(default)]
@@ -141,6 +141,14 @@ pub struct MailboxView {
     /// How much of the server can be given to others with `offer-mailbox`; absent if nothing.
     #[serde(default)]
     pub gives: Option<GivesView>,
+}
+
+impl MailboxView {
+    /// Whether the account keeps files and takes no messages.
+    #[must_use]
+    pub const fn is_for_files_alone(&self) -> bool {
+        self.redeemed && self.quota_bytes == 0
+    }
 }
 
 /// What a provider may give to others, and has given.

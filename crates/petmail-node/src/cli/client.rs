@@ -99,7 +99,7 @@ impl Client {
     /// Says so on standard error if the node has no mailbox.
     pub(super) async fn note_missing_mailbox(&self) -> Result<(), Failure> {
         let listed: Mailboxes = self.ask("mailboxes").await?;
-        if listed.mailboxes.is_empty() {
+        if listed.mailboxes.iter().all(MailboxView::is_for_files_alone) {
             note(NO_MAILBOX);
         }
         Ok(())

@@ -12,7 +12,9 @@ use super::{
     terminal::{local_time, note, one_line, print, print_json_lines, table},
 };
 use crate::{
-    api::types::{CancelRequest, Event, InvitationState, InvitationView, InviteRequest, StatusView},
+    api::types::{
+        CancelRequest, Event, InvitationState, InvitationView, InviteRequest, MailboxView, StatusView,
+    },
     basedir::Basedir,
     config::forgets_codes,
 };
@@ -94,7 +96,7 @@ impl Invite {
 /// Starts the invitation, and prints its code if it has just been made.
 async fn begin(client: &Client, request: &InviteRequest) -> Result<InvitationView, Failure> {
     let status: StatusView = client.ask("status").await?;
-    if status.mailboxes.is_empty() {
+    if status.mailboxes.iter().all(MailboxView::is_for_files_alone) {
         note(NO_MAILBOX);
     }
     let invitation: InvitationView = client.call("invite", request).await?;

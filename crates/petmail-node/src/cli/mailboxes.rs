@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Longest offer in bytes, far above any real one.
-const MAX_OFFER_BYTES: usize = 4096;
+pub(super) const MAX_OFFER_BYTES: usize = 4096;
 
 /// Get a mailbox, so that messages can come in: by an offer, or by the code of somebody who gives you one
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ pub(super) struct AcceptMailbox {
 pub(super) struct OfferMailbox {
     /// The name that the contact will get here; it is never sent to anyone
     petname: String,
-    /// How much the mailbox may hold [default: 100 MB]
+    /// How much the mailbox may hold; 0B for storage alone [default: 100 MB]
     #[arg(long, value_name = "SIZE")]
     mailbox_quota: Option<ByteSize>,
     /// How much may be stored beside it, in files and folders [default: nothing]
@@ -103,7 +103,7 @@ impl Mailbox {
             }
             None => format!("mailbox {id} is removed"),
         });
-        if !mailboxes.iter().any(|mailbox| mailbox.leaving.is_none()) {
+        if mailboxes.iter().all(|mailbox| mailbox.leaving.is_some() || mailbox.is_for_files_alone()) {
             note(NO_MAILBOX);
         }
         Ok(())
@@ -135,12 +135,13 @@ impl AcceptMailbox {
 }
 
 /// Tells an offer from a code; what is neither is taken for the one that it looks like, to say what is wrong with it.
-fn is_offer(given: &str) -> bool {
+pub(super) fn is_offer(given: &str) -> bool {
     let start = given.trim_start().get(..OFFER_PREFIX.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(OFFER_PREFIX))
 }
 
-fn redeem(basedir: &Basedir, offer: String) -> Result<(), Failure> {
+/// Redeems an offer, and says what it brought.
+pub(super) fn redeem(basedir: &Basedir, offer: String) -> Result<(), Failure> {
     let request = AcceptMailboxRequest { offer };
     let mailbox: MailboxView =
         block_on(async { Client::find(basedir)?.call("accept-mailbox", &request).await })?;
@@ -148,7 +149,8 @@ fn redeem(basedir: &Basedir, offer: String) -> Result<(), Failure> {
 }
 
 fn tell_mailbox(mailbox: &MailboxView) -> Result<(), Failure> {
-    print(&format!("mailbox {} at {}\n", mailbox.id, one_line(&mailbox.url)))
+    let what = if mailbox.is_for_files_alone() { "storage" } else { "mailbox" };
+    print(&format!("{what} {} at {}\n", mailbox.id, one_line(&mailbox.url)))
 }
 
 /// Waits until the invitation has brought a mailbox, and the mailbox is there.
@@ -224,6 +226,9 @@ fn remark(mailbox: &MailboxView) -> String {
         (None, None) if mailbox.suspended => "suspended by its operator: takes nothing more".to_owned(),
         (None, None) => {
             let place = mailbox.local.then(|| "in this node".to_owned());
+            let place = place.or_else(|| {
+                mailbox.is_for_files_alone().then(|| "for files alone: takes no messages".to_owned())
+            });
             let gives = mailbox.gives.map(|GivesView { total_bytes, given_bytes }| {
                 format!("you have given {} of {} to others", ByteSize(given_bytes), ByteSize(total_bytes))
             });

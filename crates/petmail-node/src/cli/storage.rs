@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use petmail_mailbox::size::ByteSize;
 use petmail_net::program::Failure;
 use petmail_objects::ServiceKind;
+use petmail_proto::server::offer::OFFER_PREFIX;
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -13,7 +14,9 @@ use zeroize::Zeroizing;
 use super::{
     block_on,
     client::Client,
+    mailboxes::{MAX_OFFER_BYTES, is_offer, redeem},
     passphrase::{can_ask, read_line},
+    send::argument_or_stdin,
     terminal::{note, print, print_json_lines, table},
 };
 use crate::{
@@ -48,21 +51,22 @@ pub(super) struct List {
     json: bool,
 }
 
-/// Add a service of your own that keeps files; it is tried out first
+/// Add storage: by the offer of a server, or a service of your own, which is tried out first
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Files are encrypted before they go there. Contacts can fetch from S3 only, by links that are good for seven days; \
+    after_help = "Files are encrypted before they go there. Contacts can fetch from a server that you have an offer of, and from S3, there by links that are good for seven days; \
     the others are for yourself alone, and files for contacts never go there.\n\n\
     Options: s3: bucket, access_key_id, endpoint, region, prefix. webdav: url, username. sftp: host (ssh://HOST), user, folder, key, known_hosts. fs: path.\n\
     The secret access key or password is asked for; scripts give it with --secret-file, or in the variable PETMAIL_STORAGE_SECRET.\n\n\
-    Examples:\n  petmail-node -d n1 storage add s3 --opt endpoint=https://s3.example.com --opt bucket=petmail --opt access_key_id=AK123\n  \
+    Examples:\n  petmail-node -d n1 storage add - < offer.txt\n  petmail-node -d n1 storage add s3 --opt endpoint=https://s3.example.com --opt bucket=petmail --opt access_key_id=AK123\n  \
     petmail-node -d n1 storage add webdav --opt url=https://cloud.example.com/dav/petmail --opt username=ann\n  \
     petmail-node -d n1 storage add sftp --opt host=ssh://nas.example.com --opt user=ann --opt folder=/srv/petmail\n  \
     petmail-node -d n1 storage add fs --opt path=/mnt/usb/petmail"
 )]
 pub(super) struct Add {
-    /// How the service is spoken with
-    kind: Kind,
+    /// An offer, as the server's operator gave it (`-` reads it from standard input), or how the service is spoken with: s3, webdav, sftp, fs
+    #[arg(value_name = "OFFER-OR-KIND")]
+    what: String,
     /// Where it is, and how it is used; may be given several times
     #[arg(long = "opt", value_name = "KEY=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
@@ -168,7 +172,10 @@ impl List {
 
 impl Add {
     fn run(self, basedir: &Basedir) -> Result<(), Failure> {
-        let kind = ServiceKind::from(self.kind);
+        let kind = match Kind::from_str(&self.what, true) {
+            Ok(kind) => ServiceKind::from(kind),
+            Err(_) => return self.redeem(basedir),
+        };
         let mut options = BTreeMap::new();
         for (name, value) in self.options {
             // The node has a working folder of its own.
@@ -192,6 +199,21 @@ impl Add {
         let request = AddServiceRequest { kind, options, secret };
         let added = block_on(async { client.call("storage/add", &request).await })?;
         print(&describe("is added", &added))
+    }
+}
+
+impl Add {
+    fn redeem(self, basedir: &Basedir) -> Result<(), Failure> {
+        let offer = argument_or_stdin(self.what, MAX_OFFER_BYTES)?;
+        if !is_offer(&offer) {
+            return Err(Failure::usage("this is neither an offer nor a kind of service").hint(format!(
+                "an offer begins with {OFFER_PREFIX}; the kinds are s3, webdav, sftp and fs"
+            )));
+        }
+        if !self.options.is_empty() || self.secret_file.is_some() {
+            return Err(Failure::usage("an offer needs no options and no secret").hint("leave them out"));
+        }
+        redeem(basedir, offer)
     }
 }
 

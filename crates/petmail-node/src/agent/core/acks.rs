@@ -93,7 +93,8 @@ impl Core {
     /// How much one contact may have outstanding: a quarter of the smallest mailbox, so that several may be absent-minded.
     fn credit(&self) -> Option<u64> {
         let accounts = self.mailboxes.values().filter_map(|mailbox| mailbox.account.as_ref());
-        let smallest = accounts.map(|account| account.record.quota.bytes >> 2).min()?;
+        let quotas = accounts.map(|account| account.record.quota.bytes).filter(|bytes| *bytes > 0);
+        let smallest = quotas.map(|bytes| bytes >> 2).min()?;
         (smallest < MAX_OUTSTANDING_BYTES).then_some(smallest)
     }
 

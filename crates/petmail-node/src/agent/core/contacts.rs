@@ -10,8 +10,8 @@ use crate::{
     agent::{
         error::{CommandError, Fault},
         records::{
-            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, FILES, HEARD, KEYS, MESSAGE_IDS, MESSAGES, OFFERS,
-            OUTBOX, PICTURES, PROFILES, PROGRESS, Progress, Trust, transfers::FETCH_LIMITS,
+            BODIES, CONTACTS, Contact, DRAFTS, EXTRAS, FILES, HEARD, KEYS, MESSAGE_IDS, MESSAGES, Mailbox,
+            OFFERS, OUTBOX, PICTURES, PROFILES, PROGRESS, Progress, Trust, transfers::FETCH_LIMITS,
         },
         view,
     },
@@ -36,7 +36,7 @@ impl Core {
 
     /// Tells whether mail can reach this agent.
     pub(crate) fn can_receive(&self) -> bool {
-        self.mailboxes.values().any(|mailbox| mailbox.account.is_some() && mailbox.leaving.is_none())
+        self.mailboxes.values().any(Mailbox::takes_messages)
     }
 
     /// Lists the address book.

@@ -207,9 +207,9 @@ impl Core {
         Ok(self.put_mailbox(step, id)?)
     }
 
-    /// Where contacts are to write: the slots of all accounts that are not being left.
+    /// Where contacts are to write: the slots of all accounts that take messages.
     fn homes(&self) -> BTreeSet<Home> {
-        let lasting = self.mailboxes.values().filter(|mailbox| mailbox.leaving.is_none());
+        let lasting = self.mailboxes.values().filter(|mailbox| mailbox.takes_messages());
         lasting.filter_map(home).collect()
     }
 
@@ -542,8 +542,17 @@ impl Mailbox {
         Some(self.rekeying.as_ref().map_or(account.record.generation, |asked| asked.generation))
     }
 
+    /// Whether contacts can write there: the account is there, is not being left, and has room for messages.
+    pub(crate) fn takes_messages(&self) -> bool {
+        let has_room = |account: &Account| account.record.quota.bytes > 0;
+        self.leaving.is_none() && self.account.as_ref().is_some_and(has_room)
+    }
+
     /// When the first messages that were not read may be deleted there; `None` while that is far.
     pub(crate) fn expires_at(&self, now: UnixMillis) -> Option<UnixMillis> {
+        if !self.takes_messages() && self.leaving.is_none() {
+            return None;
+        }
         let retention = Duration::from_secs(self.account.as_ref()?.record.retention_seconds);
         let is_far = self.read_at == UnixMillis::default() || now.since(self.read_at) < retention / 2;
         (!is_far).then(|| self.read_at.plus(retention))

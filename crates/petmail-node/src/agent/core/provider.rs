@@ -29,7 +29,8 @@ impl Core {
         request: &OfferMailboxRequest,
     ) -> Result<(Mailbox, MintTerms), CommandError> {
         let mailbox_bytes = request.mailbox_quota.unwrap_or(DEFAULT_QUOTA_BYTES);
-        if mailbox_bytes == 0 || request.retention_days == Some(0) {
+        let storage_bytes = request.storage_quota.unwrap_or_default();
+        if (mailbox_bytes == 0 && storage_bytes == 0) || request.retention_days == Some(0) {
             return Err(CommandError::new(
                 Fault::BadRequest,
                 "a mailbox without room, or that keeps nothing, is of no use",
@@ -54,7 +55,7 @@ impl Core {
         let asked = request.retention_days.map(|days| u64::from(days).saturating_mul(24 * 3_600));
         let terms = MintTerms {
             mailbox_bytes,
-            storage_bytes: request.storage_quota.unwrap_or_default(),
+            storage_bytes,
             retention_seconds: asked.unwrap_or(own),
             life_seconds: OFFER_LIFE.as_secs(),
         };
