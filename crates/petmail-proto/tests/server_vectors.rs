@@ -6,6 +6,7 @@
 mod reader;
 
 use petmail_proto::{
+    content::PackId,
     delivery::{Bucket, open_delivery, seal_delivery},
     keys::{
         AccountSecretKey, AccountSigningKey, CertificatePin, DeliverySecretKey, RedeemToken,
@@ -13,8 +14,9 @@ use petmail_proto::{
     },
     retrieval::{
         Answer, DeleteRequest, DeleteToken, Entry, Event, EventReader, FetchAnswer, FetchRequest, FetchToken,
-        ListRequest, MessageNumber, Refusal, RefusalReason, RequestKey, TicketKey, seal_event,
-        seal_list_request, seal_refusal,
+        ListRequest, MessageNumber, PackState, Refusal, RefusalReason, RequestKey, StorageAnswer,
+        StorageGrant, StorageTicket, TicketKey, decode_found, decode_look_up, encode_found, encode_look_up,
+        seal_event, seal_list_request, seal_refusal,
     },
     server::{
         account::{AccountId, AccountKeys, AccountRecord, RedeemRequest, RekeyRequest},
@@ -136,6 +138,43 @@ fn events() {
     assert_eq!(sealed, vectors.bytes("refusal"));
     assert_eq!(open(&sealed), Ok(Answer::Refused(refusal)));
     vectors.check_refused("event_refused", open);
+}
+
+#[test]
+fn storing() {
+    let vectors = Vectors::new(include_str!("vectors/retrieval.json"));
+    let tickets = TicketKey::from_bytes(vectors.array("ticket_key"));
+    let account = AccountId::from_bytes(vectors.array("account"));
+    let nonce = &mut Recorded::new(&[&vectors.bytes("store_nonce")]);
+    let ticket = StorageTicket::seal(&tickets, &account, now(&vectors), nonce);
+    assert_eq!(ticket.as_bytes().as_slice(), vectors.bytes("storage_ticket"));
+    assert_eq!(ticket.open(&tickets, now(&vectors)), Ok(account));
+    vectors.check_refused("storage_ticket_refused", |bytes| {
+        StorageTicket::from_bytes(bytes.try_into().unwrap()).open(&tickets, now(&vectors))
+    });
+
+    let key = SymmetricKey::from_bytes(vectors.array("symmetric_key"));
+    let request = RequestKey::from_bytes(vectors.array("request_key"));
+    let grant = StorageGrant { ticket, quota_bytes: 1_000_000_000, used_bytes: 8_388_608 };
+    let sealed = grant.seal(&request, &key, &mut Recorded::new(&[&vectors.bytes("grant_nonce")]));
+    assert_eq!(sealed, vectors.bytes("grant"));
+    let open = |bytes: &[u8]| StorageAnswer::open(bytes, &request, &key);
+    assert_eq!(open(&sealed), Ok(StorageAnswer::Granted(grant)));
+    vectors.check_refused("grant_refused", open);
+
+    let packs: Vec<PackId> = vectors.0["packs"].as_array().unwrap().iter().map(pack_id).collect();
+    assert_eq!(encode_look_up(&packs).unwrap(), vectors.bytes("look_up"));
+    assert_eq!(decode_look_up(&vectors.bytes("look_up")), Ok(packs));
+    vectors.check_refused("look_up_refused", decode_look_up);
+    let states = [PackState::Arriving(0), PackState::Arriving(8_388_607), PackState::Stored];
+    assert_eq!(encode_found(&states), vectors.bytes("found"));
+    assert_eq!(decode_found(&vectors.bytes("found"), 3), Ok(states.to_vec()));
+    vectors.check_refused("found_refused", |bytes| decode_found(bytes, 3));
+}
+
+fn pack_id(hex: &serde_json::Value) -> PackId {
+    let bytes = data_encoding::HEXLOWER.decode(hex.as_str().unwrap().as_bytes()).unwrap();
+    PackId::from_bytes(bytes.try_into().unwrap())
 }
 
 #[test]

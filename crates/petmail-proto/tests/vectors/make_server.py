@@ -218,8 +218,8 @@ number = 77
 hour = 3_600_000
 
 
-def ticket(kind, expiry, nonce, tail=b""):
-    plain = account_id + u64(number) + bytes([kind]) + u64(expiry) + tail
+def ticket(kind, expiry, nonce, tail=b"", message=number):
+    plain = account_id + u64(message) + bytes([kind]) + u64(expiry) + tail
     return nonce + b.crypto_aead_xchacha20poly1305_ietf_encrypt(plain, None, nonce, ticket_key)
 
 
@@ -250,6 +250,25 @@ over = 64 * 1024 - 118 + 1
 fetch_request = b"f1" + u32(2) + fetch_token * 2
 delete_request = b"x1" + u32(1) + delete_token
 fetch_answer = b"m1" + u32(2) + b"\x01" + u32(5) + b"hello" + b"\x00"
+
+store_nonce, grant_nonce = bytes_for("store nonce", 24), bytes_for("grant nonce", 24)
+storage_ticket = ticket(3, now + hour, store_nonce, message=0)
+packs = [bytes_for(f"pack {i}", 32) for i in range(3)]
+
+
+def grant(prefix=b"g1", key=request_key, tail=b""):
+    plain = prefix + key + storage_ticket + u64(1_000_000_000) + u64(8_388_608) + tail
+    return grant_nonce + b.crypto_secretbox(plain, grant_nonce, symmetric_key)
+
+
+def look_up(prefix=b"q1", count=3, tail=b""):
+    return prefix + u32(count) + b"".join(packs) + tail
+
+
+def found(prefix=b"u1", count=3, last=2**32 - 1, tail=b""):
+    return prefix + u32(count) + u32(0) + u32(8_388_607) + u32(last) + tail
+
+
 write(
     "retrieval.json",
     {
@@ -281,6 +300,42 @@ write(
             refused("unknown kind", ticket(3, now + hour, fetch_nonce), "Forged"),
             refused("last bit flipped", flip(fetch_token, -1), "Forged"),
             refused("nonce changed", flip(fetch_token, 0), "Forged"),
+        ],
+        "store_nonce": store_nonce.hex(),
+        "storage_ticket": storage_ticket.hex(),
+        "storage_ticket_refused": [
+            refused("a fetch token", fetch_token, "Forged"),
+            refused("a delete token", delete_token, "Forged"),
+            refused("expired by a millisecond", ticket(3, now - 1, store_nonce, message=0), "Expired"),
+            refused("last bit flipped", flip(storage_ticket, -1), "Forged"),
+        ],
+        "grant_nonce": grant_nonce.hex(),
+        "grant": grant().hex(),
+        "grant_refused": [
+            refused("later version g2", grant(prefix=b"g2"), "Malformed"),
+            refused("for another request", grant(key=bytes(32)), "OtherRequest"),
+            refused("a byte follows", grant(tail=b"\0"), "Malformed"),
+            refused("last bit flipped", flip(grant(), -1), "DoesNotOpen"),
+            refused("a byte short", grant()[:-1], "DoesNotOpen"),
+            refused("an event", secretbox(event(entries)), "Malformed"),
+            refused("empty", b"", "DoesNotOpen"),
+        ],
+        "packs": [pack.hex() for pack in packs],
+        "look_up": look_up().hex(),
+        "look_up_refused": [
+            refused("later version q2", look_up(prefix=b"q2"), "Malformed"),
+            refused("one pack more than counted", look_up(count=2), "Malformed"),
+            refused("one pack fewer than counted", look_up(count=4), "Malformed"),
+            refused("count above the bound", look_up(count=1_025), "TooLarge"),
+            refused("a byte follows", look_up(tail=b"\0"), "Malformed"),
+        ],
+        "found": found().hex(),
+        "found_refused": [
+            refused("later version u2", found(prefix=b"u2"), "Malformed"),
+            refused("about another number of packs", found(count=4), "Malformed"),
+            refused("more than the longest pack has arrived", found(last=8_388_608), "Malformed"),
+            refused("count above the bound", found(count=1_025), "TooLarge"),
+            refused("a byte follows", found(tail=b"\0"), "Malformed"),
         ],
         "event_nonce": event_nonce.hex(),
         "event": secretbox(event(entries)).hex(),
