@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use petmail_proto::{
-    content::{Pack, PackId, StoragePlace},
+    content::{PackId, StoragePlace},
     retrieval::{MAX_LOOK_UPS, PackState, StorageGrant},
 };
 use tokio::sync::Mutex;
@@ -68,9 +68,8 @@ impl AccountDepot {
     }
 
     /// Stores a pack, however long its server is away. A part that had arrived is not sent again.
-    pub(super) async fn store(&self, pack: Pack) -> Result<(), StorageError> {
-        let (id, total) = (pack.id, u32::try_from(pack.bytes.len()).unwrap_or(u32::MAX));
-        let bytes = Bytes::from(pack.bytes);
+    pub(super) async fn store(&self, id: PackId, bytes: &Bytes) -> Result<(), StorageError> {
+        let total = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let (mut offset, mut repeats, mut requests) = (0_u32, 0, 0);
         let (mut longest, mut attempts) = (MAX_PART_BYTES, Attempts::of(self));
         while requests < MAX_REQUESTS && repeats <= MAX_REPEATS {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use petmail_mailbox::size::ByteSize;
-use petmail_proto::content::{Link, Pack, PackId, StoragePlace};
+use petmail_proto::content::{Link, PackId, StoragePlace};
 
 use super::{
     Patience, Stopped,
@@ -114,13 +114,10 @@ impl Depot {
     }
 
     /// Stores a pack, however long that takes.
-    pub(super) async fn store(&self, pack: Pack) -> Result<(), StorageError> {
+    pub(super) async fn store(&self, id: PackId, bytes: &Bytes) -> Result<(), StorageError> {
         match self {
-            Self::Account(depot) => depot.store(pack).await,
-            Self::Service(depot) => {
-                let bytes = Bytes::from(pack.bytes);
-                depot.patiently(|| depot.objects.store(&pack.id, bytes.clone())).await
-            }
+            Self::Account(depot) => depot.store(id, bytes).await,
+            Self::Service(depot) => depot.patiently(|| depot.objects.store(&id, bytes.clone())).await,
         }
     }
 

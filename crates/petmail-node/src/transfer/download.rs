@@ -2,9 +2,15 @@
 //!
 //! What an interrupted run has written is found by reading it again: nothing is believed but content of the right hash.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 use petmail_proto::{
     channel::file::{StoredFile, StoredKind},
@@ -112,7 +118,9 @@ async fn fetch_to_place(
 async fn fetch_pack(reader: Reader, part: Arc<Part>, planned: PlannedPack) -> Result<(), Stopped> {
     let pack = reader.read(planned.pack.id).await?;
     let bytes = planned.content_bytes();
-    let written = spawn_blocking(move || part.write(&planned, &pack)).await.map_err(Stopped::because)?;
+    let writing = spawn_blocking(move || (part.write(&planned, &pack), pack.bytes));
+    let (written, buffer) = writing.await.map_err(Stopped::because)?;
+    reader.buffers.give(buffer);
     written.map_err(|error| match error {
         WriteError::Damaged => Stopped::because(DAMAGED),
         WriteError::Disk(error) => disk_trouble(&error),
@@ -127,6 +135,25 @@ enum Place<'a> {
     Link(&'a Link),
 }
 
+/// Buffers of packs that were written, for those to come.
+#[derive(Clone, Debug, Default)]
+struct Buffers(Arc<Mutex<Vec<BytesMut>>>);
+
+impl Buffers {
+    fn take(&self) -> BytesMut {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        let Ok(mut buffer) = Bytes::from(buffer).try_into_mut() else { return };
+        buffer.clear();
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < FETCHING_AT_ONCE {
+            spare.push(buffer);
+        }
+    }
+}
+
 /// Reads packs from where the sender has stored them.
 #[derive(Clone, Debug)]
 struct Reader {
@@ -135,13 +162,14 @@ struct Reader {
     cid: u32,
     places: Vec<StoragePlace>,
     links: Option<Arc<PackLinks>>,
+    buffers: Buffers,
 }
 
 impl Reader {
     async fn of(agent: &Agent, download: &Download, stored: &StoredFile) -> Result<Self, Stopped> {
         let places = stored.reference.places.clone();
-        let mut reader =
-            Self { agent: agent.clone(), id: download.id, cid: download.cid, places, links: None };
+        let (agent, buffers) = (agent.clone(), Buffers::default());
+        let mut reader = Self { agent, id: download.id, cid: download.cid, places, links: None, buffers };
         if let Some(LinkedPlace { link, list }) = &stored.reference.linked {
             reader.links = Some(Arc::new(PackLinks::from_iter([(list.pack, link.clone())])));
             let read = reader.read(list.pack).await.and_then(|pack| {
@@ -162,7 +190,7 @@ impl Reader {
     async fn read(&self, id: PackId) -> Result<Pack, Stopped> {
         let mut patience = Patience::of(&self.agent, self.id);
         // What has come before a connection broke is not fetched again.
-        let mut kept = BytesMut::new();
+        let mut kept = self.buffers.take();
         loop {
             let before = kept.len();
             let error = match self.read_once(&id, &mut kept).await {

@@ -8,6 +8,7 @@ use std::{
     thread::available_parallelism,
 };
 
+use bytes::Bytes;
 use futures::StreamExt;
 use petmail_proto::content::{
     ChunkEntry, ChunkHash, ContentSecret, Entry, EntryKind, LinkedPlace, Manifest, ManifestChunk, Pack,
@@ -107,7 +108,8 @@ struct Pass {
     writer: PackWriter,
     /// The number of the pack that is being filled, and its chunks.
     filling: (u32, Vec<StoredChunk>),
-    storing: JoinSet<Result<(), StorageError>>,
+    /// Each returns the buffer of its pack, unless somebody still reads it.
+    storing: JoinSet<Result<Option<Vec<u8>>, StorageError>>,
 }
 
 impl Pass {
@@ -225,15 +227,15 @@ impl Pass {
         let (agent, depot, id) = (self.agent.clone(), Arc::clone(&self.depot), self.id);
         self.storing.spawn(async move {
             let content = chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
-            let name = pack.id;
-            depot.store(pack).await?;
+            let (name, whole) = (pack.id, Bytes::from(pack.bytes));
+            depot.store(name, &whole).await?;
             let noted = agent.note_pack(depot.place(), id, &name, &StoredPack { bytes, chunks }).await;
             noted.map_err(|error| StorageError::Unavailable {
                 reason: error.to_string(),
                 retry_after: None,
             })?;
             agent.transfer_advances(id, content);
-            Ok(())
+            Ok(whole.try_into_mut().ok().map(Vec::from))
         });
         Ok(())
     }
@@ -241,7 +243,11 @@ impl Pass {
     /// Waits until one more of the packs is stored.
     async fn one_is_stored(&mut self) -> Result<(), Stopped> {
         match self.storing.join_next().await {
-            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Ok(Some(buffer)))) => {
+                self.writer.reuse(buffer);
+                Ok(())
+            }
+            None | Some(Ok(Ok(None))) => Ok(()),
             Some(Ok(Err(error))) => Err(self.depot.explain(error).await),
             Some(Err(error)) => Err(Stopped::because(error)),
         }
@@ -341,7 +347,7 @@ fn seal(feed: Feed, secret: &ContentSecret, table: &Mutex<PackTable>) -> Item {
             let known = lock(table).find(&hash);
             match known {
                 Some(place) => Item::Known { entry, hash, place },
-                None => Item::New { entry, chunk: secret.seal_hashed(&content, hash) },
+                None => Item::New { entry, chunk: secret.seal_hashed(content, hash) },
             }
         }
     }

@@ -86,21 +86,21 @@ impl ContentSecret {
     /// If `content` is empty or longer than [`MAX_CHUNK_BYTES`].
     #[must_use]
     pub fn seal(&self, content: &[u8]) -> SealedChunk {
-        self.seal_hashed(content, ChunkHash::of(content))
+        self.seal_hashed(content.to_vec(), ChunkHash::of(content))
     }
 
-    /// Seals a chunk whose hash is known; with another hash than its content's, nobody can open it.
+    /// Seals a chunk whose hash is known, where it is; with another hash than its content's, nobody can open it.
     ///
     /// # Panics
     /// As [`seal`](Self::seal).
     #[must_use]
-    pub fn seal_hashed(&self, content: &[u8], hash: ChunkHash) -> SealedChunk {
+    pub fn seal_hashed(&self, content: Vec<u8>, hash: ChunkHash) -> SealedChunk {
         assert!(!content.is_empty() && content.len() <= MAX_CHUNK_BYTES, "a chunk has 1 to 4 MiB");
         let length = u32::try_from(content.len()).expect("4 MiB at most");
         let key = self.chunk_key(&hash);
         let sealed_length = usize::try_from(sealed_bytes(length)).expect("some 4 MiB at most");
-        let mut sealed = Vec::with_capacity(sealed_length);
-        sealed.extend_from_slice(content);
+        let mut sealed = content;
+        sealed.reserve_exact(sealed_length.saturating_sub(sealed.len()));
         sealed.resize(sealed_length.saturating_sub(TAG_BYTES), 0);
         key.cipher()
             .seal_in_place_append_tag(nonce(), Aad::empty(), &mut sealed)

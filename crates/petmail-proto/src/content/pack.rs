@@ -9,6 +9,9 @@ use crate::keys::macros::public_bytes;
 /// The longest pack, in bytes.
 pub const MAX_PACK_BYTES: u32 = 8 << 20;
 
+/// How many buffers wait for later packs.
+const MAX_SPARE: usize = 4;
+
 const PREFIX: &[u8; 2] = b"s1";
 
 public_bytes! {
@@ -85,6 +88,7 @@ pub struct ChunkPlace {
 #[derive(Debug)]
 pub struct PackWriter {
     bytes: Vec<u8>,
+    spare: Vec<Vec<u8>>,
 }
 
 impl Default for PackWriter {
@@ -97,7 +101,15 @@ impl PackWriter {
     /// Begins the first pack.
     #[must_use]
     pub fn new() -> Self {
-        Self { bytes: begun() }
+        Self { bytes: begun(None), spare: Vec::new() }
+    }
+
+    /// Takes the buffer of a pack that nobody needs any more, for a later one: asking the system for so much memory again and
+    /// again costs time, and leaves holes.
+    pub fn reuse(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(buffer);
+        }
     }
 
     /// Adds a chunk, and returns its place in the present pack. If it did not fit into the one before, that one is returned
@@ -119,14 +131,17 @@ impl PackWriter {
         if self.bytes.len() == PREFIX.len() {
             return None;
         }
-        let bytes = std::mem::replace(&mut self.bytes, begun());
+        let next = begun(self.spare.pop());
+        let bytes = std::mem::replace(&mut self.bytes, next);
         Some(Pack { id: PackId::of(&bytes), bytes })
     }
 }
 
 /// The beginning of a pack, with room for all of it: growing would copy it some times.
-fn begun() -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(MAX_PACK_BYTES as usize);
+fn begun(buffer: Option<Vec<u8>>) -> Vec<u8> {
+    let mut bytes = buffer.unwrap_or_default();
+    bytes.clear();
+    bytes.reserve_exact(MAX_PACK_BYTES as usize);
     bytes.extend_from_slice(PREFIX);
     bytes
 }
