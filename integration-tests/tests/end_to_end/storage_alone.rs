@@ -55,6 +55,10 @@ fn files_have_a_server_of_their_own() {
     let listed = alice.run(&["storage", "list"]).text();
     assert!(listed.contains("1 GB") && listed.contains(&files.url()), "{listed}");
 
+    let text = world.mailbox.run(&["offer", "--storage-quota", "0B"]).text();
+    let added = bob.run(&["storage", "add", text.trim()]);
+    assert!(added.succeeded() && added.remarks().contains("no storage"), "{}", added.remarks());
+
     // Files go there; messages do not, and nobody is told of an address that takes none.
     assert!(alice.run(&["send-file", "1", film.to_str().unwrap(), "--wait", "sent"]).succeeded());
     let offered = eventually("the file is offered", || {

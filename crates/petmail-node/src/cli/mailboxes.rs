@@ -117,7 +117,7 @@ impl AcceptMailbox {
             if self.petname.is_some() {
                 note("note: an offer brings no contact, so --petname is left aside");
             }
-            return redeem(basedir, given);
+            return redeem(basedir, given).map(drop);
         }
         let request = InviteRequest { petname: self.petname, code: Some(given), wants_mailbox: true };
         block_on(async {
@@ -140,12 +140,13 @@ pub(super) fn is_offer(given: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(OFFER_PREFIX))
 }
 
-/// Redeems an offer, and says what it brought.
-pub(super) fn redeem(basedir: &Basedir, offer: String) -> Result<(), Failure> {
+/// Redeems an offer, says what it brought, and returns its number.
+pub(super) fn redeem(basedir: &Basedir, offer: String) -> Result<u32, Failure> {
     let request = AcceptMailboxRequest { offer };
     let mailbox: MailboxView =
         block_on(async { Client::find(basedir)?.call("accept-mailbox", &request).await })?;
-    tell_mailbox(&mailbox)
+    tell_mailbox(&mailbox)?;
+    Ok(mailbox.id)
 }
 
 fn tell_mailbox(mailbox: &MailboxView) -> Result<(), Failure> {

@@ -213,7 +213,12 @@ impl Add {
         if !self.options.is_empty() || self.secret_file.is_some() {
             return Err(Failure::usage("an offer needs no options and no secret").hint("leave them out"));
         }
-        redeem(basedir, offer)
+        let id = redeem(basedir, offer)?;
+        let Listed { storage, .. } = block_on(async { Client::find(basedir)?.ask("storage").await })?;
+        if storage.iter().all(|place| place.mailbox != id) {
+            note("note: this offer brings a mailbox and no storage; ask its operator for some");
+        }
+        Ok(())
     }
 }
 
