@@ -53,7 +53,7 @@ impl Sftp {
         match stored {
             Ok(()) => Ok(()),
             Err(error) => {
-                let is_full = self.is_full(&connection, length).await;
+                let is_full = is_unnamed(&error) && self.is_full(&connection, length).await;
                 if !connection.has_ended() {
                     // What is only half there is nobody's; if it stays, the next attempt writes over it.
                     drop(self.remove(&connection, &arriving).await);
@@ -180,7 +180,7 @@ impl Sftp {
 
     /// SFTP has no word for a full disk.
     async fn is_full(&self, connection: &Connection, length: usize) -> bool {
-        if connection.has_ended() || !connection.sftp.support_statvfs() {
+        if !connection.sftp.support_statvfs() {
             return false;
         }
         let asked = connection.sftp.fs().statvfs(Path::new(&*self.place(""))).await;
@@ -227,6 +227,11 @@ impl Sftp {
 
 const fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::SftpError(SftpErrorKind::NoSuchFile, _))
+}
+
+/// Whether the server has said that something failed, and not what.
+const fn is_unnamed(error: &Error) -> bool {
+    matches!(error, Error::SftpError(SftpErrorKind::Failure, _))
 }
 
 fn seek(file: &mut File, to: u64) -> Result<(), Error> {

@@ -198,6 +198,12 @@ fn reason(said: &str, otherwise: &str) -> ObjectError {
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
     let Some(last) = last else { return ObjectError::Unavailable(otherwise.to_owned()) };
     let last: String = last.chars().filter(|c| !c.is_control()).take(300).collect();
+    if said.contains("IDENTIFICATION HAS CHANGED") {
+        return ObjectError::Refused(
+            "the machine shows another key than before, and may be another machine: ask who runs it, and mend ssh's known_hosts if it has a new key"
+                .to_owned(),
+        );
+    }
     if said.contains("Host key verification failed") {
         return ObjectError::Refused(
             "ssh does not know the machine's key: connect to it once by ssh and look at the key, or set known_hosts=add"
@@ -260,6 +266,11 @@ mod tests {
             ("", false, "otherwise"),
             ("\r\n \r\n", false, "otherwise"),
             ("Host key verification failed.\r\n", true, "known_hosts=add"),
+            (
+                "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\r\nHost key verification failed.\r\n",
+                true,
+                "another key than before",
+            ),
             ("ann@nas: Permission denied (publickey).\r\n", true, "ssh cannot log in there: ann@nas"),
             (
                 "ssh: connect to host nas port 22: Connection refused\r\n",
