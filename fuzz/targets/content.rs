@@ -7,17 +7,19 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use petmail_fuzz::edited;
 use petmail_proto::{
-    channel::file::{FileContent, FilePacket, StoredFile, StoredKind},
+    channel::file::{FileContent, FilePacket, LocationPacket, StoredFile, StoredKind},
     content::{
-        ChunkEntry, ContentSecret, Entry, EntryKind, Link, LinkedPlace, Manifest, ManifestChunk, Pack,
-        PackEntry, PackId, PackLinks, PackWriter, Reference, SealedChunk, StoragePlace, is_path,
+        ChunkEntry, ContentSecret, Entry, EntryKind, Link, LinkedPlace, Location, Manifest, ManifestChunk,
+        Pack, PackEntry, PackId, PackLinks, PackWriter, Reference, SealedChunk, StoragePlace, is_path,
     },
+    keys::MessageId,
     time::UnixMillis,
 };
 
 static GOOD: LazyLock<(Pack, Vec<u8>)> = LazyLock::new(good);
 static LINKS: LazyLock<Vec<u8>> = LazyLock::new(links);
 static PACKET: LazyLock<Vec<u8>> = LazyLock::new(packet);
+static TOLD: LazyLock<Vec<u8>> = LazyLock::new(told);
 
 fuzz_target!(|data: &[u8]| {
     let (pack, manifest) = &*GOOD;
@@ -46,6 +48,11 @@ fuzz_target!(|data: &[u8]| {
         let Ok(links) = PackLinks::decode(bytes) else { continue };
         assert_eq!(links.encode().expect("it was as long before"), bytes);
     }
+    for json in [data, &edited(&TOLD, data)] {
+        let Ok(told) = serde_json::from_slice::<LocationPacket>(json) else { continue };
+        let written = serde_json::to_vec(&told).expect("a packet has a JSON form");
+        assert_eq!(serde_json::from_slice::<LocationPacket>(&written).expect("it was bounded before"), told);
+    }
     for json in [data, &edited(&PACKET, data)] {
         let Ok(packet) = serde_json::from_slice::<FilePacket>(json) else { continue };
         let written = serde_json::to_vec(&packet).expect("a packet has a JSON form");
@@ -60,6 +67,19 @@ fuzz_target!(|data: &[u8]| {
 
 /// A message brings the folder of [`GOOD`].
 fn packet() -> Vec<u8> {
+    let stored = stored();
+    let packet = FilePacket { name: "folder".to_owned(), content: FileContent::Stored(stored) };
+    serde_json::to_vec(&packet).expect("a packet has a JSON form")
+}
+
+/// It is somewhere else now.
+fn told() -> Vec<u8> {
+    let Reference { places, linked, .. } = stored().reference;
+    let (mid, location) = (MessageId::from_bytes([1; 16]), Some(Location { places, linked }));
+    serde_json::to_vec(&LocationPacket { mid, location }).expect("a packet has a JSON form")
+}
+
+fn stored() -> StoredFile {
     let chunk = ContentSecret::from_bytes([1; 32]).seal(b"a chunk");
     let pack = PackId::of(b"a pack");
     let SealedChunk { hash, key, length, .. } = chunk;
@@ -68,9 +88,7 @@ fn packet() -> Vec<u8> {
     let linked = Some(LinkedPlace { link: link(), list: manifest[0].clone() });
     let reference = Reference { places: vec![place], linked, manifest };
     let (kind, until) = (StoredKind::Folder, UnixMillis(1));
-    let stored = StoredFile { kind, size: length.into(), count: 1, until, reference };
-    let packet = FilePacket { name: "folder".to_owned(), content: FileContent::Stored(stored) };
-    serde_json::to_vec(&packet).expect("a packet has a JSON form")
+    StoredFile { kind, size: length.into(), count: 1, until, reference }
 }
 
 fn link() -> Link {

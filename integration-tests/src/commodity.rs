@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::mailbox::free_port;
@@ -42,11 +43,7 @@ impl Service {
         let weed =
             venv("seaweedfs", SEAWEEDFS).expect("SeaweedFS comes from the package registry").join("weed");
         let dir = tempfile::tempdir().expect("there is room");
-        let account = format!(
-            r#"{{"identities":[{{"name":"petmail","credentials":[{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET}"}}],
-            "actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
-        );
-        fs::write(dir.path().join("s3.json"), account).expect("there is room");
+        fs::write(dir.path().join("s3.json"), account(ACCESS_KEY, SECRET)).expect("there is room");
         // Its ports are named before they are bound, so another program can be quicker: then again with others.
         let (url, process) = eventually("SeaweedFS runs", || {
             let [port, master, master_grpc] = [free_port(), free_port(), free_port()];
@@ -72,6 +69,15 @@ impl Service {
             is_made.then(|| (format!("http://127.0.0.1:{port}"), process))
         });
         Self { url, dir, process: Some(process) }
+    }
+
+    /// Replaces the key of the S3 account: what was signed with it is good no longer.
+    ///
+    /// # Panics
+    /// If SeaweedFS is not there any more.
+    pub fn change_key(&self, key: &str, secret: &str) {
+        fs::write(self.dir.path().join("s3.json"), account(key, secret)).expect("there is room");
+        self.process.as_ref().expect("it runs").signal(Signal::HUP);
     }
 
     /// Starts nginx with a WebDAV folder that has a password.
@@ -184,6 +190,14 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.forget_host();
     }
+}
+
+/// What SeaweedFS knows of its one account.
+fn account(key: &str, secret: &str) -> String {
+    format!(
+        r#"{{"identities":[{{"name":"petmail","credentials":[{{"accessKey":"{key}","secretKey":"{secret}"}}],
+        "actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
+    )
 }
 
 /// Makes the bucket `petmail`, once the parts of SeaweedFS have found each other.

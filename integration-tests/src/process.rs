@@ -118,10 +118,18 @@ impl Process {
     /// If it falls silent without ending.
     #[must_use]
     pub fn terminate(self) -> (ExitStatus, Vec<String>) {
+        self.signal(Signal::TERM);
+        self.finish()
+    }
+
+    /// Sends the program a signal, unless it has ended.
+    ///
+    /// # Panics
+    /// Never: a child has a number.
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a child has a number");
         // It may have ended already; then there is nothing to ask.
-        kill_process(pid, Signal::TERM).ok();
-        self.finish()
+        kill_process(pid, signal).ok();
     }
 
     /// Kills the program with SIGKILL, and waits until it is gone.

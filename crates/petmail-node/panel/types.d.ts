@@ -41,6 +41,8 @@ export interface FileView {
   rate: number | null;
   seconds_left: number | null;
   reason: string | null;
+  reason_code: string | null;
+  reason_detail: string | null;
   path: string | null;
   picture: string | null;
 }

@@ -22,7 +22,7 @@ pub(crate) mod transfers;
 pub(crate) mod view;
 mod work;
 
-pub(crate) use self::transfers::Work;
+pub(crate) use self::transfers::{Question, Work};
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -6,12 +6,15 @@
 mod account;
 mod depot;
 mod download;
+mod links;
+mod locate;
 mod pack_table;
 mod part;
 mod plan;
 pub(crate) mod service;
 pub(crate) mod source;
 pub(crate) mod spool;
+mod stopped;
 mod upload;
 
 use std::time::Duration;
@@ -23,24 +26,18 @@ pub(crate) use self::{
     account::AccountDepot,
     depot::Depot,
     download::{discard_download, fetch},
+    locate::locate,
     part::part_path,
+    stopped::Stopped,
     upload::store,
 };
-use crate::{agent::Agent, network::storage::StorageError};
+use crate::{
+    agent::{Agent, records::transfers::Hitch},
+    network::storage::StorageError,
+};
 
 /// The longest pause between attempts: people watch.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-
-/// Why a transfer cannot go on until a person has done something: what is wrong, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Stopped(pub(crate) String);
-
-impl Stopped {
-    fn because(reason: impl std::fmt::Display) -> Self {
-        Self(reason.to_string())
-    }
-}
 
 /// Waits for what waiting may mend, a while longer each time. What is wrong meanwhile is shown.
 struct Patience<'a> {
@@ -58,7 +55,7 @@ impl<'a> Patience<'a> {
     async fn wait(&mut self, error: StorageError) -> Result<(), StorageError> {
         let StorageError::Unavailable { reason, retry_after } = error else { return Err(error) };
         tracing::debug!(id = self.id, reason, "a transfer has to wait");
-        self.agent.transfer_waits(self.id, reason);
+        self.agent.transfer_waits(self.id, Hitch::waiting(reason));
         let pause = backoff(self.failures, &mut OsRng).min(MAX_PAUSE);
         self.failures = self.failures.saturating_add(1);
         tokio::time::sleep(retry_after.map_or(pause, |asked| asked.max(pause))).await;

@@ -46,14 +46,21 @@ impl ServiceKind {
         }
     }
 
+    /// Returns what a secret would be, if there may be one.
+    #[must_use]
+    pub const fn possible_secret(self) -> Option<&'static str> {
+        match self {
+            Self::S3 => Some("secret access key"),
+            Self::Webdav => Some("password"),
+            Self::Sftp | Self::Fs => None,
+        }
+    }
+
     /// Returns what the secret is, if there has to be one.
     #[must_use]
     pub fn secret(self, options: &BTreeMap<String, String>) -> Option<&'static str> {
-        match self {
-            Self::S3 => Some("secret access key"),
-            Self::Webdav if options.contains_key("username") => Some("password"),
-            Self::Webdav | Self::Sftp | Self::Fs => None,
-        }
+        let has_one = self != Self::Webdav || options.contains_key("username");
+        self.possible_secret().filter(|_| has_one)
     }
 
     /// Returns what to call it.

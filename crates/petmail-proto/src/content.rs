@@ -22,7 +22,7 @@ pub use manifest::{
 };
 pub use pack::{ChunkPlace, MAX_PACK_BYTES, Pack, PackId, PackWriter};
 pub use padding::padded_bytes;
-pub use reference::{MAX_MANIFEST_CHUNKS, ManifestChunk, Reference, StoragePlace};
+pub use reference::{Location, MAX_MANIFEST_CHUNKS, ManifestChunk, Reference, StoragePlace};
 
 #[cfg(test)]
 mod tests;

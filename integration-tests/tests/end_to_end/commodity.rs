@@ -83,7 +83,7 @@ fn contacts_fetch_from_s3_by_links() {
     let offered = file(&bob, "in", "offered");
     assert_eq!(offered["name"], "film.mkv");
     let days = |file: &Value| file["until"].as_str().unwrap().to_owned();
-    assert_eq!(days(&stored), days(&offered), "links are good for seven days, and both sides are told so");
+    assert_eq!(days(&stored), days(&offered), "both sides are told the same");
     assert!(alice.run(&["storage", "remove", "1"]).refusal().contains("1 sent files"));
 
     let his = world.path("his");
@@ -112,6 +112,82 @@ fn contacts_fetch_from_s3_by_links() {
     assert!(alice.run(&["storage", "remove", "1"]).succeeded());
     assert_eq!(services(&alice), Vec::<Value>::new());
     assert!(alice.run(&["storage", "remove", "1"]).refusal().contains("there is no service 1"));
+}
+
+/// One issue of a node's by its code.
+fn issue(node: &Node, code: &str) -> Option<Value> {
+    let status = node.api().call("status", &json!({})).unwrap();
+    status["issues"].as_array().unwrap().iter().find(|issue| issue["code"] == code).cloned()
+}
+
+#[test]
+fn links_that_run_out_are_replaced_on_request() {
+    let world = World::new();
+    let (mut alice, bob) = world.two_who_met(Start::Background);
+    world.mailbox.give_storage("0B");
+    let s3 = Service::s3();
+    let (endpoint, account) = (format!("endpoint={}", s3.url), format!("access_key_id={ACCESS_KEY}"));
+    assert!(add(&alice, "s3", &[&endpoint, "bucket=petmail", &account], SECRET).succeeded());
+    let path = world.path("film.mkv");
+    let content = film(&path, 7);
+    assert!(alice.run(&["send-file", "1", path.to_str().unwrap(), "--keep", "365"]).succeeded());
+    let offered = file(&bob, "in", "offered");
+    let until: jiff::Timestamp = offered["until"].as_str().unwrap().parse().unwrap();
+    assert!(until.duration_since(jiff::Timestamp::now()).as_hours() > 300 * 24, "links do not limit it");
+
+    // What was signed with a key that is replaced is as good as a link of last week.
+    let (new_key, new_secret) = ("AKOTHER", "another secret");
+    s3.change_key(new_key, new_secret);
+    let id = offered["id"].as_u64().unwrap();
+    let his = world.path("his");
+    fs::create_dir(&his).unwrap();
+    bob.api().call("fetch-file", &json!({ "id": id, "to": his })).unwrap();
+    let waits = eventually("the sender is asked", || {
+        let files = bob.run(&["files", "--json"]).json();
+        files.into_iter().find(|file| file["reason_code"] == "sender-asked")
+    });
+    assert_eq!(waits["state"], "fetching");
+    let wanted = eventually("the sender sees that the file is wanted", || issue(&alice, "file-wanted"));
+    assert!(wanted["text"].as_str().unwrap().contains("Bob waits for a file"), "{wanted}");
+    assert!(wanted["detail"].as_str().unwrap().contains("refuses the account"), "{wanted}");
+
+    // Neither a wrong account nor another place is taken.
+    let key = format!("access_key_id={new_key}");
+    let refused = change(&alice, &["1", "--opt", &key], "a third secret").refusal();
+    assert!(refused.contains("refuses the account"), "{refused}");
+    let refused = change(&alice, &["1", "--opt", &key, "--opt", "prefix=else"], new_secret).refusal();
+    assert!(refused.contains("are not there"), "{refused}");
+    let refused = alice.run(&["storage", "change", "1"]).remarks();
+    assert!(refused.contains("nothing is to be changed"), "{refused}");
+    let refused = change(&alice, &["2", "--opt", &key], new_secret).refusal();
+    assert!(refused.contains("there is no service 2"), "{refused}");
+    alice.stop();
+    alice.start();
+
+    // With the new account the question is answered, and the file comes.
+    let changed = change(&alice, &["1", "--opt", &key], new_secret).text();
+    assert!(changed.contains("service 1 at"), "{changed}");
+    shows_nowhere(&alice, new_secret);
+    let saved = eventually("the file is saved", || {
+        let files = bob.run(&["files", "--json"]).json();
+        files.into_iter().find(|file| file["state"] == "saved")
+    });
+    assert!(fs::read(saved["path"].as_str().unwrap()).unwrap() == content, "byte by byte the same");
+    assert_eq!(issue(&alice, "file-wanted"), None);
+    let fetched = file(&alice, "out", "fetched");
+
+    // What has been taken back is said to be gone, and everything of it goes.
+    assert!(alice.run(&["revoke", &fetched["id"].to_string()]).succeeded());
+    let refused = bob.run(&["save-file", &id.to_string(), "--to", world.path("again").to_str().unwrap()]);
+    assert!(refused.refusal().contains("not on its storage server any more"));
+    let name = alice.run(&["storage", "test", "1"]);
+    assert!(name.succeeded());
+}
+
+fn change(node: &Node, arguments: &[&str], secret: &str) -> Outcome {
+    let mut command: Command = node.command();
+    command.args(["storage", "change"]).args(arguments).env("PETMAIL_STORAGE_SECRET", secret);
+    Outcome::of(&mut command)
 }
 
 /// A film that both sides can compare.

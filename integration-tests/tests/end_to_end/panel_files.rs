@@ -84,7 +84,7 @@ fn a_large_file_is_dropped_fetched_paused_and_saved() {
     browser.see("to-send");
     browser.click("send");
     browser.see_no(&id("to-send"));
-    browser.see_where(&id("upload"), |text| text.contains("film.mkv") && text.contains("cannot reach"));
+    browser.see_where(&id("upload"), |text| text.contains("film.mkv") && text.contains("goes on by itself"));
     browser.is_accessible();
     browser.click("pause-file");
     browser.see_where(&format!("{}[data-state=paused]", id("moving")), |text| text.contains("paused"));
@@ -99,7 +99,7 @@ fn a_large_file_is_dropped_fetched_paused_and_saved() {
     his.is_accessible();
     world.mailbox.kill();
     his.click("fetch-file");
-    his.see_where(&format!("{}[data-state=fetching]", id("moving")), |text| text.contains("cannot reach"));
+    his.see_where(&format!("{}[data-state=fetching]", id("moving")), |text| text.contains("goes on by itself"));
     his.is_accessible();
     his.click("pause-file");
     his.see("resume-file");

@@ -37,7 +37,7 @@ export default function Health() {
 /** Where the one thing to do is done. @param {Issue} issue @returns {[string, string]|null} */
 function action(issue) {
   if (issue.code === "no-mailbox") return [link("mailboxes"), t("getMailbox")];
-  if (issue.cid !== null) return (issue.code === "messages-waiting" || issue.code === "file-stopped") ? [link("rooms", issue.cid), t("lookAtThem")] : [link("people", issue.cid), t("lookAtContact")];
+  if (issue.cid !== null) return (issue.code === "messages-waiting" || issue.code === "file-stopped" || issue.code === "file-wanted") ? [link("rooms", issue.cid), t("lookAtThem")] : [link("people", issue.cid), t("lookAtContact")];
   if (issue.mailbox !== null) return [link("mailboxes"), t("lookAtMailboxes")];
   if (issue.code === "rendezvous-away") return [link("people"), t("lookAtInvitations")];
   return null;

@@ -2,7 +2,7 @@
 
 import { call } from "../app/api.mjs";
 import { listen, report } from "../app/store.mjs";
-import { t } from "../app/strings.mjs";
+import { reasonOf, t } from "../app/strings.mjs";
 import { safeName, safeText } from "../app/text.mjs";
 import { Trouble, size, useCommand } from "../ui/base.mjs";
 import { html, useEffect, useState } from "../ui/view.mjs";
@@ -24,7 +24,7 @@ export function Moving({ id, file }) {
   return html`<div class="moving" data-testid="moving" data-state=${file.state}>
     <progress max=${Math.max(file.size, 1)} value=${done ?? 0} aria-label=${t("progressOf", { name: safeName(file.name) })}></progress>
     <p class="hint">${t(/** @type {any} */ (`file.${file.state}`))}${done !== null && ` · ${t("usedOf", { used: size(done), quota: size(file.size) })}`}${rate !== null && ` · ${size(rate)}/s`}${left !== null && ` · ${t("timeLeft", { time: duration(left) })}`}</p>
-    ${file.reason && html`<p class=${file.state === "failed" ? "problem" : "hint"} role=${file.state === "failed" ? "alert" : "status"}>${safeText(file.reason)}</p>`}
+    ${file.reason && html`<p class=${file.state === "failed" ? "problem" : "hint"} role=${file.state === "failed" ? "alert" : "status"}>${reasonOf(file, "")}</p>`}
     <div class="row wrap">
       ${file.state === "paused" || file.state === "failed" ? button("resume-file", "goOn") : button("pause-file", "pause")}
       ${button("cancel-file", "cancelFile")}

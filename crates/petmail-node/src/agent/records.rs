@@ -92,6 +92,8 @@ pub(crate) static KEYSPACES: &[Keyspace] = &[
     transfers::DOWNLOADS,
     transfers::PACKS,
     transfers::PACK_USES,
+    transfers::LOCATIONS,
+    transfers::QUESTIONS,
     transfers::FETCH_LIMITS,
     services::SERVICES,
 ];

@@ -10,13 +10,17 @@ use super::{
     records::services::{SERVICES, Service},
 };
 use crate::{
-    api::types::{AddServiceRequest, ServiceView},
+    api::types::{AddServiceRequest, ChangeServiceRequest, ServiceView},
     network::storage::StorageError,
     transfer::service,
 };
 
 /// The most services of a node.
 const MAX_SERVICES: usize = 32;
+
+fn unusable(problem: String) -> CommandError {
+    CommandError::new(Fault::Unavailable, problem, "put it right, then try again; nothing was changed")
+}
 
 impl Agent {
     /// Returns the services.
@@ -96,6 +100,53 @@ impl Agent {
         })
         .await?;
         Ok(self.service_view(&service))
+    }
+
+    /// Tries a service out with another account or other options, and keeps them if what is stored is there as well.
+    ///
+    /// # Errors
+    /// If it does not work like that; everything stays as it was then.
+    pub(crate) async fn change_service(
+        &self,
+        request: ChangeServiceRequest,
+    ) -> Result<ServiceView, CommandError> {
+        let _one_at_a_time = self.0.services_changing.lock().await;
+        let ChangeServiceRequest { id, options, secret } = request;
+        let Service { account: mut changed, .. } = self.service(id).await?;
+        changed.options.extend(options);
+        if let Some(secret) = secret {
+            changed.secret = Some(Secret::new(std::mem::take(&mut *secret.into_text())));
+        }
+        let service = Service { id, account: changed };
+        self.try_out(&service).await?;
+        self.check_has_all(&service).await?;
+        self.step(|_, step, _| {
+            step.put_bytes(SERVICES, id.to_be_bytes(), service.encode_record()?);
+            // What could not be done with the old account may go now.
+            step.transfers_changed = true;
+            Ok(())
+        })
+        .await?;
+        Ok(self.service_view(&service))
+    }
+
+    /// Refuses a service that has not what is stored with it.
+    async fn check_has_all(&self, service: &Service) -> Result<(), CommandError> {
+        let stored = self.packs_at(service.place()).await?;
+        let objects = service::open(self, &service.account).map_err(|error| unusable(error.to_string()))?;
+        let missing = objects.missing(&stored).await.map_err(|error| unusable(error.to_string()))?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(CommandError::new(
+            Fault::Conflict,
+            format!(
+                "{} of the {} packs that this node has stored are not there",
+                missing.len(),
+                stored.len()
+            ),
+            "name the place where they are; add another place as a service of its own",
+        ))
     }
 
     /// Writes to a service, reads, and deletes.

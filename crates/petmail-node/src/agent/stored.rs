@@ -21,7 +21,7 @@ use super::{
         AGENT, BODIES, CONTACTS, DRAFTS, EXTRAS, FILES, HEARD, INVITATIONS, KEYS, Keys, MAILBOXES,
         MESSAGE_IDS, MESSAGES, MIDS, Message, MessageKey, OFFERS, OUTBOX, PROFILE_KEY, PROFILES, PROGRESS,
         Profiles, QUARANTINE, Quarantined, Queued, SETTINGS_KEY, Settings, Way,
-        transfers::{DOWNLOADS, FETCH_LIMITS, SHARES, UPLOADS},
+        transfers::{DOWNLOADS, FETCH_LIMITS, LOCATIONS, QUESTIONS, SHARES, UPLOADS, question_of},
     },
 };
 use crate::{
@@ -68,6 +68,8 @@ pub(super) struct Rows {
     pub(super) uploads: Table,
     pub(super) shares: Table,
     pub(super) downloads: Table,
+    pub(super) locations: Table,
+    pub(super) questions: Table,
     pub(super) fetch_limits: Table,
     /// The last key of [`MESSAGE_IDS`].
     pub(super) last_message_id: Option<Vec<u8>>,
@@ -92,6 +94,8 @@ impl Rows {
             uploads: db.scan(UPLOADS, &[]).await?,
             shares: db.scan(SHARES, &[]).await?,
             downloads: db.scan(DOWNLOADS, &[]).await?,
+            locations: db.scan(LOCATIONS, &[]).await?,
+            questions: db.scan(QUESTIONS, &[]).await?,
             fetch_limits: db.scan(FETCH_LIMITS, &[]).await?,
             last_message_id: db.last_key(MESSAGE_IDS).await?,
         })
@@ -145,6 +149,8 @@ impl Rows {
             uploads: by_id(self.uploads)?,
             shares: by_id(self.shares)?,
             downloads: by_id(self.downloads)?,
+            located: by_id(self.locations)?,
+            questions: self.questions.iter().filter_map(|(key, _)| Some((question_of(key)?, None))).collect(),
         };
         // A file that is being stored has its number already.
         let reserved = transfers.uploads.keys().next_back().copied().unwrap_or_default();

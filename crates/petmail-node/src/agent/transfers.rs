@@ -1,6 +1,7 @@
-//! Files on their way to and from storage servers: what people do about them. What the transfers themselves need is in `work`
-//! and `packs`.
+//! Files on their way to and from storage servers: what people do about them. What the transfers themselves need is in `work`,
+//! `packs` and `locations`.
 
+mod locations;
 mod meters;
 mod packs;
 mod work;
@@ -14,16 +15,19 @@ use petmail_proto::{
 use rand_core::OsRng;
 use tokio::task::spawn_blocking;
 
-pub(crate) use self::work::Work;
+pub(crate) use self::{locations::Question, work::Work};
 pub(super) use self::{meters::Meters, packs::content_secret};
 use super::{
     Agent,
     core::Core,
     error::{CommandError, Fault},
     internal, lock, now,
-    records::transfers::{Phase, Saved, Source, Target, Upload},
+    records::transfers::{Hitch, Phase, Saved, Source, Target, Upload},
     stored,
-    view::{self, file::packet},
+    view::{
+        self,
+        file::{packet, with_hitch},
+    },
 };
 use crate::{
     api::types::{ContactView, Direction, Event, FileRow, FileState, FileView, MessageView, StorageView},
@@ -86,8 +90,7 @@ impl Agent {
         if left_out == 0 {
             return Ok(row);
         }
-        let reason = Some(format!("{left_out} links, pipes or devices are left out"));
-        Ok(FileRow { file: FileView { reason, ..row.file }, ..row })
+        Ok(FileRow { file: with_hitch(row.file, &left_out_of(left_out)), ..row })
     }
 
     /// Sends a file within its message.
@@ -355,14 +358,26 @@ fn under_way(view: FileView, phase: &Phase, active: FileState, id: u64, meters: 
     let view = meters.show(id, view);
     match phase {
         Phase::Active => FileView { state: active, ..view },
-        Phase::Paused => {
-            FileView { state: FileState::Paused, rate: None, seconds_left: None, reason: None, ..view }
-        }
-        Phase::Failed(reason) => {
-            let reason = Some(reason.clone());
-            FileView { state: FileState::Failed, rate: None, seconds_left: None, reason, ..view }
-        }
+        Phase::Paused => standing(FileState::Paused, view),
+        Phase::Failed(hitch) => with_hitch(standing(FileState::Failed, view), hitch),
+        Phase::Asked => with_hitch(standing(active, view), &asked()),
     }
+}
+
+/// It does not move.
+fn standing(state: FileState, view: FileView) -> FileView {
+    let view = FileView { state, rate: None, seconds_left: None, ..view };
+    FileView { reason: None, reason_code: None, reason_detail: None, ..view }
+}
+
+fn asked() -> Hitch {
+    let text = "it is not where it was any more; its sender's node was asked where it is now, and answers when it runs";
+    Hitch { code: "sender-asked".to_owned(), detail: None, text: text.to_owned() }
+}
+
+fn left_out_of(count: u32) -> Hitch {
+    let text = format!("{count} links, pipes or devices are left out");
+    Hitch { code: "left-out".to_owned(), detail: Some(count.to_string()), text }
 }
 
 fn shown(view: FileView, id: u64, direction: Direction, core: &Core, meters: &Meters) -> FileView {

@@ -22,9 +22,9 @@ use super::{
     arguments::Arguments,
     problem::Refusal,
     types::{
-        AddServiceRequest, ContactView, FetchFileRequest, FetchLimitRequest, FileRequest, FileRow,
-        FilesQuery, MessageRequest, NoArguments, RemoveServiceRequest, SendFileRequest, ServiceRequest,
-        ServiceView,
+        AddServiceRequest, ChangeServiceRequest, ContactView, FetchFileRequest, FetchLimitRequest,
+        FileRequest, FileRow, FilesQuery, MessageRequest, NoArguments, RemoveServiceRequest, SendFileRequest,
+        ServiceRequest, ServiceView,
     },
 };
 use crate::agent::{
@@ -213,6 +213,14 @@ pub(super) async fn add_service(
     Arguments(request): Arguments<AddServiceRequest>,
 ) -> Result<Json<ServiceView>, Refusal> {
     Ok(Json(shared.agent.add_service(request).await?))
+}
+
+/// Tries a service out with another account, and keeps that.
+pub(super) async fn change_service(
+    State(shared): State<Shared>,
+    Arguments(request): Arguments<ChangeServiceRequest>,
+) -> Result<Json<ServiceView>, Refusal> {
+    Ok(Json(shared.agent.change_service(request).await?))
 }
 
 /// Tries a service out again.

@@ -51,7 +51,7 @@ fn always() -> [(&'static str, MethodRouter<Desk>); 4] {
 }
 
 /// What is there while the node runs. `openapi.json` describes these and the others.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 57] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 58] {
     [
         ("/api/v1/unlock", post(not_locked)),
         ("/api/v1/status", post(status)),
@@ -89,6 +89,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 57] {
         ("/api/v1/revoke-file", post(files::revoke)),
         ("/api/v1/storage", post(files::storage)),
         ("/api/v1/storage/add", post(files::add_service)),
+        ("/api/v1/storage/change", post(files::change_service)),
         ("/api/v1/storage/test", post(files::test_service)),
         ("/api/v1/storage/remove", post(files::remove_service)),
         ("/api/v1/fetch-messages", post(fetch_messages)),

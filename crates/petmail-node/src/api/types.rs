@@ -19,9 +19,9 @@ pub use self::{
         SkippedContact, TransportView,
     },
     files::{
-        AddServiceRequest, FetchFileRequest, FetchLimitRequest, FileKind, FileRequest, FileRow, FileState,
-        FileView, FilesQuery, RemoveServiceRequest, SendFileRequest, ServiceRequest, ServiceView,
-        StorageView,
+        AddServiceRequest, ChangeServiceRequest, FetchFileRequest, FetchLimitRequest, FileKind, FileRequest,
+        FileRow, FileState, FileView, FilesQuery, RemoveServiceRequest, SendFileRequest, ServiceRequest,
+        ServiceView, StorageView,
     },
     health::{CheckState, CheckView, IssueView, OutboxView, RendezvousView, Severity, StatusView},
     messages::{Direction, FetchQuery, MessageQuery, MessageRequest, MessageState, MessageView, SendRequest},

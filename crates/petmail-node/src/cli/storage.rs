@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     api::types::{
-        AddServiceRequest, RemoveServiceRequest, SecretText, ServiceRequest, ServiceView, StorageView,
+        AddServiceRequest, ChangeServiceRequest, RemoveServiceRequest, SecretText, ServiceRequest,
+        ServiceView, StorageView,
     },
     basedir::Basedir,
 };
@@ -36,6 +37,7 @@ const SECRET_VARIABLE: &str = "PETMAIL_STORAGE_SECRET";
 pub(super) enum Storage {
     List(List),
     Add(Add),
+    Change(Change),
     Test(Test),
     Remove(Remove),
 }
@@ -54,7 +56,7 @@ pub(super) struct List {
 /// Add storage: by the offer of a server, or a service of your own, which is tried out first
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Files are encrypted before they go there. Contacts can fetch from a server that you have an offer of, and from S3, there by links that are good for seven days; \
+    after_help = "Files are encrypted before they go there. Contacts can fetch from a server that you have an offer of, and from S3, there by links that your node renews when they are asked for; \
     the others are for yourself alone, and files for contacts never go there.\n\n\
     Options: s3: bucket, access_key_id, endpoint, region, prefix. webdav: url, username. sftp: host (ssh://HOST), user, folder, key, known_hosts. fs: path.\n\
     The secret access key or password is asked for; scripts give it with --secret-file, or in the variable PETMAIL_STORAGE_SECRET.\n\n\
@@ -71,6 +73,23 @@ pub(super) struct Add {
     #[arg(long = "opt", value_name = "KEY=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
     /// Read the secret access key or password from the first line of this file
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+/// Give a service another account, such as a new key; what is stored there has to stay within reach
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It is tried out before it is kept. The new secret is asked for; scripts give it with --secret-file, or in the variable PETMAIL_STORAGE_SECRET.\n\n\
+    Examples:\n  petmail-node -d n1 storage change 1\n  petmail-node -d n1 storage change 1 --opt access_key_id=AK456"
+)]
+pub(super) struct Change {
+    /// The service, as `storage list` shows it
+    id: u32,
+    /// What changes of where it is and how it is used; may be given several times
+    #[arg(long = "opt", value_name = "KEY=VALUE", value_parser = parse_option)]
+    options: Vec<(String, String)>,
+    /// Read the new secret access key or password from the first line of this file
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 }
@@ -129,6 +148,7 @@ impl Storage {
         match self {
             Self::List(list) => list.run(basedir),
             Self::Add(add) => add.run(basedir),
+            Self::Change(change) => change.run(basedir),
             Self::Test(Test { id }) => {
                 let tested = block_on(async {
                     Client::find(basedir)?.call("storage/test", &ServiceRequest { id }).await
@@ -176,21 +196,7 @@ impl Add {
             Ok(kind) => ServiceKind::from(kind),
             Err(_) => return self.redeem(basedir),
         };
-        let mut options = BTreeMap::new();
-        for (name, value) in self.options {
-            // The node has a working folder of its own.
-            let value = match name.as_str() {
-                "key" | "path" => absolute(&value)?,
-                _ => value,
-            };
-            if options.insert(name.clone(), value).is_some() {
-                return Err(Failure::failed(format!("the option {name} is given twice")).hint("give it once"));
-            }
-        }
-        if let Some(name) = options.keys().find(|name| name.contains("secret") || name.contains("password")) {
-            return Err(Failure::failed(format!("{name} is no option: other users would see it"))
-                .hint("leave it out, and it is asked for; or use --secret-file FILE"));
-        }
+        let options = collect(self.options)?;
         let client = Client::find(basedir)?;
         let secret = match kind.secret(&options) {
             Some(what) => Some(SecretText::new(&read_secret(what, self.secret_file)?)),
@@ -199,6 +205,30 @@ impl Add {
         let request = AddServiceRequest { kind, options, secret };
         let added = block_on(async { client.call("storage/add", &request).await })?;
         print(&describe("is added", &added))
+    }
+}
+
+impl Change {
+    fn run(self, basedir: &Basedir) -> Result<(), Failure> {
+        let (id, options) = (self.id, collect(self.options)?);
+        let client = Client::find(basedir)?;
+        let Listed { services, .. } = block_on(async { client.ask("storage").await })?;
+        let service = services.into_iter().find(|service| service.id == id).ok_or_else(|| {
+            Failure::failed(format!("there is no service {id}"))
+                .hint("`storage list` shows those that there are")
+        })?;
+        let kind = Kind::from_str(&service.kind, true).map(ServiceKind::from);
+        let secret = match kind.ok().and_then(ServiceKind::possible_secret) {
+            Some(what) => read_new_secret(what, self.secret_file)?,
+            None => None,
+        };
+        if options.is_empty() && secret.is_none() {
+            return Err(Failure::usage("nothing is to be changed")
+                .hint(format!("give --opt, --secret-file, or the variable {SECRET_VARIABLE}")));
+        }
+        let request = ChangeServiceRequest { id, options, secret: secret.map(|text| SecretText::new(&text)) };
+        let changed = block_on(async { client.call("storage/change", &request).await })?;
+        print(&describe("is changed", &changed))
     }
 }
 
@@ -224,11 +254,31 @@ impl Add {
 
 fn describe(what: &str, service: &ServiceView) -> String {
     let whose = if service.has_links {
-        "large files for contacts go there when no server of a mailbox has room; they can fetch them for seven days"
+        "large files for contacts go there when no server of a mailbox has room"
     } else {
         "it is for yourself alone: contacts cannot fetch from there, and files for them do not go there"
     };
     format!("service {} at {} {what}\n{whose}\n", service.id, service.address)
+}
+
+/// Makes a map of options, and refuses secrets among them.
+fn collect(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut options = BTreeMap::new();
+    for (name, value) in given {
+        // The node has a working folder of its own.
+        let value = match name.as_str() {
+            "key" | "path" => absolute(&value)?,
+            _ => value,
+        };
+        if name.contains("secret") || name.contains("password") {
+            return Err(Failure::failed(format!("{name} is no option: other users would see it"))
+                .hint("leave it out, and it is asked for; or use --secret-file FILE"));
+        }
+        if options.insert(name.clone(), value).is_some() {
+            return Err(Failure::failed(format!("the option {name} is given twice")).hint("give it once"));
+        }
+    }
+    Ok(options)
 }
 
 fn absolute(path: &str) -> Result<String, Failure> {
@@ -253,13 +303,29 @@ fn read_secret(what: &str, file: Option<PathBuf>) -> Result<Zeroizing<String>, F
     } else if let Ok(secret) = env::var(SECRET_VARIABLE) {
         Zeroizing::new(secret)
     } else if can_ask() {
-        let asked = rpassword::prompt_password(format!("The {what}: "));
-        Zeroizing::new(asked.map_err(|error| Failure::failed(format!("cannot ask for the {what}: {error}")))?)
+        ask(&format!("The {what}: "), what)?
     } else {
         return Err(Failure::failed(format!("a {what} is needed, and there is no terminal to ask for it"))
             .hint(format!("use --secret-file FILE, or the variable {SECRET_VARIABLE}")));
     };
     if secret.is_empty() { Err(Failure::failed(format!("the {what} is empty"))) } else { Ok(secret) }
+}
+
+/// Reads a secret that replaces another; none if that stays.
+fn read_new_secret(what: &str, file: Option<PathBuf>) -> Result<Option<Zeroizing<String>>, Failure> {
+    if file.is_some() || env::var_os(SECRET_VARIABLE).is_some() {
+        return read_secret(what, file).map(Some);
+    }
+    if !can_ask() {
+        return Ok(None);
+    }
+    let asked = ask(&format!("The new {what} (nothing, if it stays as it is): "), what)?;
+    Ok(Some(asked).filter(|secret| !secret.is_empty()))
+}
+
+fn ask(question: &str, what: &str) -> Result<Zeroizing<String>, Failure> {
+    let asked = rpassword::prompt_password(question);
+    Ok(Zeroizing::new(asked.map_err(|error| Failure::failed(format!("cannot ask for the {what}: {error}")))?))
 }
 
 fn service_row(service: &ServiceView) -> [String; 5] {

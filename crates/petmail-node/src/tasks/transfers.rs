@@ -1,4 +1,5 @@
-//! Stores what is sent, fetches what is wanted, and takes away what is no longer needed at storage servers.
+//! Stores what is sent, fetches what is wanted, tells contacts where files are now, and takes away what is no longer needed at
+//! storage servers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,18 +7,25 @@ use std::{
 };
 
 use petmail_net::CancellationToken;
+use petmail_proto::content::Location;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::{
-    agent::{Agent, Work},
-    transfer::{Stopped, discard_download, fetch, store},
+    agent::{
+        Agent, Work,
+        records::transfers::{Hitch, Share},
+    },
+    transfer::{Stopped, discard_download, fetch, locate, store},
 };
 
 /// How many files are stored at a time, and how many are fetched.
 const AT_ONCE: usize = 2;
 
-/// How often what is no longer needed is looked for, if nothing changes.
+/// How often what is no longer needed is looked for, and what failed is tried again, if nothing changes.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// The longest time to find out where a file is now.
+const LOCATE_WITHIN: Duration = Duration::from_secs(120);
 
 type Ended = Result<(), Stopped>;
 
@@ -27,10 +35,14 @@ struct UnderWay {
     tasks: JoinSet<Ended>,
     uploads: BTreeMap<u64, AbortHandle>,
     downloads: BTreeMap<u64, AbortHandle>,
+    /// Finds out where files are now that contacts ask for, one by one; it may store lists of links.
+    answers: Option<AbortHandle>,
     /// Takes away what nothing needs; never while something is being stored.
     sweep: Option<AbortHandle>,
     /// Whether there may be something to take away.
     is_swept: bool,
+    /// Whether there may be something to answer.
+    is_answered: bool,
 }
 
 pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
@@ -43,8 +55,8 @@ pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
         }
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = agent.transfers_changed() => under_way.is_swept = false,
-            _ = sweep.tick() => under_way.is_swept = false,
+            () = agent.transfers_changed() => (under_way.is_swept, under_way.is_answered) = (false, false),
+            _ = sweep.tick() => (under_way.is_swept, under_way.is_answered) = (false, false),
             Some(ended) = under_way.tasks.join_next_with_id() => {
                 under_way.note(&agent, ended).await;
             }
@@ -57,7 +69,7 @@ pub(super) async fn run(agent: Agent, shutdown: CancellationToken) {
 impl UnderWay {
     /// Stops what is not wanted any more, begins what is, and takes away what nothing needs.
     async fn turn(&mut self, agent: &Agent) {
-        let Work { uploads, downloads } = agent.transfer_work().await;
+        let Work { uploads, downloads, has_questions } = agent.transfer_work().await;
         let (wanted_up, wanted_down): (BTreeSet<u64>, BTreeSet<u64>) = (
             uploads.iter().map(|upload| upload.id).collect(),
             downloads.iter().map(|down| down.id).collect(),
@@ -69,11 +81,7 @@ impl UnderWay {
         }
         for upload in uploads {
             if self.uploads.len() < AT_ONCE && !self.uploads.contains_key(&upload.id) {
-                // It is repeated once nothing is being stored.
-                if let Some(sweep) = self.sweep.take() {
-                    sweep.abort();
-                    self.is_swept = false;
-                }
+                self.interrupt_sweep();
                 let id = upload.id;
                 self.uploads.insert(id, self.tasks.spawn(store(agent.clone(), upload)));
             }
@@ -84,9 +92,22 @@ impl UnderWay {
                 self.downloads.insert(id, self.tasks.spawn(fetch(agent.clone(), download)));
             }
         }
-        if self.uploads.is_empty() && self.sweep.is_none() && !self.is_swept {
+        if has_questions && self.answers.is_none() && !self.is_answered {
+            self.interrupt_sweep();
+            self.is_answered = true;
+            self.answers = Some(self.tasks.spawn(answer(agent.clone())));
+        }
+        if self.uploads.is_empty() && self.answers.is_none() && self.sweep.is_none() && !self.is_swept {
             self.is_swept = true;
             self.sweep = Some(self.tasks.spawn(sweep_packs(agent.clone())));
+        }
+    }
+
+    /// What is being stored may not be needed by anything yet. It is repeated afterwards.
+    fn interrupt_sweep(&mut self) {
+        if let Some(sweep) = self.sweep.take() {
+            sweep.abort();
+            self.is_swept = false;
         }
     }
 
@@ -95,7 +116,7 @@ impl UnderWay {
             Ok((task, ended)) => (task, ended),
             // Whoever stopped it has taken it off the list.
             Err(error) if error.is_cancelled() => return,
-            Err(error) => (error.id(), Err(Stopped(format!("the node has made a mistake: {error}")))),
+            Err(error) => (error.id(), Err(Stopped::Other(format!("the node has made a mistake: {error}")))),
         };
         let running = |all: &BTreeMap<u64, AbortHandle>| {
             all.iter().find(|(_, handle)| handle.id() == task).map(|(id, _)| *id)
@@ -104,15 +125,50 @@ impl UnderWay {
             self.sweep = None;
             return;
         }
+        if self.answers.as_ref().is_some_and(|answers| answers.id() == task) {
+            self.answers = None;
+            return;
+        }
         let Some(id) = running(&self.uploads).or_else(|| running(&self.downloads)) else { return };
         self.uploads.remove(&id);
         self.downloads.remove(&id);
-        let Err(Stopped(reason)) = ended else { return };
-        tracing::info!(id, reason, "a transfer does not go on");
-        if let Err(error) = agent.fail_transfer(id, reason).await {
+        let Err(stopped) = ended else { return };
+        tracing::info!(id, reason = %stopped, "a transfer does not go on");
+        // Its sender may know where it is now.
+        let noted = match agent.ask_location(id, stopped == Stopped::Gone).await {
+            Ok(true) => Ok(()),
+            Ok(false) => agent.fail_transfer(id, Hitch::from(&stopped)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
             tracing::warn!(%error, id, "a failed transfer cannot be noted");
         }
     }
+}
+
+/// Tells contacts where files are now. What cannot be answered yet is tried again later, and its reason is shown.
+async fn answer(agent: Agent) -> Ended {
+    for question in agent.questions().await {
+        let location = match (&question.known, &question.share) {
+            (Some(known), _) => Ok(known.location()),
+            (None, Some((id, share))) => find(&agent, *id, share).await,
+            (None, None) => Ok(None),
+        };
+        let answered = match location {
+            Ok(location) => agent.answer(&question, location).await,
+            Err(stopped) => agent.cannot_answer(&question, &stopped).await,
+        };
+        if let Err(error) = answered {
+            tracing::warn!(%error, "a contact's question where a file is stays open for now");
+        }
+    }
+    Ok(())
+}
+
+/// One storage that is away holds up no other.
+async fn find(agent: &Agent, id: u64, share: &Share) -> Result<Option<Location>, Stopped> {
+    let found = tokio::time::timeout(LOCATE_WITHIN, locate(agent, id, share)).await;
+    found.unwrap_or_else(|_| Err(Stopped::Other("its storage does not answer".to_owned())))
 }
 
 async fn sweep_packs(agent: Agent) -> Ended {

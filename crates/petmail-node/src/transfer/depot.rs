@@ -14,10 +14,6 @@ use crate::{
     network::storage::StorageError,
 };
 
-/// What to say when nobody keeps files.
-const NO_STORAGE: &str = "you have no storage for files of this size: ask whoever gave you a mailbox for some (the operator of a server \
-    gives it with `petmail-mailbox account set --storage-quota`), or add a service of your own with `petmail-node storage add s3`; then retry";
-
 /// The most that goes to a service at once, in bytes: the list of links has to fit a chunk.
 const MAX_LINKED_BYTES: u64 = 40_000_000_000;
 
@@ -63,8 +59,8 @@ impl Depot {
                 Err(error) => error,
             };
             patience.wait(error).await.map_err(|error| match error {
-                StorageError::NoStorage => Stopped::because(NO_STORAGE),
-                other => Stopped::because(other),
+                StorageError::NoStorage => Stopped::NoStorage,
+                other => Stopped::Refused(other.to_string()),
             })?;
         }
     }
@@ -147,8 +143,15 @@ impl Depot {
         }
     }
 
-    /// Says why nothing more can be stored.
-    pub(super) async fn explain(&self, error: StorageError) -> Stopped {
+    /// Says of a failure why it does not go on.
+    pub(super) async fn explained<T: Send>(&self, result: Result<T, StorageError>) -> Result<T, Stopped> {
+        match result {
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
+    async fn explain(&self, error: StorageError) -> Stopped {
         let (address, room) = match self {
             Self::Account(depot) if error == StorageError::Full => (depot.host(), depot.room().await),
             Self::Account(depot) => (depot.host(), None),
@@ -157,16 +160,10 @@ impl Depot {
         let room =
             room.map(|(used, quota)| format!(" ({} of {} are taken)", ByteSize(used), ByteSize(quota)));
         match error {
-            StorageError::Full => Stopped(format!(
-                "the storage at {address} is full{}: revoke files that are no longer needed, or ask its operator for more; \
-                 then retry",
-                room.unwrap_or_default()
-            )),
-            StorageError::NoStorage => Stopped::because(NO_STORAGE),
-            StorageError::Damaged => Stopped(format!(
-                "what arrives at {address} is not what was sent: something in between changes it; retry over another network"
-            )),
-            other => Stopped(format!("{address}: {other}")),
+            StorageError::Full => Stopped::Full(address + &room.unwrap_or_default()),
+            StorageError::NoStorage => Stopped::NoStorage,
+            StorageError::Damaged => Stopped::Changed(address),
+            other => Stopped::Refused(format!("{address}: {other}")),
         }
     }
 }

@@ -122,7 +122,7 @@ async fn fetch_pack(reader: Reader, part: Arc<Part>, planned: PlannedPack) -> Re
     let (written, buffer) = writing.await.map_err(Stopped::because)?;
     reader.buffers.give(buffer);
     written.map_err(|error| match error {
-        WriteError::Damaged => Stopped::because(DAMAGED),
+        WriteError::Damaged => Stopped::Damaged,
         WriteError::Disk(error) => disk_trouble(&error),
     })?;
     reader.agent.transfer_advances(reader.id, bytes);
@@ -174,7 +174,7 @@ impl Reader {
             reader.links = Some(Arc::new(PackLinks::from_iter([(list.pack, link.clone())])));
             let read = reader.read(list.pack).await.and_then(|pack| {
                 let links = list.open(&pack).and_then(|list| PackLinks::decode(&list));
-                links.map_err(|_| Stopped::because(DAMAGED))
+                links.map_err(|_| Stopped::Damaged)
             });
             reader.links = match read {
                 Ok(links) => Some(Arc::new(links)),
@@ -201,9 +201,9 @@ impl Reader {
                 patience = Patience::of(&self.agent, self.id);
             }
             patience.wait(error).await.map_err(|error| match error {
-                StorageError::Gone | StorageError::NoStorage => Stopped::because(GONE),
-                StorageError::Damaged => Stopped::because(DAMAGED),
-                other => Stopped::because(other),
+                StorageError::Gone | StorageError::NoStorage => Stopped::Gone,
+                StorageError::Damaged => Stopped::Damaged,
+                other => Stopped::Refused(other.to_string()),
             })?;
         }
     }
@@ -255,15 +255,13 @@ async fn read_manifest(reader: &Reader, stored: &StoredFile) -> Result<Manifest,
             packs.insert(chunk.pack, reader.read(chunk.pack).await?);
         }
         let opened = packs.get(&chunk.pack).map(|pack| chunk.open(pack));
-        chunks.push(opened.and_then(Result::ok).ok_or_else(|| Stopped::because(DAMAGED))?);
+        chunks.push(opened.and_then(Result::ok).ok_or(Stopped::Damaged)?);
     }
     let manifest = stored.reference.read_manifest(&chunks).map_err(Stopped::because)?;
     if stored.is_listed_in(&manifest) {
         return Ok(manifest);
     }
-    Err(Stopped::because(
-        "what is stored is not what the message has announced: nothing was saved; ask the sender",
-    ))
+    Err(Stopped::Unannounced)
 }
 
 fn look_at(path: PathBuf) -> Option<String> {
@@ -271,11 +269,6 @@ fn look_at(path: PathBuf) -> Option<String> {
     File::open(path).ok()?.take(PICTURE_HEAD_BYTES).read_to_end(&mut head).ok()?;
     picture(&head).map(str::to_owned)
 }
-
-const GONE: &str = "the file is not on its storage server any more: its sender has taken it back, or its time is over; ask them to send it again";
-
-const DAMAGED: &str = "the storage server returned something else than was stored there: nothing of that was saved; retry, or ask \
-     the sender to send it again";
 
 fn disk_trouble(error: &std::io::Error) -> Stopped {
     let hint = match error.kind() {
@@ -285,5 +278,5 @@ fn disk_trouble(error: &std::io::Error) -> Stopped {
         std::io::ErrorKind::NotFound => "what had come was taken away; retry begins anew",
         _ => "mend that, then retry",
     };
-    Stopped(format!("cannot write the file: {error}; {hint}"))
+    Stopped::Unwritable(format!("cannot write the file: {error}; {hint}"))
 }

@@ -68,7 +68,7 @@ impl Part {
     pub(super) fn open(download: &Download, plan: &Plan) -> Result<(Self, Vec<bool>), Stopped> {
         let path = part_path(download);
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        let cannot = |error: io::Error| Stopped(format!("cannot write in {}: {error}", folder.display()));
+        let cannot = |error: io::Error| Stopped::unwritable(&folder, &error);
         if matches!(download.target, Target::Folder(_)) {
             fs::create_dir_all(&folder).map_err(cannot)?;
         }
@@ -192,12 +192,12 @@ impl Part {
         let name = safe_name(name);
         let (folder, numbers) = match target {
             Target::Exactly(path) if number == 1 => return Ok(PathBuf::from(path)),
-            Target::Exactly(path) => return Err(taken(path)),
+            Target::Exactly(path) => return Err(Stopped::Taken(path.clone())),
             Target::Folder(folder) => (Path::new(folder), number..=MOST_OF_A_NAME),
         };
         let named = |number| folder.join(if number == 1 { name.clone() } else { numbered(&name, number) });
         let free = numbers.map(named).find(|path| fs::symlink_metadata(path).is_err());
-        free.ok_or_else(|| taken(&name))
+        free.ok_or(Stopped::Taken(name))
     }
 
     /// Gives it its name, and tells whether that was still free: nothing that is there is replaced.
@@ -208,13 +208,9 @@ impl Part {
         match rename(&self.path, path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(Stopped(format!("cannot write {}: {error}", path.display()))),
+            Err(error) => Err(Stopped::Unwritable(format!("cannot write {}: {error}", path.display()))),
         }
     }
-}
-
-fn taken(name: &str) -> Stopped {
-    Stopped(format!("{name} is there already: save it elsewhere"))
 }
 
 /// Why a pack was not written.
@@ -252,15 +248,10 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn check_room(folder: &Path, bytes: u64) -> Result<(), Stopped> {
-    let cannot = |error| Stopped(format!("cannot write in {}: {error}", folder.display()));
-    let disk = statvfs(folder).map_err(|error| cannot(io::Error::from(error)))?;
+    let disk = statvfs(folder).map_err(|error| Stopped::unwritable(folder, &error.into()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     if free >= bytes.saturating_add(RESERVE_BYTES) {
         return Ok(());
     }
-    let (needed, free) = (petmail_mailbox::size::ByteSize(bytes), petmail_mailbox::size::ByteSize(free));
-    Err(Stopped(format!(
-        "the disk of {} has only {free} left, and this takes {needed}: make room, then retry",
-        folder.display()
-    )))
+    Err(Stopped::no_room(folder, free, bytes))
 }

@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use futures::StreamExt;
 use petmail_proto::content::{
-    ChunkEntry, ChunkHash, ContentSecret, Entry, EntryKind, LinkedPlace, Manifest, ManifestChunk, Pack,
-    PackEntry, PackId, PackLinks, PackWriter, Reference, SealedChunk, chunks,
+    ChunkEntry, ChunkHash, ContentSecret, Entry, EntryKind, Manifest, ManifestChunk, Pack, PackEntry, PackId,
+    PackWriter, Reference, SealedChunk, chunks,
 };
 use petmail_proto::time::UnixMillis;
 use tokio::{
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    Depot, Stopped,
+    Depot, Stopped, links,
     pack_table::{PackTable, Whereabouts},
     source::{Feed, Listed, Listing, SourceError, list, read_all},
 };
@@ -56,11 +56,7 @@ pub(crate) async fn store(agent: Agent, upload: Upload) -> Result<(), Stopped> {
         let pass = Pass::begin(agent.clone(), upload.id, Arc::clone(&depot)).await?;
         let (reference, packs) = pass.run(&listing).await?;
         agent.note_pack_uses(mailbox, upload.id, &packs).await.map_err(Stopped::because)?;
-        let missing = depot.missing(&packs).await;
-        let missing = match missing {
-            Ok(missing) => missing,
-            Err(error) => return Err(depot.explain(error).await),
-        };
+        let missing = depot.explained(depot.missing(&packs).await).await?;
         if missing.is_empty() {
             let sent = (mailbox, reference);
             let finished = agent.finish_upload(upload.id, sent, (listing.size, listing.count)).await;
@@ -77,7 +73,7 @@ async fn listing(agent: &Agent, upload: &Upload) -> Result<Listing, Stopped> {
         Source::Spool => return Ok(Listing::of_spool(agent.spool(upload.id), upload.size)),
         Source::Path(path) => spawn_blocking(move || list(Path::new(&path))).await,
     };
-    listed.map_err(Stopped::because)?.map_err(Stopped::because)
+    Ok(listed.map_err(Stopped::because)??)
 }
 
 /// A chunk on its way from the file to a pack.
@@ -130,7 +126,7 @@ impl Pass {
         let mut files = vec![Progress::default(); listing.entries.len()];
         let mut items = self.items(Arc::clone(listing)).boxed();
         while let Some(item) = items.next().await {
-            match item.map_err(Stopped::because)? {
+            match item? {
                 Item::End { entry, size, modified } => {
                     if let Some(file) = files.get_mut(entry) {
                         (file.size, file.modified) = (size, modified);
@@ -162,7 +158,7 @@ impl Pass {
         packs.extend(manifest.iter().map(|chunk| chunk.pack));
         packs.sort_unstable();
         packs.dedup();
-        let linked = self.store_links(&packs).await?;
+        let linked = links::publish(&self.agent, &self.depot, self.id, &packs).await?;
         packs.extend(linked.iter().map(|linked| linked.list.pack));
         let places = self.depot.server().into_iter().collect();
         Ok((Reference { places, linked, manifest }, packs))
@@ -248,7 +244,7 @@ impl Pass {
                 Ok(())
             }
             None | Some(Ok(Ok(None))) => Ok(()),
-            Some(Ok(Err(error))) => Err(self.depot.explain(error).await),
+            Some(Ok(Err(error))) => self.depot.explained(Err(error)).await,
             Some(Err(error)) => Err(Stopped::because(error)),
         }
     }
@@ -304,33 +300,6 @@ impl Pass {
             Ok(ManifestChunk { pack, offset: place.offset, length, hash, key })
         });
         manifest.collect()
-    }
-
-    /// Stores links to all packs, if readers need them, and returns the link of that list.
-    async fn store_links(&mut self, packs: &[PackId]) -> Result<Option<LinkedPlace>, Stopped> {
-        let links = match self.depot.links(packs).await {
-            Ok(Some(links)) => links,
-            Ok(None) => return Ok(None),
-            Err(error) => return Err(self.depot.explain(error).await),
-        };
-        let list = PackLinks::from_iter(links).encode().map_err(Stopped::because)?;
-        let sealed = self.secret.seal(&list);
-        let (hash, length, key) = (sealed.hash, sealed.length, sealed.key.clone());
-        let place = self.add(sealed).await?;
-        self.close_pack().await?;
-        while !self.storing.is_empty() {
-            self.one_is_stored().await?;
-        }
-        let offset = place.offset;
-        let id = self.table().pack(place.pack).ok_or_else(|| Stopped::because("a part was not stored"))?.id;
-        match self.depot.links(&[id]).await {
-            Ok(links) => {
-                let link = links.and_then(|links| links.into_iter().next());
-                let list = ManifestChunk { pack: id, offset, length, hash, key };
-                Ok(link.map(|(_, link)| LinkedPlace { link, list }))
-            }
-            Err(error) => Err(self.depot.explain(error).await),
-        }
     }
 
     fn table(&self) -> MutexGuard<'_, PackTable> {

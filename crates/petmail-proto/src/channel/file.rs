@@ -1,5 +1,5 @@
 //! The `file` packet: a file within a message, or the way to one, or to a folder, that a storage server keeps; and the
-//! `fetched` packet, which says that it was fetched. Specification: `docs/protocol/delivery.md`, "Packets".
+//! `fetched` packet, which says that it was fetched; `locate` asks where it is now, `location` says so. Specification: `docs/protocol/delivery.md`, "Packets".
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
-    content::{EntryKind, Manifest, Reference},
+    content::{EntryKind, Location, Manifest, Reference},
     keys::MessageId,
     time::UnixMillis,
 };
@@ -81,6 +81,23 @@ impl StoredFile {
 pub struct FetchedPacket {
     /// The name of the message.
     pub mid: MessageId,
+}
+
+/// Asks the sender of a message where its file is now: it is not where it was said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocatePacket {
+    /// The name of the message.
+    pub mid: MessageId,
+}
+
+/// Says where the file of a message is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocationPacket {
+    /// The name of the message.
+    pub mid: MessageId,
+    /// Where; none if it is kept no longer.
+    #[serde(default)]
+    pub location: Option<Location>,
 }
 
 impl FilePacket {
@@ -194,6 +211,34 @@ mod tests {
         for name in [String::new(), "x".repeat(256)] {
             let content = FileContent::Inline(InlineFile::new(Vec::new()).unwrap());
             assert!(!FilePacket { name, content }.is_bounded());
+        }
+    }
+
+    #[test]
+    fn where_a_file_is_now_comes_back_within_bounds() {
+        let (mid, (stored, _)) = (MessageId::from_bytes([1; 16]), stored(StoredKind::File));
+        let Reference { places, manifest, .. } = stored.reference;
+        let link = crate::content::Link::new("https://store.example/pack?signature=1").unwrap();
+        let linked = crate::content::LinkedPlace { link, list: manifest[0].clone() };
+        for location in [
+            None,
+            Some(Location { places: places.clone(), linked: None }),
+            Some(Location { places: Vec::new(), linked: Some(linked.clone()) }),
+            Some(Location { places: vec![places[0].clone(); 8], linked: Some(linked.clone()) }),
+        ] {
+            let packet = LocationPacket { mid, location };
+            let json = serde_json::to_string(&packet).unwrap();
+            assert_eq!(serde_json::from_str::<LocationPacket>(&json).unwrap(), packet);
+            assert!(!format!("{packet:?}").contains("signature"));
+        }
+        let too_long = ManifestChunk { length: u32::MAX, ..linked.list.clone() };
+        for location in [
+            Location { places: Vec::new(), linked: None },
+            Location { places: vec![places[0].clone(); 9], linked: None },
+            Location { places, linked: Some(crate::content::LinkedPlace { list: too_long, ..linked }) },
+        ] {
+            let json = serde_json::to_string(&LocationPacket { mid, location: Some(location) }).unwrap();
+            assert!(serde_json::from_str::<LocationPacket>(&json).is_err(), "{json}");
         }
     }
 

@@ -17,6 +17,10 @@ pub const BASIC: &str = "basic";
 pub const FILE: &str = "file";
 /// Says that the file of a message was fetched.
 pub const FETCHED: &str = "fetched";
+/// Asks where the file of a message is now.
+pub const LOCATE: &str = "locate";
+/// Says where the file of a message is now.
+pub const LOCATION: &str = "location";
 /// The message that a text answers.
 pub const REPLY: &str = "reply";
 /// The sender's introduction, carried until the contact is confirmed.

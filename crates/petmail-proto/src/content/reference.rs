@@ -89,15 +89,52 @@ impl Reference {
         Manifest::decode(&chunks.concat())
     }
 
+    /// Names the same upload, elsewhere.
+    #[must_use]
+    pub fn at(self, Location { places, linked }: Location) -> Self {
+        Self { places, linked, ..self }
+    }
+
     fn is_bounded(&self) -> bool {
         let lengths = self.manifest.iter().map(|chunk| usize::try_from(chunk.length).unwrap_or(usize::MAX));
-        let fewest = usize::from(self.linked.is_none());
-        (fewest..=MAX_PLACES).contains(&self.places.len())
-            && self.linked.iter().all(|linked| linked.list.is_bounded())
+        are_bounded(&self.places, self.linked.as_ref())
             && (1..=MAX_MANIFEST_CHUNKS).contains(&self.manifest.len())
             && self.manifest.iter().all(ManifestChunk::is_bounded)
             && lengths.fold(0_usize, usize::saturating_add) <= MAX_MANIFEST_BYTES
     }
+}
+
+/// Where an upload is: the part of a [`Reference`] that may change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Location {
+    /// See [`Reference::places`].
+    pub places: Vec<StoragePlace>,
+    /// See [`Reference::linked`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked: Option<LinkedPlace>,
+}
+
+impl<'de> Deserialize<'de> for Location {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Unchecked {
+            #[serde(default)]
+            places: Vec<StoragePlace>,
+            #[serde(default)]
+            linked: Option<LinkedPlace>,
+        }
+        let Unchecked { places, linked } = Unchecked::deserialize(deserializer)?;
+        if are_bounded(&places, linked.as_ref()) {
+            Ok(Self { places, linked })
+        } else {
+            Err(D::Error::custom("the location is out of bounds"))
+        }
+    }
+}
+
+fn are_bounded(places: &[StoragePlace], linked: Option<&LinkedPlace>) -> bool {
+    let fewest = usize::from(linked.is_none());
+    (fewest..=MAX_PLACES).contains(&places.len()) && linked.is_none_or(|linked| linked.list.is_bounded())
 }
 
 impl<'de> Deserialize<'de> for Reference {

@@ -11,10 +11,13 @@ use petmail_proto::{
         ack::{AckPacket, ContentDigest},
         channel_reset::ChannelReset,
         cid::{CidSubkeys, Envelope},
-        file::FetchedPacket,
+        file::{FetchedPacket, LocatePacket, LocationPacket},
         key_ring::{Holding, KeyPacket},
         message::MsgC,
-        payload::{ACK, CHANNEL_RESET, FETCHED, INTRODUCTION, KEY, PROFILE, Payload, RECEIPT, TRANSPORTS},
+        payload::{
+            ACK, CHANNEL_RESET, FETCHED, INTRODUCTION, KEY, LOCATE, LOCATION, PROFILE, Payload, RECEIPT,
+            TRANSPORTS,
+        },
         profile::ProfilePacket,
         record::Transports,
     },
@@ -72,7 +75,8 @@ const QUARANTINE_LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 const MAX_QUARANTINE_BYTES: usize = 16 << 20;
 
 /// Packets that the agent acts on and a person does not need to see.
-const OWN_PACKETS: [&str; 8] = [ACK, CHANNEL_RESET, FETCHED, INTRODUCTION, KEY, PROFILE, RECEIPT, TRANSPORTS];
+const OWN_PACKETS: [&str; 10] =
+    [ACK, CHANNEL_RESET, FETCHED, INTRODUCTION, KEY, LOCATE, LOCATION, PROFILE, RECEIPT, TRANSPORTS];
 
 impl Core {
     /// Takes in one message from a mailbox.
@@ -239,6 +243,12 @@ impl Core {
         }
         if let Some(fetched) = payload.packet::<FetchedPacket>(FETCHED) {
             self.hear_fetched(step, cid, fetched, now)?;
+        }
+        if let Some(asked) = payload.packet::<LocatePacket>(LOCATE) {
+            self.hear_locate(step, cid, asked);
+        }
+        if let Some(told) = payload.packet::<LocationPacket>(LOCATION) {
+            self.hear_location(step, cid, told, now)?;
         }
         self.confirm(step, cid, now, rng)?;
         if acks.only {

@@ -5,10 +5,10 @@ use petmail_proto::{
         MessageNumber,
         ack::{ContentDigest, Previous},
         attempt::bucket_for,
-        file::{FetchedPacket, FilePacket},
+        file::{FetchedPacket, FilePacket, LocatePacket, LocationPacket},
         payload::{
-            ACK, BASIC, CHANNEL_RESET, FETCHED, FILE, INTRODUCTION, KEY, MAX_TEXT_BYTES, PROFILE, Payload,
-            RECEIPT, REPLY, TRANSPORTS,
+            ACK, BASIC, CHANNEL_RESET, FETCHED, FILE, INTRODUCTION, KEY, LOCATE, LOCATION, MAX_TEXT_BYTES,
+            PROFILE, Payload, RECEIPT, REPLY, TRANSPORTS,
         },
     },
     keys::{MessageId, SealSeed, ServerIdentityKey},
@@ -48,7 +48,7 @@ pub(super) struct Draft<'a> {
 }
 
 /// What has changed that a contact has to know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct News {
     /// Where this agent can be reached.
     pub(super) transports: bool,
@@ -56,10 +56,15 @@ pub(super) struct News {
     pub(super) profile: bool,
     /// That the file of this message was fetched.
     pub(super) fetched: Option<MessageId>,
+    /// The question where a file is.
+    pub(super) locate: Option<LocatePacket>,
+    /// The answer.
+    pub(super) location: Option<LocationPacket>,
 }
 
 impl News {
-    pub(super) const NONE: Self = Self { transports: false, profile: false, fetched: None };
+    pub(super) const NONE: Self =
+        Self { transports: false, profile: false, fetched: None, locate: None, location: None };
     pub(super) const TRANSPORTS: Self = Self { transports: true, ..Self::NONE };
 }
 
@@ -213,6 +218,12 @@ impl Core {
         }
         if let Some(mid) = draft.news.fetched {
             payload = payload.with(FETCHED, &FetchedPacket { mid });
+        }
+        if let Some(locate) = &draft.news.locate {
+            payload = payload.with(LOCATE, locate);
+        }
+        if let Some(location) = &draft.news.location {
+            payload = payload.with(LOCATION, location);
         }
         Ok(payload.packets)
     }

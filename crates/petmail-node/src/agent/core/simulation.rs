@@ -7,6 +7,7 @@ mod check;
 mod clock;
 mod disk;
 mod events;
+mod files;
 mod mailbox;
 mod node;
 mod rendezvous;

@@ -1,4 +1,7 @@
-//! Files that storage servers keep: those that are being sent, those that were, and those that are fetched.
+//! Files that storage servers keep: those that are being sent, those that were, and those that are fetched. Where they are after
+//! a while is in `locations`.
+
+mod locations;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,21 +24,17 @@ use crate::{
         records::{
             Message, MessageKey,
             transfers::{
-                DOWNLOADS, Download, FETCH_LIMITS, Phase, SHARES, Saved, Share, Source, Target, UPLOADS,
-                Upload,
+                DOWNLOADS, Download, FETCH_LIMITS, Hitch, LOCATIONS, Located, Phase, SHARES, Saved, Share,
+                Source, Target, UPLOADS, Upload,
             },
         },
         view::file::packet,
     },
     api::types::ContactView,
-    transfer::service::LINK_LIFE,
 };
 
 /// The most uploads of a node that have not ended.
 const MAX_UPLOADS: usize = 1_000;
-
-/// How long before links end a file counts as gone.
-const MARGIN: Duration = Duration::from_secs(3_600);
 
 /// How many rows of a kind one step changes.
 const AT_ONCE: usize = 128;
@@ -52,6 +51,10 @@ pub(crate) struct Transfers {
     pub(crate) uploads: BTreeMap<u64, Upload>,
     pub(crate) shares: BTreeMap<u64, Share>,
     pub(crate) downloads: BTreeMap<u64, Download>,
+    /// Where files are now that are not where their messages say.
+    pub(crate) located: BTreeMap<u64, Located>,
+    /// The files that contacts ask for, and why they could not be told yet.
+    pub(crate) questions: BTreeMap<(u32, MessageId), Option<Hitch>>,
 }
 
 impl Transfers {
@@ -102,10 +105,7 @@ impl Core {
         let Upload { cid, mid, name, kind, keep_days, .. } = upload;
         self.check_written_to(cid)?;
         let asked = Duration::from_secs(u64::from(keep_days).saturating_mul(86_400));
-        // They were signed a while ago.
-        let longest =
-            if reference.linked.is_some() { LINK_LIFE.saturating_sub(MARGIN) } else { Duration::MAX };
-        let until = now.plus(asked.min(longest));
+        let until = now.plus(asked);
         let content = FileContent::Stored(StoredFile { kind, size, count, until, reference });
         let content = Payload::new(mid).with(FILE, &FilePacket { name, content }).packets;
         self.queue_message(step, cid, (id, mid), content, now, rng)?;
@@ -193,6 +193,7 @@ impl Core {
         download.renaming = None;
         let (cid, mid) = (download.cid, download.mid);
         self.put_download(step, id)?;
+        self.forget_location(step, id);
         // Own files can be fetched too; and who is blocked is told nothing.
         if self.mids.contains_key(&(cid, mid)) && self.check_written_to(cid).is_ok() {
             self.enqueue_own(step, cid, News { fetched: Some(mid), ..News::NONE }, now, rng)?;
@@ -234,9 +235,9 @@ impl Core {
         &mut self,
         step: &mut Step,
         id: u64,
-        reason: String,
+        hitch: Hitch,
     ) -> Result<(), CommandError> {
-        self.set_phase(step, id, Phase::Failed(reason))
+        self.set_phase(step, id, Phase::Failed(hitch))
     }
 
     fn set_phase(&mut self, step: &mut Step, id: u64, phase: Phase) -> Result<(), CommandError> {
@@ -261,6 +262,7 @@ impl Core {
         } else if downloads.get(&id).is_some_and(|download| download.saved.is_none()) {
             step.trash.extend(downloads.remove(&id));
             step.delete(DOWNLOADS, id.to_be_bytes());
+            self.forget_location(step, id);
         } else {
             return Err(not_under_way(id));
         }
@@ -270,14 +272,13 @@ impl Core {
 
     /// Takes a sent file away from its storage server.
     pub(crate) fn revoke(&mut self, step: &mut Step, id: u64) -> Result<(), CommandError> {
-        if self.transfers.shares.remove(&id).is_none() {
+        if !self.end_share(step, id) {
             return Err(CommandError::new(
                 Fault::Conflict,
                 format!("no storage server keeps a file of message {id}"),
                 "what a message itself has carried cannot be taken back; the files command shows what is stored",
             ));
         }
-        step.delete(SHARES, id.to_be_bytes());
         self.transfers_changed(step, id);
         Ok(())
     }
@@ -287,8 +288,7 @@ impl Core {
         let old = self.transfers.shares.iter().filter(|(_, share)| share.until <= now);
         let old: Vec<u64> = old.map(|(id, _)| *id).take(AT_ONCE).collect();
         for id in &old {
-            self.transfers.shares.remove(id);
-            step.delete(SHARES, id.to_be_bytes());
+            self.end_share(step, *id);
             self.transfers_changed(step, *id);
         }
         old.len() == AT_ONCE
@@ -296,13 +296,9 @@ impl Core {
 
     /// Forgets transfers with a removed contact, as many as one step holds; true if there may be more.
     pub(crate) fn forget_transfers_of(&mut self, step: &mut Step, cid: u32) -> bool {
-        let Transfers { uploads, shares, downloads } = &mut self.transfers;
+        let Transfers { uploads, shares, downloads, .. } = &mut self.transfers;
         let of_uploads = ids_of(uploads, |upload| upload.cid == cid);
         let of_shares = ids_of(shares, |share| share.cid == cid);
-        for id in &of_shares {
-            shares.remove(id);
-            step.delete(SHARES, id.to_be_bytes());
-        }
         let of_downloads = ids_of(downloads, |download| download.cid == cid);
         for id in &of_downloads {
             step.trash.extend(downloads.remove(id).filter(|download| download.saved.is_none()));
@@ -311,6 +307,13 @@ impl Core {
         for id in &of_uploads {
             self.end_upload(step, *id);
         }
+        for id in &of_shares {
+            self.end_share(step, *id);
+        }
+        for id in &of_downloads {
+            self.forget_location(step, *id);
+        }
+        self.forget_questions_of(step, cid);
         step.transfers_changed = true;
         [of_uploads, of_shares, of_downloads].iter().any(|ids| ids.len() == AT_ONCE)
     }
@@ -337,6 +340,22 @@ impl Core {
         true
     }
 
+    /// Forgets a sent file; tells whether there was one.
+    fn end_share(&mut self, step: &mut Step, id: u64) -> bool {
+        if self.transfers.shares.remove(&id).is_none() {
+            return false;
+        }
+        step.delete(SHARES, id.to_be_bytes());
+        self.forget_location(step, id);
+        true
+    }
+
+    fn forget_location(&mut self, step: &mut Step, id: u64) {
+        if self.transfers.located.remove(&id).is_some() {
+            step.delete(LOCATIONS, id.to_be_bytes());
+        }
+    }
+
     /// Refuses to send a message anew whose file no server keeps any more.
     pub(super) fn check_still_stored(
         &self,
@@ -358,8 +377,7 @@ impl Core {
 
     /// Takes the file of a message that was called off away from its storage server.
     pub(super) fn drop_share(&mut self, step: &mut Step, id: u64) {
-        if self.transfers.shares.remove(&id).is_some() {
-            step.delete(SHARES, id.to_be_bytes());
+        if self.end_share(step, id) {
             self.transfers_changed(step, id);
         }
     }

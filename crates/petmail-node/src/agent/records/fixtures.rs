@@ -385,7 +385,9 @@ fn quarantined() {
 fn transfers() {
     use petmail_proto::{channel::file::StoredKind, content::ChunkHash};
 
-    use super::transfers::{Download, Phase, Saved, Share, Source, StoredChunk, StoredPack, Target, Upload};
+    use super::transfers::{
+        Download, Hitch, Located, Phase, Saved, Share, Source, StoredChunk, StoredPack, Target, Upload,
+    };
     let mid = MessageId::from_bytes([3; 16]);
     let upload = Upload {
         id: 1,
@@ -400,8 +402,13 @@ fn transfers() {
         phase: Phase::Active,
     };
     check("upload", &upload);
-    let (source, kind, phase) = (Source::Spool, StoredKind::Folder, Phase::Failed("full".to_owned()));
-    check("upload-failed", &Upload { source, kind, phase, ..upload });
+    migrates("upload", 1, &upload);
+    let (source, kind) = (Source::Spool, StoredKind::Folder);
+    let failed = Upload { source, kind, phase: Phase::Failed(Hitch::other("full".to_owned())), ..upload };
+    migrates("upload-failed", 1, &failed);
+    let (code, detail) = ("storage-full".to_owned(), Some("there".to_owned()));
+    let phase = Phase::Failed(Hitch { code, detail, text: "it is full".to_owned() });
+    check("upload-failed", &Upload { phase, ..failed });
     let share = Share { cid: 1, mid, mailbox: 2, until: UnixMillis(4), fetched: Some(UnixMillis(5)) };
     check("share", &share);
     let download = Download {
@@ -415,8 +422,15 @@ fn transfers() {
         saved: None,
     };
     check("download", &download);
+    migrates("download", 1, &download);
+    check("download-asked", &Download { phase: Phase::Asked, ..download.clone() });
     let saved = Some(Saved { path: "/home/a".to_owned(), picture: Some("image/png".to_owned()) });
-    check("download-saved", &Download { target: Target::Exactly("/home/a".to_owned()), saved, ..download });
+    let saved = Download { target: Target::Exactly("/home/a".to_owned()), saved, ..download };
+    check("download-saved", &saved);
+    migrates("download-saved", 1, &saved);
+    let location = serde_json::from_str(r#"{"places":[{"url":"https://store.example"}]}"#).unwrap();
+    check("located", &Located::new(Some(&location), UnixMillis(1)));
+    check("located-nowhere", &Located::new(None, UnixMillis(1)));
     let chunk = StoredChunk { hash: ChunkHash::from_bytes([7; 32]), offset: 8, length: 9 };
     check("pack", &StoredPack { bytes: 10, chunks: vec![chunk] });
 }

@@ -427,6 +427,6 @@ pub(super) fn message(version: u16, body: &[u8]) -> Result<Message, WireError> {
     Ok(Message { id, when, state, mid: None })
 }
 
-fn known<T: Record>(version: u16) -> Result<(), WireError> {
+pub(super) fn known<T: Record>(version: u16) -> Result<(), WireError> {
     if version == 1 { Ok(()) } else { Err(WireError::UnknownVersion { found: version, known: T::VERSION }) }
 }

@@ -1,14 +1,18 @@
 //! What a node stores of files on their way to and from storage servers.
 
+use std::fmt;
+
 use petmail_proto::{
     channel::file::StoredKind,
-    content::{ChunkHash, PackId},
+    content::{ChunkHash, Location, PackId},
     keys::MessageId,
     time::UnixMillis,
-    wire::Record,
+    wire::{self, Record, WireError},
 };
 use petmail_store::Keyspace;
 use serde::{Deserialize, Serialize};
+
+use super::migrate::known;
 
 /// [`Upload`]s by the id that their message will have.
 pub(crate) const UPLOADS: Keyspace = Keyspace::new("uploads");
@@ -20,6 +24,10 @@ pub(crate) const DOWNLOADS: Keyspace = Keyspace::new("downloads");
 pub(crate) const PACKS: Keyspace = Keyspace::new("packs");
 /// Which uploads and shares need which packs: mailbox ‖ pack ‖ id; the rows are empty.
 pub(crate) const PACK_USES: Keyspace = Keyspace::new("pack-uses");
+/// [`Located`] by the id of a message: where its file is now, if that is not where the message says.
+pub(crate) const LOCATIONS: Keyspace = Keyspace::new("locations");
+/// Which messages' files contacts ask for: [`question_key`]; the rows are empty.
+pub(crate) const QUESTIONS: Keyspace = Keyspace::new("questions");
 /// Up to which size files of a contact are fetched without asking (bytes, u64 big-endian), by cid.
 pub(crate) const FETCH_LIMITS: Keyspace = Keyspace::new("fetch-limits");
 
@@ -33,8 +41,51 @@ pub(crate) enum Phase {
     Active,
     /// A person stopped it for now.
     Paused,
-    /// It cannot go on: why, for people.
+    /// It cannot go on.
+    Failed(Hitch),
+    /// The file is not where it was said to be; its sender was asked where it is now.
+    Asked,
+}
+
+/// Why a transfer does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hitch {
+    /// A name that does not change.
+    pub(crate) code: String,
+    /// What differs from case to case.
+    pub(crate) detail: Option<String>,
+    /// The whole in one line, with what to do.
+    pub(crate) text: String,
+}
+
+impl Hitch {
+    /// One that has no name of its own.
+    pub(crate) fn other(text: String) -> Self {
+        Self { code: "transfer-trouble".to_owned(), detail: Some(text.clone()), text }
+    }
+
+    /// One that may be over soon.
+    pub(crate) fn waiting(text: String) -> Self {
+        Self { code: "transfer-waits".to_owned(), detail: Some(text.clone()), text }
+    }
+}
+
+/// Version 1 of [`Phase`].
+#[derive(Deserialize)]
+enum PhaseV1 {
+    Active,
+    Paused,
     Failed(String),
+}
+
+impl From<PhaseV1> for Phase {
+    fn from(phase: PhaseV1) -> Self {
+        match phase {
+            PhaseV1::Active => Self::Active,
+            PhaseV1::Paused => Self::Paused,
+            PhaseV1::Failed(text) => Self::Failed(Hitch::other(text)),
+        }
+    }
 }
 
 /// Where the content of an upload is.
@@ -66,8 +117,30 @@ pub(crate) struct Upload {
     pub(crate) phase: Phase,
 }
 
+/// Version 1 of [`Upload`].
+#[derive(Deserialize)]
+struct UploadV1 {
+    id: u64,
+    cid: u32,
+    mid: MessageId,
+    name: String,
+    source: Source,
+    kind: StoredKind,
+    size: u64,
+    count: u32,
+    keep_days: u32,
+    phase: PhaseV1,
+}
+
 impl Record for Upload {
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        known::<Self>(version)?;
+        let UploadV1 { id, cid, mid, name, source, kind, size, count, keep_days, phase } =
+            wire::decode(body)?;
+        Ok(Self { id, cid, mid, name, source, kind, size, count, keep_days, phase: phase.into() })
+    }
 }
 
 /// A sent file that its storage server keeps.
@@ -120,7 +193,57 @@ pub(crate) struct Saved {
     pub(crate) picture: Option<String>,
 }
 
+/// Version 1 of [`Download`].
+#[derive(Deserialize)]
+struct DownloadV1 {
+    id: u64,
+    cid: u32,
+    mid: MessageId,
+    target: Target,
+    mode: u32,
+    renaming: Option<String>,
+    phase: PhaseV1,
+    saved: Option<Saved>,
+}
+
 impl Record for Download {
+    const VERSION: u16 = 2;
+
+    fn migrate(version: u16, body: &[u8]) -> Result<Self, WireError> {
+        known::<Self>(version)?;
+        let DownloadV1 { id, cid, mid, target, mode, renaming, phase, saved } = wire::decode(body)?;
+        Ok(Self { id, cid, mid, target, mode, renaming, phase: phase.into(), saved })
+    }
+}
+
+/// Where the file of a message is now.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Located {
+    /// When that was found out.
+    pub(crate) at: UnixMillis,
+    /// The JSON of a [`Location`]; none if it is kept no longer.
+    location: Option<String>,
+}
+
+impl fmt::Debug for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Links and keys are secrets.
+        f.debug_struct("Located").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Located {
+    pub(crate) fn new(location: Option<&Location>, at: UnixMillis) -> Self {
+        // Its types have a JSON form.
+        Self { at, location: location.and_then(|location| serde_json::to_string(location).ok()) }
+    }
+
+    pub(crate) fn location(&self) -> Option<Location> {
+        serde_json::from_str(self.location.as_ref()?).ok()
+    }
+}
+
+impl Record for Located {
     const VERSION: u16 = 1;
 }
 
@@ -143,6 +266,17 @@ pub(crate) struct StoredChunk {
 
 impl Record for StoredPack {
     const VERSION: u16 = 1;
+}
+
+/// The key of a contact's question where the file of a message is.
+pub(crate) fn question_key(cid: u32, mid: &MessageId) -> Vec<u8> {
+    [cid.to_be_bytes().as_slice(), mid.as_bytes()].concat()
+}
+
+/// The contact and the message that a key of [`QUESTIONS`] names.
+pub(crate) fn question_of(key: &[u8]) -> Option<(u32, MessageId)> {
+    let (cid, mid) = key.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*cid), MessageId::from_bytes(mid.try_into().ok()?)))
 }
 
 /// The key of a pack.

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::api::types::FileView;
+use crate::{
+    agent::{records::transfers::Hitch, view::file::with_hitch},
+    api::types::FileView,
+};
 
 /// How often progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
@@ -26,7 +29,7 @@ struct Meter {
     /// Bytes a second.
     rate: Option<f64>,
     /// What it waits for.
-    waits: Option<String>,
+    waits: Option<Hitch>,
 }
 
 impl Meters {
@@ -51,7 +54,7 @@ impl Meters {
     }
 
     /// Notes what a transfer waits for; tells whether that is new.
-    pub(super) fn wait(&mut self, id: u64, reason: String) -> bool {
+    pub(super) fn wait(&mut self, id: u64, hitch: Hitch) -> bool {
         let meter = self.0.entry(id).or_insert_with(|| Meter {
             done: 0,
             total: u64::MAX,
@@ -61,8 +64,8 @@ impl Meters {
             waits: None,
         });
         meter.rate = None;
-        let is_new = meter.waits.as_ref() != Some(&reason);
-        meter.waits = Some(reason);
+        let is_new = meter.waits.as_ref() != Some(&hitch);
+        meter.waits = Some(hitch);
         is_new
     }
 
@@ -75,13 +78,13 @@ impl Meters {
         let Some(meter) = self.0.get(&id) else { return view };
         let left = approximately(view.size.saturating_sub(meter.done));
         let seconds = meter.rate.filter(|rate| *rate >= 1.0).map(|rate| left / rate);
-        FileView {
+        let view = FileView {
             done: Some(meter.done),
             rate: meter.rate.map(whole),
             seconds_left: seconds.map(whole),
-            reason: meter.waits.clone(),
             ..view
-        }
+        };
+        meter.waits.iter().fold(view, with_hitch)
     }
 }
 

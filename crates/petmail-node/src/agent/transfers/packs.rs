@@ -76,6 +76,28 @@ impl Agent {
         Ok(())
     }
 
+    /// Returns the packs that are stored with a mailbox's server, or at a service.
+    pub(crate) async fn packs_at(&self, mailbox: u32) -> Result<Vec<PackId>, CommandError> {
+        let rows = self.scan(PACKS, &mailbox.to_be_bytes()).await?;
+        Ok(rows.iter().filter_map(|(key, _)| pack_of(key)).map(|(_, pack)| pack).collect())
+    }
+
+    /// Returns the packs that a sent file needs.
+    pub(crate) async fn packs_of(&self, mailbox: u32, id: u64) -> Result<Vec<PackId>, CommandError> {
+        let uses = self.scan(PACK_USES, &mailbox.to_be_bytes()).await?;
+        let own = uses.iter().filter(|(key, _)| user_of(key) == Some(id));
+        Ok(own.filter_map(|(key, _)| pack_of(key)).map(|(_, pack)| pack).collect())
+    }
+
+    /// Notes that a sent file needs a pack no longer.
+    pub(crate) async fn forget_use(&self, mailbox: u32, pack: &PackId, id: u64) -> Result<(), CommandError> {
+        self.step(|_, step, _| {
+            step.delete(PACK_USES, use_key(mailbox, pack, id));
+            Ok(())
+        })
+        .await
+    }
+
     /// Forgets packs that are not stored any more.
     pub(crate) async fn forget_packs(&self, mailbox: u32, packs: &[PackId]) -> Result<(), CommandError> {
         for some in packs.chunks(AT_ONCE) {

@@ -14,7 +14,7 @@ use super::{
         lock,
         records::{
             Mailbox,
-            transfers::{Download, Phase, Saved, Upload},
+            transfers::{Download, Hitch, Phase, Saved, Upload},
         },
         view::file::packet,
     },
@@ -27,6 +27,8 @@ use crate::transfer::spool::{self, SpoolReader};
 pub(crate) struct Work {
     pub(crate) uploads: Vec<Upload>,
     pub(crate) downloads: Vec<Download>,
+    /// Whether contacts ask where files are.
+    pub(crate) has_questions: bool,
 }
 
 impl Agent {
@@ -41,7 +43,8 @@ impl Agent {
         let uploads = core.transfers.uploads.values().filter(|upload| upload.phase == Phase::Active);
         let is_active = |download: &&Download| download.phase == Phase::Active && download.saved.is_none();
         let downloads = core.transfers.downloads.values().filter(is_active);
-        Work { uploads: uploads.cloned().collect(), downloads: downloads.cloned().collect() }
+        let (uploads, downloads) = (uploads.cloned().collect(), downloads.cloned().collect());
+        Work { uploads, downloads, has_questions: !core.transfers.questions.is_empty() }
     }
 
     /// Takes the downloads that were given up: what there is of them is to be removed.
@@ -50,8 +53,8 @@ impl Agent {
     }
 
     /// Notes that a transfer cannot go on until a person has done something.
-    pub(crate) async fn fail_transfer(&self, id: u64, reason: String) -> Result<(), CommandError> {
-        self.step(|core, step, _| core.fail_transfer(step, id, reason)).await
+    pub(crate) async fn fail_transfer(&self, id: u64, hitch: Hitch) -> Result<(), CommandError> {
+        self.step(|core, step, _| core.fail_transfer(step, id, hitch)).await
     }
 
     /// Returns the mailboxes whose servers may keep files.
@@ -76,12 +79,16 @@ impl Agent {
         }
     }
 
-    /// Returns the name of a message's file, and where it is stored.
+    /// Returns the name of a message's file, and where it is stored now.
     pub(crate) async fn stored_file(&self, id: u64) -> Result<(String, StoredFile), CommandError> {
         let (_, _, packets) = self.message(id).await?;
         let FilePacket { name, content } = packet(&packets).ok_or_else(|| no_file(id))?;
         match content {
-            FileContent::Stored(stored) => Ok((name, stored)),
+            FileContent::Stored(stored) => {
+                let location = self.0.core.lock().await.transfers.location(id);
+                let reference = location.into_iter().fold(stored.reference, Reference::at);
+                Ok((name, StoredFile { reference, ..stored }))
+            }
             FileContent::Inline(_) => Err(CommandError::new(
                 Fault::Conflict,
                 format!("the file of message {id} is here already"),
@@ -134,8 +141,8 @@ impl Agent {
     }
 
     /// Notes what a transfer waits for.
-    pub(crate) fn transfer_waits(&self, id: u64, reason: String) {
-        if lock(&self.0.meters).wait(id, reason) {
+    pub(crate) fn transfer_waits(&self, id: u64, hitch: Hitch) {
+        if lock(&self.0.meters).wait(id, hitch) {
             self.show_soon(id);
         }
     }

@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 
 use super::{reasons::issue, timestamp};
 use crate::{
-    agent::{core::Core, records::transfers::Phase},
+    agent::{
+        core::Core,
+        records::transfers::{Hitch, Phase},
+    },
     api::types::{FileKind, FileState, FileView, IssueView, Severity},
     file_name::safe_name,
 };
@@ -68,28 +71,41 @@ pub(crate) fn stored(
         rate: None,
         seconds_left: None,
         reason: None,
+        reason_code: None,
+        reason_detail: None,
         path: None,
     }
+}
+
+/// Shows why a file does not go on.
+pub(crate) fn with_hitch(view: FileView, hitch: &Hitch) -> FileView {
+    let Hitch { code, detail, text } = hitch.clone();
+    FileView { reason: Some(text), reason_code: Some(code), reason_detail: detail, ..view }
 }
 
 /// Says which files do not go on by themselves, and why.
 pub(crate) fn stopped(core: &Core) -> Vec<IssueView> {
     let transfers = &core.transfers;
     let uploads = transfers.uploads.values().filter_map(|upload| match &upload.phase {
-        Phase::Failed(reason) => Some((upload.cid, safe_name(&upload.name), reason)),
-        Phase::Active | Phase::Paused => None,
+        Phase::Failed(hitch) => Some((upload.cid, safe_name(&upload.name), hitch)),
+        Phase::Active | Phase::Paused | Phase::Asked => None,
     });
     let downloads = transfers.downloads.values().filter_map(|download| match &download.phase {
-        Phase::Failed(reason) => Some((download.cid, format!("file {}", download.id), reason)),
-        Phase::Active | Phase::Paused => None,
+        Phase::Failed(hitch) => Some((download.cid, format!("file {}", download.id), hitch)),
+        Phase::Active | Phase::Paused | Phase::Asked => None,
     });
-    let stopped = uploads.chain(downloads).filter_map(|(cid, file, reason)| {
+    let stopped = uploads.chain(downloads).filter_map(|(cid, file, hitch)| {
         let petname = &core.peers.get(&cid)?.contact.petname;
-        let detail = format!("{file}: {reason}");
+        let detail = format!("{file}: {}", hitch.text);
         let text = format!("a file of the conversation with {petname} does not go on: {detail}");
         Some(issue("file-stopped", Severity::Warning, text).of_contact(cid, petname).detailed(detail))
     });
-    stopped.collect()
+    let wanted = transfers.questions.iter().filter_map(|((cid, _), hitch)| {
+        let (petname, detail) = (&core.peers.get(cid)?.contact.petname, &hitch.as_ref()?.text);
+        let text = format!("{petname} waits for a file that you have sent: {detail}");
+        Some(issue("file-wanted", Severity::Warning, text).of_contact(*cid, petname).detailed(detail.clone()))
+    });
+    stopped.chain(wanted).collect()
 }
 
 /// The media type of a picture that can be shown, by what is in it; its pixels are not decoded.

@@ -31,6 +31,10 @@ pub struct FileView {
     pub seconds_left: Option<u64>,
     /// What it waits for, or why it does not go on, and what to do.
     pub reason: Option<String>,
+    /// The reason's name, which does not change (`docs/api/`).
+    pub reason_code: Option<String>,
+    /// What differs from case to case.
+    pub reason_detail: Option<String>,
     /// Where it was saved: an absolute path on the node's machine.
     pub path: Option<String>,
     /// The media type, if it is a picture that can be shown: `image/png`, `image/jpeg`, `image/gif` or `image/webp`.
@@ -166,6 +170,20 @@ pub struct AddServiceRequest {
     /// Where it is, and how it is used; which options there are depends on the kind.
     pub(crate) options: BTreeMap<String, String>,
     /// The password or secret key, if the kind asks for one.
+    #[serde(default)]
+    pub(crate) secret: Option<SecretText>,
+}
+
+/// A service whose account has changed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeServiceRequest {
+    /// Its number.
+    pub(crate) id: u32,
+    /// Options that change; the others stay.
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, String>,
+    /// The new password or secret key; without one, it stays.
     #[serde(default)]
     pub(crate) secret: Option<SecretText>,
 }

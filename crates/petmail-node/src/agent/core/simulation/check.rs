@@ -3,7 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use petmail_proto::{
-    channel::{MessageNumber, message::MsgC, payload::BASIC, record::KeyId},
+    channel::{
+        MessageNumber,
+        message::MsgC,
+        payload::{BASIC, FILE},
+        record::KeyId,
+    },
     keys::{MessageId, TransportId},
     outbox::MAX_COPIES,
     time::UnixMillis,
@@ -78,7 +83,8 @@ impl Ledger {
                     assert!(!self.restored.is_empty(), "{}: {key:?} is called lost", node.name);
                     return;
                 }
-                let text = packets[BASIC].as_str().unwrap().to_owned();
+                let said = packets.get(BASIC).unwrap_or_else(|| &packets[FILE]["name"]);
+                let text = said.as_str().unwrap().to_owned();
                 assert!(self.received.insert((index, text)), "{}: {key:?} is received twice", node.name);
             }
         }

@@ -76,7 +76,7 @@ pub(super) fn receive(world: &mut World, node: usize, msg_c: &[u8]) -> (Arrival,
 }
 
 /// Alice writes to Bob; returns how the message is to be sealed.
-fn offer(world: &mut World, from: usize) -> Offer {
+pub(super) fn offer(world: &mut World, from: usize) -> Offer {
     let (sent, _) = act(world, from, |world, step| {
         core!(world, from).send_basic(step, 1, "hello", None, world.now, &mut world.rng)
     });
