@@ -258,6 +258,22 @@ impl Browser {
         self.press(name, path.to_str().expect("paths of tests are UTF-8"));
     }
 
+    /// Drops files or folders onto the element that tests know by this name, as a person would from another window.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn drop_onto(&self, name: &str, paths: &[&Path]) {
+        let middle = "const place = document.querySelector(arguments[0]).getBoundingClientRect(); \
+                      return [place.x + place.width / 2, place.y + place.height / 2]";
+        let middle = self.script(middle, &[json!(id(name))]);
+        let (x, y) = (middle.get(0), middle.get(1));
+        let data = json!({ "items": [], "files": paths, "dragOperationsMask": 1 });
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let event = json!({ "type": kind, "x": x, "y": y, "data": data });
+            self.cdp("Input.dispatchDragEvent", &event);
+        }
+    }
+
     /// Has what the page saves put into a folder.
     ///
     /// # Panics

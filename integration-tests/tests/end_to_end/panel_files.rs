@@ -99,7 +99,9 @@ fn a_large_file_is_dropped_fetched_paused_and_saved() {
     his.is_accessible();
     world.mailbox.kill();
     his.click("fetch-file");
-    his.see_where(&format!("{}[data-state=fetching]", id("moving")), |text| text.contains("goes on by itself"));
+    his.see_where(&format!("{}[data-state=fetching]", id("moving")), |text| {
+        text.contains("goes on by itself")
+    });
     his.is_accessible();
     his.click("pause-file");
     his.see("resume-file");
@@ -121,6 +123,57 @@ fn a_large_file_is_dropped_fetched_paused_and_saved() {
     browser.see_where(&id("storage"), |text| text.contains("1 GB"));
     browser.see_where(&id("service"), |text| text.contains("for you alone"));
     browser.is_accessible();
+}
+
+#[test]
+fn folders_are_dropped_and_chosen() {
+    let world = World::new();
+    let (alice, bob) = world.two_who_met(Start::Background);
+    let photos = world.path("photos");
+    fs::create_dir_all(photos.join("2026/empty")).expect("a folder can be made");
+    let large: Vec<u8> = (0..2_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for (name, content) in
+        [("a.txt", b"one".as_slice()), ("2026/b.raw", &large), ("2026/nothing", b""), ("ä ö.txt", b"two")]
+    {
+        fs::write(photos.join(name), content).expect("there is room");
+    }
+    let browser = Browser::at(&alice);
+    browser.page("#/rooms/1");
+    browser.see("composer");
+    browser.drop_onto("composer", &[&photos]);
+    browser.see_where(&id("to-send"), |text| text.contains("photos") && text.contains("4 files"));
+    browser.is_accessible();
+    browser.click("send");
+    browser.see_where(&id("file"), |text| text.contains("photos") && text.contains("4 files"));
+    let fetched = |number: usize| {
+        let rows = eventually("the folder is offered", || {
+            let files = bob.run(&["files", "--json"]).json();
+            let offered: Vec<_> = files.into_iter().filter(|file| file["state"] == "offered").collect();
+            (!offered.is_empty()).then_some(offered)
+        });
+        let his = world.path(&format!("his-{number}"));
+        fs::create_dir(&his).expect("a folder can be made");
+        let number = rows[0]["id"].to_string();
+        let saved = bob.run(&["save-file", &number, "--to", his.to_str().unwrap()]).text();
+        std::path::PathBuf::from(saved.trim())
+    };
+    let saved = fetched(1);
+    assert_eq!(saved.file_name().unwrap(), "photos");
+    assert!(fs::read(saved.join("2026/b.raw")).unwrap() == large);
+    assert_eq!(fs::read(saved.join("ä ö.txt")).unwrap(), b"two");
+    assert!(saved.join("2026/empty").is_dir() && fs::read(saved.join("2026/nothing")).unwrap().is_empty());
+    let times =
+        [&photos, &saved].map(|folder| fs::metadata(folder.join("a.txt")).unwrap().modified().unwrap());
+    assert!(times[0].duration_since(times[1]).unwrap().as_millis() < 1_000, "{times:?}");
+
+    // A field for folders hands over files alone.
+    browser.choose_file("choose-folder", &photos);
+    browser.see_where(&id("to-send"), |text| text.contains("photos") && text.contains("4 files"));
+    browser.click("send");
+    browser.see_no(&id("to-send"));
+    let saved = fetched(2);
+    assert!(fs::read(saved.join("2026/b.raw")).unwrap() == large);
+    assert!(!saved.join("2026/empty").exists());
 }
 
 #[test]

@@ -7,11 +7,11 @@ import { said, t } from "../app/strings.mjs";
 import { safeText } from "../app/text.mjs";
 import { Name, Trouble, useCommand } from "../ui/base.mjs";
 import { html, useEffect, useRef, useState } from "../ui/view.mjs";
-import { ToSend, chosen, sendFile } from "./files.mjs";
+import { ToSend, chosen, chosenFolder, send as sendChosen } from "./chosen.mjs";
 
 /** @typedef {import("../types").Message} Message */
 /** @typedef {import("../types").Contact} Contact */
-/** @typedef {import("./files.mjs").Chosen} Chosen */
+/** @typedef {import("./chosen.mjs").Chosen} Chosen */
 
 /** How long the text rests before it is kept. */
 const REST_MS = 400;
@@ -33,6 +33,7 @@ export function Composer({ contact, draft, answered, setAnswered, files, setFile
   const length = new TextEncoder().encode(text).length;
   const canSend = length <= MAX_BYTES && (text.trim() || files.length > 0) && files.every((one) => !one.problem);
   const chooser = useRef(/** @type {HTMLInputElement|null} */ (null));
+  const folderChooser = useRef(/** @type {HTMLInputElement|null} */ (null));
   const add = (/** @type {Chosen[]} */ more) => setFiles((old) => [...old, ...more]);
 
   useEffect(() => {
@@ -59,7 +60,7 @@ export function Composer({ contact, draft, answered, setAnswered, files, setFile
       }
       // What is sent is no longer to be sent, should the next one fail.
       for (const one of files) {
-        await sendFile(cid, one.file);
+        await sendChosen(cid, one);
         setFiles((old) => old.filter((other) => other !== one));
       }
     });
@@ -77,7 +78,7 @@ export function Composer({ contact, draft, answered, setAnswered, files, setFile
     const data = event.clipboardData;
     if (!data?.files.length) return;
     event.preventDefault();
-    add(chosen(data, data.files));
+    void chosen(data, data.files).then(add, report);
   };
   const insert = (/** @type {string} */ sign) => {
     const element = area.current;
@@ -94,14 +95,16 @@ export function Composer({ contact, draft, answered, setAnswered, files, setFile
   return html`<div class="composer">
     ${answered && html`<div class="answering"><span>${t("replyingTo")} <${Name} name=${answered.direction === "out" ? t("you") : answered.petname} />: <bdi>${safeText(said(answered)).slice(0, 100)}</bdi></span>
       <button type="button" class="icon" aria-label=${t("noReply")} onClick=${() => setAnswered(null)}>×</button></div>`}
-    <${ToSend} files=${files} remove=${(/** @type {Chosen} */ file) => setFiles((old) => old.filter((other) => other !== file))} />
+    <${ToSend} chosen=${files} remove=${(/** @type {Chosen} */ one) => setFiles((old) => old.filter((other) => other !== one))} />
     <${Trouble} problem=${command.problem} />
     ${length > MAX_BYTES && html`<p class="problem" role="alert">${t("tooLong", { count: length - MAX_BYTES })}</p>`}
     ${shows && html`<div class="emoji" role="group" aria-label=${t("emoji")} onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Escape" && (setShows(false), area.current?.focus())}>
       ${EMOJI.map((sign) => html`<button type="button" key=${sign} onClick=${() => insert(sign)}>${sign}</button>`)}</div>`}
     <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void send(); }}>
-      <input type="file" multiple hidden ref=${chooser} data-testid="choose-files" onChange=${(/** @type {any} */ event) => { add(chosen(null, event.target.files)); event.target.value = ""; area.current?.focus(); }} />
+      <input type="file" multiple hidden ref=${chooser} data-testid="choose-files" onChange=${(/** @type {any} */ event) => { void chosen(null, event.target.files).then(add, report); event.target.value = ""; area.current?.focus(); }} />
+      <input type="file" webkitdirectory hidden ref=${folderChooser} data-testid="choose-folder" onChange=${(/** @type {any} */ event) => { add(chosenFolder(event.target.files)); event.target.value = ""; area.current?.focus(); }} />
       <button type="button" class="icon" data-testid="attach" aria-label=${t("attach")} title=${t("attach")} onClick=${() => chooser.current?.click()}>📎</button>
+      <button type="button" class="icon" data-testid="attach-folder" aria-label=${t("attachFolder")} title=${t("attachFolder")} onClick=${() => folderChooser.current?.click()}>📁</button>
       <button type="button" class="icon" aria-label=${t("emoji")} aria-expanded=${shows} onClick=${() => setShows(!shows)}>☺</button>
       <textarea ref=${area} rows="1" dir="auto" data-testid="composer" value=${text} placeholder=${t("write")} aria-label=${t("write")}
         onInput=${(/** @type {any} */ event) => setText(event.target.value)} onKeyDown=${onKey} onPaste=${onPaste}></textarea>

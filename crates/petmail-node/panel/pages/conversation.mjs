@@ -9,8 +9,9 @@ import { reasonOf, said, t } from "../app/strings.mjs";
 import { linked, safeText, textOf } from "../app/text.mjs";
 import { Avatar, Name, clock, day, fullTime, isSameDay } from "../ui/base.mjs";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../ui/view.mjs";
+import { chosen } from "./chosen.mjs";
 import { Composer } from "./composer.mjs";
-import { FileCard, chosen } from "./files.mjs";
+import { FileCard } from "./files.mjs";
 import { Uploads } from "./transfers.mjs";
 
 /** @typedef {import("../types").Message} Message */
@@ -26,8 +27,8 @@ const LOOK_MS = 3_000;
 export default function Conversation({ cid, at }) {
   const [history, setHistory] = useState(/** @type {History|null} */ (null));
   const [answered, setAnswered] = useState(/** @type {Message|null} */ (null));
-  const [files, setFiles] = useState(/** @type {import("./files.mjs").Chosen[]} */ ([]));
-  const drop = useDrop((/** @type {DataTransfer} */ data) => setFiles((old) => [...old, ...chosen(data, data.files)]));
+  const [files, setFiles] = useState(/** @type {import("./chosen.mjs").Chosen[]} */ ([]));
+  const drop = useDrop((/** @type {DataTransfer} */ data) => chosen(data, data.files).then((more) => setFiles((old) => [...old, ...more]), report));
   const current = useRef(history);
   current.current = history;
   const toEnd = useRef(() => {});

@@ -1,6 +1,6 @@
-// Files in a conversation: those that are to be sent, and those that messages bring.
+// Files that messages bring.
 
-import { call, download, upload } from "../app/api.mjs";
+import { call, download } from "../app/api.mjs";
 import { report } from "../app/store.mjs";
 import { t } from "../app/strings.mjs";
 import { safeName, safeText } from "../app/text.mjs";
@@ -9,52 +9,9 @@ import { html, useEffect, useState } from "../ui/view.mjs";
 import { Moving } from "./transfers.mjs";
 
 /** @typedef {import("../types").Message} Message */
-/** @typedef {{key: number, file: File, problem: string|null}} Chosen a file that is to be sent, or why it cannot be */
-
-/** The largest file that a message carries, in bytes; larger ones go by way of a storage server. */
-const MAX_INLINE_BYTES = 180 * 1024;
 
 /** How many pictures are kept for blocks that come back into sight. */
 const MOST_PICTURES = 100;
-
-let keys = 0;
-
-/**
- * What was dropped, pasted or chosen, as it is to be sent.
- * @param {DataTransfer|null} data @param {Iterable<File>} files
- * @returns {Chosen[]}
- */
-export function chosen(data, files) {
-  const entries = [...(data?.items ?? [])].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry());
-  return [...files].map((file, index) => {
-    const problem = entries[index]?.isDirectory ? t("noFolders") : null;
-    return { key: ++keys, file, problem };
-  });
-}
-
-/** Sends a file. @param {number} cid @param {File} file */
-export async function sendFile(cid, file) {
-  const name = file.name || "file";
-  if (file.size > MAX_INLINE_BYTES) return upload("upload", file, { cid, name });
-  const address = await new Promise((/** @type {(address: string) => void} */ resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result));
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(file);
-  });
-  return call("send-file", { cid, name, content: address.split(",")[1] ?? "" });
-}
-
-/** The files that are to be sent. @param {{files: Chosen[], remove: (file: Chosen) => void}} props */
-export function ToSend({ files, remove }) {
-  if (!files.length) return null;
-  return html`<ul class="to-send" aria-label=${t("filesToSend")}>
-    ${files.map((chosen) => html`<li key=${chosen.key} class=${chosen.problem ? "bad" : ""} data-testid="to-send">
-      <span><bdi>${safeName(chosen.file.name)}</bdi> <span class="hint">${size(chosen.file.size)}</span>${chosen.problem && html`<br /><span role="alert">${chosen.problem}</span>`}</span>
-      <button type="button" class="icon" aria-label=${t("removeFile", { name: safeName(chosen.file.name) })} onClick=${() => remove(chosen)}>×</button>
-    </li>`)}
-  </ul>`;
-}
 
 /** Addresses of pictures by the number of their message. @type {Map<number, string>} */
 const pictures = new Map();

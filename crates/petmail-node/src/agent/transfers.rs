@@ -9,7 +9,7 @@ mod work;
 use std::path::{Path, PathBuf};
 
 use petmail_proto::{
-    channel::file::{FileContent, FilePacket, InlineFile, MAX_INLINE_BYTES},
+    channel::file::{FileContent, FilePacket, InlineFile, MAX_INLINE_BYTES, StoredKind},
     keys::MessageId,
 };
 use rand_core::OsRng;
@@ -75,7 +75,7 @@ impl Agent {
         let listing = spawn_blocking(move || list(&listed)).await.map_err(|error| broken(&error))?;
         let listing = listing.map_err(|error| refuse(error, "name another file or folder"))?;
         let is_small = usize::try_from(listing.size).is_ok_and(|size| size <= MAX_INLINE_BYTES);
-        if listing.kind == petmail_proto::channel::file::StoredKind::File && is_small {
+        if listing.kind == StoredKind::File && is_small {
             let content = spawn_blocking(move || read(&path)).await.map_err(|error| broken(&error))??;
             return self.send_inline(parcel, content).await;
         }
@@ -124,18 +124,42 @@ impl Agent {
         writer.map(|writer| (id, writer)).map_err(|error| internal(&error.into()))
     }
 
-    /// Sends a file that was taken in.
+    /// Sends a file, or folder, that was taken in.
     ///
     /// # Errors
-    /// If nothing can be sent to this contact any more.
+    /// If nothing can be sent to this contact any more, or it is no folder; nothing of it stays then.
     pub(crate) async fn send_spooled(
         &self,
         parcel: Parcel,
         id: u64,
-        size: u64,
+        bytes: u64,
+        kind: StoredKind,
     ) -> Result<FileRow, CommandError> {
-        let listing = Listing::of_spool(self.spool(id), size);
-        self.begin_upload(parcel, id, Source::Spool, &listing).await
+        let sent = match self.list_spooled(id, bytes, kind).await {
+            Ok(listing) => self.begin_upload(parcel, id, Source::Spool, &listing).await,
+            Err(error) => Err(error),
+        };
+        if sent.is_err()
+            && let Err(error) = self.spool(id).remove()
+        {
+            tracing::warn!(%error, "a file that is not sent stays until the next start");
+        }
+        sent
+    }
+
+    async fn list_spooled(&self, id: u64, bytes: u64, kind: StoredKind) -> Result<Listing, CommandError> {
+        let spool = self.spool(id);
+        if kind == StoredKind::File {
+            return Ok(Listing::of_spool(spool, bytes));
+        }
+        let listed = spawn_blocking(move || Listing::of_spooled_folder(spool)).await;
+        let listing = listed.map_err(|error| broken(&error))?;
+        let listing = listing.map_err(|error| refuse(error, "hand it over again"))?;
+        if listing.spooled_bytes() == bytes {
+            return Ok(listing);
+        }
+        let problem = format!("the folder has {bytes} bytes, and its list says {}", listing.spooled_bytes());
+        Err(refuse(problem, "hand it over again"))
     }
 
     async fn begin_upload(

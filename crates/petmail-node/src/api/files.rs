@@ -11,7 +11,7 @@ use axum::{
 };
 use data_encoding::BASE64;
 use futures::StreamExt;
-use petmail_proto::channel::file::MAX_FILE_NAME_BYTES;
+use petmail_proto::channel::file::{MAX_FILE_NAME_BYTES, StoredKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -50,6 +50,10 @@ struct UploadHeader {
     name: String,
     #[serde(default)]
     keep_days: Option<u32>,
+    /// Whether it is a folder: the length of a list u32, its JSON, and the content of all files in its order. The list is an array of
+    /// `{path, size?, modified?}`, without `size` a folder.
+    #[serde(default)]
+    folder: bool,
 }
 
 /// Sends a file or folder of this machine, or a small file that the request carries.
@@ -80,13 +84,14 @@ pub(super) async fn send(
     Ok(Json(row))
 }
 
-/// Takes in a file of any size, as the body, and sends it.
+/// Takes in a file or folder of any size, as the body, and sends it.
 pub(super) async fn upload(
     State(shared): State<Shared>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<FileRow>, Refusal> {
-    let UploadHeader { cid, name, keep_days } = upload_header(&headers)?;
+    let UploadHeader { cid, name, keep_days, folder } = upload_header(&headers)?;
+    let kind = if folder { StoredKind::Folder } else { StoredKind::File };
     let parcel = parcel(cid, name, keep_days)?;
     let (id, mut writer) = shared.agent.begin_spool(cid).await?;
     let (mut bytes, mut looked) = (0_u64, None);
@@ -102,7 +107,7 @@ pub(super) async fn upload(
     }
     let finished = spawn_blocking(move || writer.finish()).await;
     let size = finished.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    Ok(Json(shared.agent.send_spooled(parcel, id, size).await?))
+    Ok(Json(shared.agent.send_spooled(parcel, id, size, kind).await?))
 }
 
 fn upload_header(headers: &HeaderMap) -> Result<UploadHeader, CommandError> {

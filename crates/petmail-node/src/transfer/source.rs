@@ -1,6 +1,7 @@
 //! What is sent: a file or a folder of this machine, or a file that came through the control API.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -9,9 +10,10 @@ use std::{
 
 use petmail_proto::{
     channel::file::StoredKind,
-    content::{ContentSecret, MIN_CHUNK_BYTES, chunks, is_path},
+    content::{ContentSecret, Entry, EntryKind, MIN_CHUNK_BYTES, Manifest, chunks, is_path},
     time::UnixMillis,
 };
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use walkdir::WalkDir;
 
@@ -19,6 +21,9 @@ use super::spool::SpoolReader;
 
 /// The most files and folders that are sent at once.
 const MAX_ENTRIES: usize = 200_000;
+
+/// The longest list of a folder that comes through the control API, in bytes.
+const MAX_LIST_BYTES: u32 = 32 << 20;
 
 /// Why something cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,9 @@ pub(crate) enum SourceError {
     /// It was written to meanwhile.
     #[error("{} has changed while it was read; retry once nobody writes to it", .0.display())]
     Changed(PathBuf),
+    /// What came through the control API is no folder.
+    #[error("the folder has not come as it should: {0}")]
+    Handed(String),
 }
 
 /// What is to be sent, in the order of paths.
@@ -56,6 +64,8 @@ pub(crate) struct Listing {
     pub(crate) count: u32,
     /// How many links, pipes and devices are left out.
     pub(crate) left_out: u32,
+    /// Where what came through the control API is, and where content begins there, in bytes.
+    spool: Option<(SpoolReader, u64)>,
 }
 
 /// A file or folder that is to be sent.
@@ -72,8 +82,20 @@ pub(crate) struct Listed {
 pub(crate) enum Place {
     /// A file, as it was when it was listed.
     File { path: PathBuf, size: u64, modified: UnixMillis },
-    /// A file that came through the control API.
-    Spool(SpoolReader),
+    /// So many bytes of what came through the control API, after those before it in the listing.
+    Spool { size: u64, modified: UnixMillis },
+}
+
+/// What a folder's list in the spool says of a file, or, without a size, of a folder.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Handed {
+    path: String,
+    #[serde(default)]
+    size: Option<u64>,
+    /// In Unix milliseconds.
+    #[serde(default)]
+    modified: u64,
 }
 
 /// What is read, in the order of a listing.
@@ -103,13 +125,13 @@ pub(crate) fn list(path: &Path) -> Result<Listing, SourceError> {
             size: metadata.len(),
             count: 1,
             left_out: 0,
+            spool: None,
         });
     }
     if !metadata.is_dir() {
         return Err(SourceError::Neither(path.to_owned()));
     }
-    let mut listing =
-        Listing { kind: StoredKind::Folder, entries: Vec::new(), size: 0, count: 0, left_out: 0 };
+    let mut listing = Listing::empty();
     for found in WalkDir::new(path).min_depth(1).sort_by_file_name() {
         let found = found.map_err(|error| {
             let at = error.path().unwrap_or(path).to_owned();
@@ -122,10 +144,68 @@ pub(crate) fn list(path: &Path) -> Result<Listing, SourceError> {
 }
 
 impl Listing {
+    const fn empty() -> Self {
+        let kind = StoredKind::Folder;
+        Self { kind, entries: Vec::new(), size: 0, count: 0, left_out: 0, spool: None }
+    }
+
     /// A file that came through the control API.
     pub(crate) fn of_spool(spool: SpoolReader, size: u64) -> Self {
-        let entry = Listed { path: "file".to_owned(), content: Some(Place::Spool(spool)) };
-        Self { kind: StoredKind::File, entries: vec![entry], size, count: 1, left_out: 0 }
+        let content = Place::Spool { size, modified: UnixMillis::default() };
+        let entries = vec![Listed { path: "file".to_owned(), content: Some(content) }];
+        Self { kind: StoredKind::File, entries, size, count: 1, left_out: 0, spool: Some((spool, 0)) }
+    }
+
+    /// A folder that came through the control API: the length of its list u32, the JSON of the list, and the content of all files in
+    /// its order.
+    ///
+    /// # Errors
+    /// [`SourceError`]: it has another form.
+    pub(crate) fn of_spooled_folder(spool: SpoolReader) -> Result<Self, SourceError> {
+        let broken = |source| read_error(&spool.path, source);
+        let wrong = |problem: &dyn fmt::Display| SourceError::Handed(problem.to_string());
+        let mut source = spool.open().map_err(broken)?;
+        let mut length = [0; 4];
+        source.read_exact(&mut length).map_err(|_| wrong(&"it has no list"))?;
+        let length = u32::from_be_bytes(length);
+        if length > MAX_LIST_BYTES {
+            return Err(wrong(&"its list is too long"));
+        }
+        let mut list = Vec::new();
+        source.take(length.into()).read_to_end(&mut list).map_err(broken)?;
+        let list: Vec<Handed> = serde_json::from_slice(&list).map_err(|error| wrong(&error))?;
+        let (mut listing, mut entries) = (Self::empty(), Vec::new());
+        for Handed { path, size, modified } in list {
+            let kind = match size {
+                None => EntryKind::Folder,
+                Some(_) => EntryKind::File { size: 0, modified: UnixMillis(modified), chunks: Vec::new() },
+            };
+            let content = size.map(|size| Place::Spool { size, modified: UnixMillis(modified) });
+            let size = size.unwrap_or_default();
+            listing.size = listing.size.checked_add(size).ok_or_else(|| wrong(&"it is too long"))?;
+            listing.count = listing.count.saturating_add(u32::from(content.is_some()));
+            let entry_path = path.clone();
+            listing.entries.push(Listed { path, content });
+            entries.push(Entry { path: entry_path, kind });
+        }
+        // Readers would refuse what the list of files may not say.
+        Manifest::new(Vec::new(), entries).map_err(|error| wrong(&error))?;
+        listing.spool = Some((spool, u64::from(length).saturating_add(4)));
+        Ok(listing)
+    }
+
+    /// How much the spool has to hold, in bytes.
+    pub(crate) fn spooled_bytes(&self) -> u64 {
+        self.spool.as_ref().map_or(0, |(_, start)| start.saturating_add(self.size))
+    }
+
+    /// Opens the spool where content begins; what has none reads nothing there.
+    fn open_spool(&self) -> Result<Box<dyn Read>, SourceError> {
+        let Some((spool, start)) = &self.spool else { return Ok(Box::new(io::empty())) };
+        let broken = |source| read_error(&spool.path, source);
+        let mut source = spool.open().map_err(broken)?;
+        io::copy(&mut source.by_ref().take(*start), &mut io::sink()).map_err(broken)?;
+        Ok(Box::new(source))
     }
 
     fn add(&mut self, root: &Path, found: &walkdir::DirEntry) -> Result<(), SourceError> {
@@ -158,14 +238,18 @@ impl Listing {
 
 /// Reads everything, chunk by chunk, until nobody listens any more.
 pub(crate) fn read_all(
-    entries: &[Listed],
+    listing: &Listing,
     secret: &ContentSecret,
     feed: &mpsc::Sender<Result<Feed, SourceError>>,
 ) {
-    for (entry, listed) in entries.iter().enumerate() {
+    let mut spool = match listing.open_spool() {
+        Ok(spool) => spool,
+        Err(error) => return drop(feed.blocking_send(Err(error))),
+    };
+    for (entry, listed) in listing.entries.iter().enumerate() {
         let Some(place) = &listed.content else { continue };
         let mut size = 0_u64;
-        let read = read_one(place, secret, |content| {
+        let read = read_one(place, &mut spool, secret, |content| {
             size = size.saturating_add(content.len() as u64);
             feed.blocking_send(Ok(Feed::Chunk { entry, content })).is_ok()
         });
@@ -187,13 +271,14 @@ pub(crate) fn read_all(
 
 fn read_one(
     place: &Place,
+    spool: &mut impl Read,
     secret: &ContentSecret,
     mut take: impl FnMut(Vec<u8>) -> bool,
 ) -> Result<UnixMillis, SourceError> {
     let failed = |source| read_error(place.path(), source);
     let (mut source, modified): (Box<dyn Read>, _) = match place {
         Place::File { path, modified, .. } => (Box::new(File::open(path).map_err(failed)?), *modified),
-        Place::Spool(spool) => (Box::new(spool.open().map_err(failed)?), spool.came),
+        Place::Spool { size, modified } => (Box::new(spool.take(*size)), *modified),
     };
     // A file of less than a shortest chunk is one chunk, and needs no room for a longest one.
     let mut start = Vec::new();
@@ -216,13 +301,17 @@ impl Place {
     fn path(&self) -> &Path {
         match self {
             Self::File { path, .. } => path,
-            Self::Spool(spool) => &spool.path,
+            Self::Spool { .. } => Path::new("what the browser has handed over"),
         }
     }
 
     /// Checks that what was read is what there was when it was listed, and still is.
     fn check(&self, read: u64) -> Result<(), SourceError> {
-        let Self::File { path, size, modified: listed } = self else { return Ok(()) };
+        let (path, size, listed) = match self {
+            Self::File { path, size, modified } => (path, size, modified),
+            Self::Spool { size, .. } if read == *size => return Ok(()),
+            Self::Spool { .. } => return Err(SourceError::Handed("its content ends too early".to_owned())),
+        };
         let metadata = std::fs::metadata(path).map_err(|source| read_error(path, source))?;
         if read == *size && metadata.len() == *size && modified(&metadata) == *listed {
             return Ok(());
@@ -243,10 +332,11 @@ fn read_error(path: &Path, source: io::Error) -> SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::spool::SpoolWriter;
 
     fn read(listing: &Listing) -> Result<Vec<(String, Vec<u8>)>, String> {
         let (sender, mut receiver) = mpsc::channel(1_000);
-        read_all(&listing.entries, &ContentSecret::from_bytes([1; 32]), &sender);
+        read_all(listing, &ContentSecret::from_bytes([1; 32]), &sender);
         drop(sender);
         let mut files: Vec<_> =
             listing.entries.iter().map(|listed| (listed.path.clone(), Vec::new())).collect();
@@ -277,6 +367,59 @@ mod tests {
         let expected =
             [("a", 0), ("b", 0), ("b.txt", MIN_CHUNK_BYTES), ("b/empty", 0), ("b/z", 3), ("big", 3_000_000)];
         assert_eq!(names, expected);
+    }
+
+    /// What comes through the control API for a folder.
+    fn spooled(dir: &Path, list: &str, content: &[u8]) -> Result<Listing, SourceError> {
+        let spool = SpoolReader::of(dir, 7, None);
+        let mut writer = SpoolWriter::create(spool.clone()).unwrap();
+        writer.write(&u32::try_from(list.len()).unwrap().to_be_bytes()).unwrap();
+        writer.write(list.as_bytes()).unwrap();
+        writer.write(content).unwrap();
+        let bytes = writer.finish().unwrap();
+        let listing = Listing::of_spooled_folder(spool)?;
+        assert!(listing.spooled_bytes() >= bytes.min(listing.size));
+        Ok(listing)
+    }
+
+    #[test]
+    fn a_folder_that_was_handed_over_is_read_in_the_order_of_its_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = r#"[{"path":"z","size":3,"modified":5},{"path":"empty"},{"path":"a/b","size":0},{"path":"a/c","size":2}]"#;
+        let listing = spooled(dir.path(), list, b"onetw").unwrap();
+        assert_eq!((listing.kind, listing.size, listing.count), (StoredKind::Folder, 5, 3));
+        assert_eq!(listing.spooled_bytes(), 4 + list.len() as u64 + 5);
+        let files = read(&listing).unwrap();
+        let files: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect();
+        assert_eq!(files, [("z", b"one".as_slice()), ("empty", b""), ("a/b", b""), ("a/c", b"tw")]);
+        let short = spooled(dir.path(), list, b"on").unwrap();
+        assert!(read(&short).unwrap_err().contains("ends too early"));
+    }
+
+    #[test]
+    fn what_is_no_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for list in [
+            "",
+            "{}",
+            r#"[{"path":"../a","size":1}]"#,
+            r#"[{"path":"/a","size":1}]"#,
+            r#"[{"path":"","size":1}]"#,
+            r#"[{"path":"a","size":1},{"path":"a","size":1}]"#,
+            r#"[{"path":"a","size":1},{"path":"a/b","size":1}]"#,
+            r#"[{"path":"a","size":-1}]"#,
+            r#"[{"path":"a","size":18446744073709551615},{"path":"b","size":1}]"#,
+            r#"[{"path":"a","size":1,"mode":511}]"#,
+        ] {
+            assert!(matches!(spooled(dir.path(), list, b"x"), Err(SourceError::Handed(_))), "{list}");
+        }
+        let spool = SpoolReader::of(dir.path(), 7, None);
+        for bytes in [b"".as_slice(), b"ab", &[255, 255, 255, 255, b'[']] {
+            let mut writer = SpoolWriter::create(spool.clone()).unwrap();
+            writer.write(bytes).unwrap();
+            writer.finish().unwrap();
+            assert!(Listing::of_spooled_folder(spool.clone()).is_err(), "{bytes:?}");
+        }
     }
 
     #[test]

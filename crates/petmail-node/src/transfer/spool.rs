@@ -8,7 +8,7 @@ use std::{
 };
 
 use petmail_net::program::create_private_dir;
-use petmail_proto::{at_rest::SEALED_OVERHEAD_BYTES, time::UnixMillis};
+use petmail_proto::at_rest::SEALED_OVERHEAD_BYTES;
 
 use crate::vault::Vault;
 
@@ -30,15 +30,14 @@ pub(crate) struct SpoolWriter {
 #[derive(Clone, Debug)]
 pub(crate) struct SpoolReader {
     pub(crate) path: PathBuf,
-    pub(crate) came: UnixMillis,
     id: u64,
     vault: Option<Vault>,
 }
 
 impl SpoolReader {
     /// Finds the file that was taken in for this upload.
-    pub(crate) fn of(basedir: &Path, id: u64, vault: Option<Vault>, came: UnixMillis) -> Self {
-        Self { path: folder(basedir).join(id.to_string()), came, id, vault }
+    pub(crate) fn of(basedir: &Path, id: u64, vault: Option<Vault>) -> Self {
+        Self { path: folder(basedir).join(id.to_string()), id, vault }
     }
 
     /// Opens it for reading.
@@ -193,7 +192,7 @@ mod tests {
     fn what_was_taken_in_comes_out_and_is_sealed_if_the_node_is() {
         let dir = tempfile::tempdir().unwrap();
         for vault in [None, Some(Vault::of_bytes(1, 2))] {
-            let reader = SpoolReader::of(dir.path(), 7, vault.clone(), UnixMillis(1));
+            let reader = SpoolReader::of(dir.path(), 7, vault.clone());
             let content = b"a secret text ".repeat(100_000);
             let mut writer = SpoolWriter::create(reader.clone()).unwrap();
             for piece in content.chunks(333_333) {
@@ -215,7 +214,7 @@ mod tests {
     #[test]
     fn a_file_that_breaks_off_leaves_nothing_and_a_damaged_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let reader = SpoolReader::of(dir.path(), 7, Some(Vault::of_bytes(1, 2)), UnixMillis(1));
+        let reader = SpoolReader::of(dir.path(), 7, Some(Vault::of_bytes(1, 2)));
         let mut writer = SpoolWriter::create(reader.clone()).unwrap();
         writer.write(b"half").unwrap();
         drop(writer);

@@ -10,11 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use futures::StreamExt;
-use petmail_proto::content::{
-    ChunkEntry, ChunkHash, ContentSecret, Entry, EntryKind, Manifest, ManifestChunk, Pack, PackEntry, PackId,
-    PackWriter, Reference, SealedChunk, chunks,
+use petmail_proto::{
+    channel::file::StoredKind,
+    content::{
+        ChunkEntry, ChunkHash, ContentSecret, Entry, EntryKind, Manifest, ManifestChunk, Pack, PackEntry,
+        PackId, PackWriter, Reference, SealedChunk, chunks,
+    },
+    time::UnixMillis,
 };
-use petmail_proto::time::UnixMillis;
 use tokio::{
     sync::mpsc,
     task::{JoinSet, spawn_blocking},
@@ -69,8 +72,10 @@ pub(crate) async fn store(agent: Agent, upload: Upload) -> Result<(), Stopped> {
 }
 
 async fn listing(agent: &Agent, upload: &Upload) -> Result<Listing, Stopped> {
+    let (spool, size) = (agent.spool(upload.id), upload.size);
     let listed = match upload.source.clone() {
-        Source::Spool => return Ok(Listing::of_spool(agent.spool(upload.id), upload.size)),
+        Source::Spool if upload.kind == StoredKind::File => return Ok(Listing::of_spool(spool, size)),
+        Source::Spool => spawn_blocking(move || Listing::of_spooled_folder(spool)).await,
         Source::Path(path) => spawn_blocking(move || list(Path::new(&path))).await,
     };
     Ok(listed.map_err(Stopped::because)??)
@@ -172,7 +177,7 @@ impl Pass {
         let (feed, fed) = mpsc::channel(READ_AHEAD);
         let (secret, table) = (Arc::clone(&self.secret), Arc::clone(&self.table));
         let reading = Arc::clone(&secret);
-        spawn_blocking(move || read_all(&listing.entries, &reading, &feed));
+        spawn_blocking(move || read_all(&listing, &reading, &feed));
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         let sealed = ReceiverStream::new(fed).map(move |feed| {
             let (secret, table) = (Arc::clone(&secret), Arc::clone(&table));

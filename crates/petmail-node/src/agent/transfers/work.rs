@@ -3,7 +3,6 @@
 use petmail_proto::{
     channel::file::{FileContent, FilePacket, StoredFile},
     content::Reference,
-    time::UnixMillis,
 };
 use rand_core::OsRng;
 
@@ -67,7 +66,7 @@ impl Agent {
 
     /// Where a file that came through the control API waits.
     pub(crate) fn spool(&self, id: u64) -> SpoolReader {
-        SpoolReader::of(&self.0.basedir, id, self.0.db.vault(), UnixMillis::default())
+        SpoolReader::of(&self.0.basedir, id, self.0.db.vault())
     }
 
     /// Removes the files that came through the control API and that no upload needs any more; before any comes.
